@@ -1,0 +1,1 @@
+"""Content-addressed, encrypted storage of plans and inputs; it must not know what the bytes mean."""

@@ -1,0 +1,1 @@
+"""What runs inside a sandbox: verifies the grant again and drives the real tool; it must import next to nothing."""

@@ -1,0 +1,1 @@
+"""The zone that verifies grants and makes and destroys sandboxes; it must not import gateway, job or policy."""
