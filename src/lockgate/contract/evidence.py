@@ -1,0 +1,125 @@
+"""What a runner signs: manifests of stages and receipts of teardown; it must not carry a secret or anything the job could forge unnoticed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lockgate.contract.intent import Phase, Stage
+from lockgate.contract.plan import Fidelity, PlanDigests
+
+MANIFEST_TYPE = "application/vnd.lockgate.manifest.v1+json"
+RECEIPT_TYPE = "application/vnd.lockgate.receipt.v1+json"
+CHECKPOINT_TYPE = "application/vnd.lockgate.checkpoint.v1+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The signed head of the audit tree: `size` leaves, `root` as `sha256:` hex; time is Unix ms."""
+
+    deployment: str
+    size: int
+    root: str
+    issued_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """The highest checkpoint a runner has seen and found consistent with all it saw before."""
+
+    size: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolIdentity:
+    """The real tool that ran, by name, version and digest of its files."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageOutcome:
+    """How one stage ended: `ok`, `failed` (the tool said no), `timeout`, `killed`, `incomplete`. `detail` is masked, bounded text."""
+
+    status: str
+    exit_code: int | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A runner's signed statement of one stage. `plan` are digests of the canonical plan sent beside it (plan, check, verify stages)."""
+
+    version: int
+    deployment: str
+    dev: bool
+    tenant: str
+    operation: str
+    attempt: str
+    fence: int
+    phase: Phase
+    stage: Stage
+    grant_sha256: str
+    inputs_sha256: str
+    snapshot_sha256: str
+    job_sha256: str
+    driver: str
+    fidelity: Fidelity
+    tool: ToolIdentity
+    plan: PlanDigests | None
+    outcome: StageOutcome
+    region: str
+    runner: str
+    sandbox: str
+    ended_ms_ago: int
+    witness: Witness | None
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxReceipt:
+    """One sandbox's end: every check that was made, by name, and whether it held."""
+
+    sandbox: str
+    stage: Stage
+    torn_down: bool
+    checks: dict[str, bool]
+    limits_in_force: tuple[str, ...]
+    uid_shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialReceipt:
+    """One credential's life: the accessor (never the value) and whether it was revoked."""
+
+    accessor: str
+    scope: str
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The teardown receipt of an attempt: what was made is gone, checked. `broker` says who can be held to the write credential."""
+
+    version: int
+    deployment: str
+    dev: bool
+    tenant: str
+    operation: str
+    attempt: str
+    fence: int
+    grant_sha256: str
+    region: str
+    runner: str
+    sandbox_class: str
+    isolated: bool
+    sandboxes: tuple[SandboxReceipt, ...]
+    credentials: tuple[CredentialReceipt, ...]
+    broker: str
+    witness: Witness | None
+
+    @property
+    def proven(self) -> bool:
+        """True when every sandbox was checked to be gone and every credential revoked."""
+        return all(box.torn_down for box in self.sandboxes) and all(item.revoked for item in self.credentials)

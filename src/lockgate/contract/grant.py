@@ -1,0 +1,114 @@
+"""The grant (permission for one attempt on one runner) and the permit (the answer to *start*); both are signed by the gateway's grant key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lockgate.contract.dsse import EnvelopeError
+from lockgate.contract.intent import Phase
+from lockgate.contract.keyset import KeyRole, Keyset
+from lockgate.contract.signed import read_signed
+
+GRANT_TYPE = "application/vnd.lockgate.grant.v1+json"
+PERMIT_TYPE = "application/vnd.lockgate.permit.v1+json"
+MAX_PERMIT_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of every sandbox of an attempt: bytes, counts and seconds."""
+
+    memory_bytes: int
+    processes: int
+    cpu_seconds: int
+    wall_seconds: int
+    open_files: int
+    file_bytes: int
+    disk_bytes: int
+    output_bytes: int
+
+    def within(self, other: Limits) -> tuple[str, ...]:
+        """The names of the bounds in which this is wider than `other`; empty when it fits."""
+        return tuple(name for name in self.__slots__ if getattr(self, name) > getattr(other, name))
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedPlan:
+    """The approved plan's digests."""
+
+    file_sha256: str
+    semantic_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedPolicy:
+    """Which policy decided, and the decision's id."""
+
+    revision: str
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """ARCHITECTURE §7 grant v1. Times are Unix ms of the gateway's clock. At plan and read `inputs_sha256` is None: the runner seals first and
+    the permit names what it sealed (ADR 0003)."""
+
+    version: int
+    deployment: str
+    dev: bool
+    tenant: str
+    operation: str
+    attempt: str
+    phase: Phase
+    fence: int
+    lease: str
+    intent_sha256: str
+    action_sha256: str
+    target_sha256: str
+    inputs_sha256: str | None
+    plan: GrantedPlan | None
+    policy: GrantedPolicy
+    approvals: tuple[str, ...]
+    region: str
+    runner: str
+    sandbox: str
+    limits: Limits
+    egress: tuple[str, ...]
+    credential_scope: str
+    issued_at: int
+    not_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The answer to a committed *start*: single use, at most 60 s, for one broker; names exactly the inputs (and at apply the check) started."""
+
+    version: int
+    deployment: str
+    id: str
+    grant_sha256: str
+    operation: str
+    attempt: str
+    fence: int
+    phase: Phase
+    inputs_sha256: str
+    check_sha256: str | None
+    audience: str
+    issued_at: int
+    not_after: int
+
+
+def read_grant(envelope: bytes, keyset: Keyset) -> Grant:
+    """Verify and parse a grant. Raises EnvelopeError."""
+    grant = read_signed(Grant, envelope, GRANT_TYPE, keyset, KeyRole.GRANT)
+    if (grant.phase is Phase.APPLY) != (grant.plan is not None and grant.inputs_sha256 is not None):
+        raise EnvelopeError("grant: an apply grant names plan and inputs, and no other does")
+    return grant
+
+
+def read_permit(envelope: bytes, keyset: Keyset) -> Permit:
+    """Verify and parse a permit. Raises EnvelopeError."""
+    permit = read_signed(Permit, envelope, PERMIT_TYPE, keyset, KeyRole.GRANT)
+    if not 0 < permit.not_after - permit.issued_at <= MAX_PERMIT_MS:
+        raise EnvelopeError(f"permit: lives longer than {MAX_PERMIT_MS} ms")
+    return permit

@@ -1,0 +1,114 @@
+"""Plans: their digests, and the summary anyone can recompute from the canonical bytes; it must not believe a reported summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from lockgate.contract.canonical import canonical, sha256
+from lockgate.contract.codec import DocumentError, from_document
+
+MAX_PLAN_BYTES = 8 << 20
+MAX_CHANGES = 10_000
+
+
+class Fidelity(StrEnum):
+    """Exact: a plan file is applied. Predicted: check mode says what it expects, and sealed inputs are applied."""
+
+    EXACT = "exact"
+    PREDICTED = "predicted"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDigests:
+    """`file_sha256`: the bytes that will be applied (for predicted fidelity: the inputs document); `inputs_sha256`: sealed inputs;
+    `semantic_sha256`: the canonical plan."""
+
+    file_sha256: str
+    inputs_sha256: str
+    semantic_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSummary:
+    """Counts of resources by what would happen to them."""
+
+    create: int
+    update: int
+    delete: int
+    replace: int
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing would change."""
+        return not (self.create or self.update or self.delete or self.replace)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDocument:
+    """The canonical plan that policy, approvers and evidence see. `resource_changes` keeps Terraform's JSON plan format."""
+
+    version: int
+    driver: str
+    fidelity: Fidelity
+    inputs_sha256: str
+    resource_changes: tuple[dict[str, Any], ...]
+    incomplete: tuple[str, ...]
+    provisioners: tuple[str, ...]
+    providers: tuple[str, ...]
+
+    @property
+    def summary(self) -> PlanSummary:
+        """Recomputed from `resource_changes`."""
+        return summarise(self.resource_changes)
+
+
+def summarise(changes: Iterable[Mapping[str, Any]]) -> PlanSummary:
+    """Count changes by Terraform's action lists; a delete is also found inside a replace. Raises DocumentError."""
+    create = update = delete = replace = 0
+    for index, change in enumerate(changes):
+        actions = _actions(change, index)
+        if "delete" in actions and "create" in actions:
+            replace += 1
+        elif "delete" in actions or "forget" in actions:
+            delete += 1
+        elif "create" in actions:
+            create += 1
+        elif "update" in actions:
+            update += 1
+    return PlanSummary(create, update, delete, replace)
+
+
+_KNOWN_ACTIONS = frozenset({"create", "update", "delete", "read", "no-op", "forget"})
+
+
+def _actions(change: Mapping[str, Any], index: int) -> frozenset[str]:
+    body = change.get("change")
+    actions = body.get("actions") if isinstance(body, Mapping) else None
+    if not isinstance(actions, list) or not actions or not set(map(str, actions)) <= _KNOWN_ACTIONS:
+        raise DocumentError(f"resource_changes[{index}].change.actions", f"must be a list of {sorted(_KNOWN_ACTIONS)}")
+    return frozenset(actions)
+
+
+def read_plan(data: bytes) -> PlanDocument:
+    """Parse canonical plan bytes received from a runner; they must be in canonical form. Raises DocumentError."""
+    from lockgate.contract.strictjson import StrictJSONError, loads
+
+    try:
+        value = loads(data, max_bytes=MAX_PLAN_BYTES, max_depth=64)
+    except StrictJSONError as error:
+        raise DocumentError("plan", str(error)) from None
+    plan = from_document(PlanDocument, value, "plan")
+    if len(plan.resource_changes) > MAX_CHANGES:
+        raise DocumentError("plan.resource_changes", f"more than {MAX_CHANGES} changes")
+    if canonical(value) != data:
+        raise DocumentError("plan", "is not in RFC 8785 form")
+    summarise(plan.resource_changes)
+    return plan
+
+
+def plan_digests(plan_bytes: bytes, plan: PlanDocument, file_sha256: str | None = None) -> PlanDigests:
+    """The three digests of a canonical plan; `file_sha256` defaults to the inputs' (predicted fidelity)."""
+    return PlanDigests(file_sha256 or plan.inputs_sha256, plan.inputs_sha256, sha256(plan_bytes))

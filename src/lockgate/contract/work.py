@@ -1,0 +1,63 @@
+"""What a grant speaks of, in full: action, target and intent, and the inputs document the runner seals; digests bind each to the grant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lockgate.contract.grant import Limits
+from lockgate.contract.intent import Effect
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpec:
+    """An action as the runner needs it. `entry` is what the driver runs (a runbook's task, a playbook); `variables` maps driver variables to
+    argument names; `sensitive` names arguments that are references to a secret store."""
+
+    name: str
+    effect: Effect
+    risk: str
+    driver: str
+    entry: str
+    variables: dict[str, str]
+    sensitive: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """A target as the runner needs it. `source` names a source of the runner's configuration, never a path."""
+
+    name: str
+    driver: str
+    source: str
+    environment: str
+    region: str
+    labels: dict[str, str]
+    limits: Limits
+    lock: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Sent beside a grant; `intent` is the canonical intent document with the validated arguments."""
+
+    action: ActionSpec
+    target: TargetSpec
+    intent: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class InputsDocument:
+    """What a stage runs on; its canonical bytes hash to `inputs_sha256`. `snapshot_sha256` is the sealed source's digest."""
+
+    version: int
+    driver: str
+    entry: str
+    variables: dict[str, Any]
+    settings: dict[str, Any]
+    snapshot_sha256: str
+    tool_name: str
+    tool_version: str
+    tool_sha256: str
+    job_sha256: str

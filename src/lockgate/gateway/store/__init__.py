@@ -1,0 +1,1 @@
+"""The durable store behind one port; it must not decide anything."""

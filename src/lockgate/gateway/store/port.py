@@ -1,0 +1,388 @@
+"""The store's port: commands that are each one durable transaction, queries, and changes. A provider must not decide, only hold.
+
+A command's transaction is: preconditions, rows, audit entries with the tree head. It is durable (fsynced) before the awaitable returns. A command whose
+precondition fails changes nothing. After an exception from the commit itself the outcome is unknown: look it up by id (StoreUnknown).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, Protocol, TypeVar
+
+from lockgate.gateway.audit.entries import EntryDraft, Head, StoredEntry
+from lockgate.gateway.operations.attempts import AttemptState
+from lockgate.gateway.operations.locks import LockState
+from lockgate.gateway.operations.model import Attempt, DecisionRecord, Lock, Operation, Vote
+
+R = TypeVar("R")
+
+
+class StoreError(Exception):
+    """The store cannot answer now. Temporary unless a subclass says otherwise."""
+
+
+class StoreBusy(StoreError):
+    """The writer's queue is full; nothing was written; try again later."""
+
+
+class StoreUnknown(StoreError):
+    """The commit's outcome is unknown; look the record up before trying again."""
+
+
+class StoreLocked(StoreError):
+    """Another process holds this store. Permanent until that process ends; the message names its pid."""
+
+
+# --- commands -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Record a new operation, its decision and its entries, unless `idempotency_scope` exists already or the epoch has moved.
+
+    Answers Done(operation), Existing(operation) or EpochMoved.
+    """
+
+    operation: Operation
+    idempotency_scope: str | None
+    decision: DecisionRecord
+    entries: tuple[EntryDraft, ...]
+    epoch: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptChange:
+    """Insert (`expected` None) or replace an attempt that is still in state `expected` with the same fence."""
+
+    attempt: Attempt
+    expected: AttemptState | None
+
+
+@dataclass(frozen=True, slots=True)
+class LockChange:
+    """Move the lock `name` from (`expected`, `expected_attempt`) to (`to`, `attempt`); a lock never seen is free and held by None."""
+
+    name: str
+    expected: LockState
+    expected_attempt: str | None
+    to: LockState
+    attempt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StillTrusted:
+    """Read inside the transaction, no cache: none of these token ids or principal ids is revoked, and none of these scopes is frozen."""
+
+    tokens: tuple[tuple[str, str, int], ...]
+    """(token id, principal id, issued-at or record time in Unix ms): as in `Revocation`."""
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopeRecord:
+    """A signed envelope kept as evidence; named by the SHA-256 of its bytes."""
+
+    sha256: str
+    kind: str
+    operation: str
+    attempt: str | None
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlanBytes:
+    """Canonical plan bytes, named by their SHA-256 (`semantic_sha256`), for one operation."""
+
+    semantic_sha256: str
+    operation: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One transition: compare-and-set on the operation (`expected_version`) and on the attempt and lock it names, plus everything else.
+
+    Commits only if `epoch` (when given) still stands and `trusted` (when given) holds. Answers Done(operation), Conflict or EpochMoved.
+    `operation` may be None for changes of an attempt or lock alone (a receipt after the end, `target unlock`).
+    """
+
+    now: int
+    entries: tuple[EntryDraft, ...]
+    operation: Operation | None = None
+    expected_version: int | None = None
+    attempts: tuple[AttemptChange, ...] = ()
+    locks: tuple[LockChange, ...] = ()
+    votes: tuple[Vote, ...] = ()
+    decisions: tuple[DecisionRecord, ...] = ()
+    envelopes: tuple[EnvelopeRecord, ...] = ()
+    plans: tuple[PlanBytes, ...] = ()
+    trusted: StillTrusted | None = None
+    epoch: int | None = None
+
+
+class ControlKind(StrEnum):
+    """What moves the epoch."""
+
+    REVOKE_TOKEN = "revoke_token"  # noqa: S105  (a kind, no secret)
+    REVOKE_PRINCIPAL = "revoke_principal"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+    POLICY = "policy"
+    CATALOG = "catalog"
+    KEYSET = "keyset"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Move the epoch: a revocation (`subject` is a token id or principal id), a freeze (`subject` is a scope: `*`, `tenant:x`,
+    `target:x`), or a new policy, catalog or keyset (`subject` is its revision; the same revision again changes nothing). Answers Done(None)."""
+
+    kind: ControlKind
+    subject: str
+    entries: tuple[EntryDraft, ...]
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Audit entries alone: reads of plans, administrative acts. Answers Done(None)."""
+
+    entries: tuple[EntryDraft, ...]
+    now: int
+
+
+Command = Admit | Transition | Control | Append
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Durable. `epoch` and `commit` are the store's after this command; `tree_size` counts audit entries."""
+
+    operation: Operation | None
+    epoch: int
+    tree_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The idempotency scope is taken by this operation; nothing was written."""
+
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A precondition did not hold; nothing was written. `what` names it: operation, attempt, lock, vote or trusted."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpochMoved:
+    """The epoch is no longer the one the decision saw; nothing was written; decide again."""
+
+    epoch: int
+
+
+Outcome = Done | Existing | Conflict | EpochMoved
+
+
+# --- queries ------------------------------------------------------------------------------------------------------------------
+
+
+class Query(Generic[R]):
+    """Base of all queries; the type parameter is what `read` answers."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GetOperation(Query[Operation | None]):
+    """One operation by id."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindIdempotent(Query[Operation | None]):
+    """The operation that took an idempotency scope."""
+
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListOperations(Query[tuple[Operation, ...]]):
+    """Newest first; `before` is an operation id to page on; `principal` (id) limits to one caller's own; at most 200."""
+
+    tenant: str
+    principal: str | None = None
+    states: tuple[str, ...] = ()
+    target: str | None = None
+    before: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedOperations(Query[tuple[Operation, ...]]):
+    """Queued operations of a region, oldest first within a tenant and tenants taking turns; at most `limit`."""
+
+    region: str
+    limit: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class DueOperations(Query[tuple[Operation, ...]]):
+    """Operations not yet final whose deadline or approval expiry has passed at `now`; at most `limit`."""
+
+    now: int
+    limit: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class GetAttempt(Query[Attempt | None]):
+    """One attempt by id."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptsOf(Query[tuple[Attempt, ...]]):
+    """All attempts of an operation, oldest first."""
+
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptByPoll(Query[Attempt | None]):
+    """The attempt a runner's poll was answered with, so that a repeated poll gets the same lease."""
+
+    runner: str
+    poll_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAttempts(Query[tuple[Attempt, ...]]):
+    """Attempts in states leased, started or reported; with `expired_at` only those whose lease had run out by then."""
+
+    expired_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetLock(Query[Lock]):
+    """A lock by name; one never seen is free."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListLocks(Query[tuple[Lock, ...]]):
+    """Every lock that is held or quarantined."""
+
+
+@dataclass(frozen=True, slots=True)
+class VotesOf(Query[tuple[Vote, ...]]):
+    """All votes on an operation, oldest first."""
+
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetDecision(Query[DecisionRecord | None]):
+    """One decision by id."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionsOf(Query[tuple[DecisionRecord, ...]]):
+    """All decisions of an operation, oldest first."""
+
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopesOf(Query[tuple[EnvelopeRecord, ...]]):
+    """All signed envelopes of an operation, oldest first."""
+
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetPlanBytes(Query[bytes | None]):
+    """Canonical plan bytes of one operation."""
+
+    operation: str
+    semantic_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetEpoch(Query[int]):
+    """The epoch that stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A revoked token id (`token`) or a principal id whose tokens issued before `at` (Unix ms) are revoked (`principal`)."""
+
+    kind: str
+    subject: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations(Query[tuple[Revocation, ...]]):
+    """Every revocation, for the gateway's look-up set (kept in step by epoch)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freezes(Query[tuple[str, ...]]):
+    """Every frozen scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntries(Query[tuple[StoredEntry, ...]]):
+    """Entries from `seq` on, in order; at most `limit`; with `operation` only that operation's."""
+
+    since: int = 0
+    limit: int = 500
+    operation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TreeHead(Query[Head]):
+    """The audit tree's size and root."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeafHashes(Query[tuple[bytes, ...]]):
+    """RFC 6962 leaf hashes [start, end), for proofs; at most 100,000 a call."""
+
+    start: int
+    end: int
+
+
+class Store(Protocol):
+    """One tenant-spanning durable store. `commit` and `read` may be called from many tasks at once."""
+
+    async def migrate(self) -> None:
+        """Bring the schema to this version. Raises StoreError when it is newer than this program."""
+        ...
+
+    async def commit(self, command: Command) -> Outcome:
+        """Run one command. Durable when it returns. Raises StoreBusy (nothing written), StoreUnknown, StoreError."""
+        ...
+
+    async def read(self, query: Query[R]) -> R:
+        """Answer a query from what was acknowledged. Raises StoreError."""
+        ...
+
+    def changes(self, since: int | None = None) -> AsyncIterator[frozenset[str]]:
+        """For ever: the ids of operations touched by each committed batch (an empty set: something else moved)."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, release the lock on the store."""
+        ...
