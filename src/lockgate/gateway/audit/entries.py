@@ -39,8 +39,8 @@ class EntryKind(StrEnum):
     LOCK_QUARANTINED = "lock.quarantined"
     LOCK_UNLOCKED = "lock.unlocked"
     OPERATION_RESOLVED = "operation.resolved"
-    TOKEN_ISSUED = "token.issued"
-    TOKEN_REVOKED = "token.revoked"
+    TOKEN_ISSUED = "token.issued"  # noqa: S105  (a kind, no secret)
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105  (a kind, no secret)
     FREEZE_SET = "freeze.set"
     FREEZE_LIFTED = "freeze.lifted"
     PLAN_VIEWED = "plan.viewed"
