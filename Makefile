@@ -1,0 +1,58 @@
+# Everything a person or CI does with this work tree; `make` alone lists it. Needs only a POSIX shell, make and Python >= 3.11.
+# pip and go fetch from wherever their own configuration says: no address of any index stands in this repository.
+
+.DEFAULT_GOAL := help
+PYTHON = $$(tools/find-python)
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help setup setup-run demo check test lint format bench docs lock clean
+
+help:
+	@echo "make demo     show the main job end to end (ARGS=--keep leaves it running)"
+	@echo "make check    lint, types, unit, contracts, invariants and one end-to-end test"
+	@echo "make test     every test; builds the tools they need in the background"
+	@echo "make bench    measure, and write build/bench.json"
+	@echo "make setup    only make .venv, with everything the tests need"
+	@echo "make lint     formatter, linter, types, layers     make format  let the formatter write"
+	@echo "make docs     generate docs/reference              make lock    recompile requirements/*.txt (ARGS=--upgrade)"
+	@echo "make clean    remove .venv, caches and build/"
+
+setup:
+	@python=$(PYTHON) && "$$python" tools/setup dev
+
+setup-run:
+	@python=$(PYTHON) && "$$python" tools/setup run
+
+demo: setup-run
+	@$(BIN)/lockgate demo $(ARGS)
+
+check: setup
+	@$(BIN)/python tools/suite check
+
+test: setup
+	@$(BIN)/python tools/suite test
+
+lint: setup
+	@$(BIN)/python tools/suite lint
+
+format: setup
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+bench: setup
+	@mkdir -p build && $(BIN)/python -m tests.bench $(ARGS)
+
+# With CI set the pages must already be what the sources say.
+docs: setup
+	@rm -rf build/reference && mkdir -p build docs/reference && cp -R docs/reference build/reference
+	@$(BIN)/python -m lockgate.cli.reference
+	@if [ -n "$(CI)" ] && ! diff -r build/reference docs/reference; then \
+	    echo "docs/reference was out of date: run make docs and commit what it writes" >&2; exit 1; \
+	fi
+
+lock:
+	@python=$(PYTHON) && "$$python" tools/lock $(ARGS)
+
+clean:
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
