@@ -1,0 +1,48 @@
+"""The MCP input schema of an action: its arguments and what every governed call takes beside them; it must stay in step with the intent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from lockgate.contract.intent import Effect
+
+MIN_REASON: Final = 8
+MAX_REASON: Final = 500
+MAX_IDEMPOTENCY_KEY: Final = 128
+IDEMPOTENCY_KEY_PATTERN: Final = r"^[A-Za-z0-9._:-]+$"
+MAX_WAIT_SECONDS: Final = 60
+
+_WAIT: Final = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": MAX_WAIT_SECONDS,
+    "description": "Seconds to wait for the operation to end before answering with its current status.",
+}
+_CHANGE: Final = {
+    "reason": {
+        "type": "string",
+        "minLength": MIN_REASON,
+        "maxLength": MAX_REASON,
+        "description": "Why this change is wanted; approvers and the audit log see it.",
+    },
+    "idempotency_key": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_IDEMPOTENCY_KEY,
+        "pattern": IDEMPOTENCY_KEY_PATTERN,
+        "description": "A key of your choice; the same key with the same call answers with the same operation.",
+    },
+    "dry_run": {"type": "boolean", "description": "True: plan only, apply nothing."},
+}
+
+
+def tool_schema(arguments: dict[str, Any], effect: Effect, targets: Sequence[str]) -> dict[str, Any]:
+    """The input schema of one tool for a caller who may address `targets` (names; at least one), from a published argument schema."""
+    target = {"type": "string", "enum": sorted(targets), "description": "The target to act on."}
+    properties: dict[str, Any] = {**arguments["properties"], "target": target, "wait_seconds": _WAIT}
+    required = [*arguments.get("required", ()), "target"]
+    if effect is not Effect.READ:
+        properties |= _CHANGE
+        required.append("reason")
+    return {**arguments, "properties": properties, "required": required, "additionalProperties": False}
