@@ -1,0 +1,5 @@
+"""`python -m lockgate.job`: what the runner starts inside a sandbox; it must hold no logic."""
+
+from lockgate.job.main import main
+
+raise SystemExit(main())

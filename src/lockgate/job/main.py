@@ -1,0 +1,185 @@
+"""The job: verifies the grant again, runs one stage of one driver, reports; it must not run a tool before every check has passed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lockgate.contract import jobchannel
+from lockgate.contract.codec import DocumentError, from_document, to_document
+from lockgate.contract.grant import Grant
+from lockgate.contract.intent import Stage
+from lockgate.contract.jobchannel import JobInputs, JobResult
+from lockgate.contract.keyset import Keyset
+from lockgate.contract.work import InputsDocument
+from lockgate.job import verify
+from lockgate.job.drivers import registry
+from lockgate.job.drivers.port import BLANK, Driver, StageContext, StageRefused
+from lockgate.job.verify import JobRefused
+from lockgate.wire.frames import SMALL_MESSAGE_BYTES, FrameError, read_frame, write_frame
+
+CHANNEL_VARIABLE = "LOCKGATE_CHANNEL_FD"
+EXIT_REFUSED = 70
+_MAX_TEXT = 2 << 20
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the runner put things inside the sandbox; only tests say otherwise."""
+
+    keyset: Path = Path(jobchannel.KEYSET_FILE)
+    root_key: Path = Path(jobchannel.ROOT_KEY_FILE)
+    source: Path = Path(jobchannel.SANDBOX_SOURCE)
+    scratch: Path = Path(jobchannel.SANDBOX_SCRATCH)
+    credentials: Path = Path(jobchannel.SANDBOX_CREDENTIALS)
+
+
+def main(places: Places | None = None) -> int:
+    """Run the job on the inherited channel. Exit codes: 0 a result was sent, 70 refused (one line on stderr names the check)."""
+    try:
+        with take_channel() as channel:
+            serve(channel, places or Places())
+    except JobRefused as refused:
+        sys.stderr.write(f"lockgate job refused: {ascii(str(refused))[1:-1][:2000]}\n")
+        return EXIT_REFUSED
+    return 0
+
+
+def take_channel() -> socket.socket:
+    """The runner's end of the channel; from here on no child inherits it and the environment does not name it. Raises JobRefused."""
+    number = os.environ.pop(CHANNEL_VARIABLE, "")
+    if not (number.isascii() and number.isdigit()):
+        raise JobRefused(
+            "channel", f"{CHANNEL_VARIABLE} must be the number of an inherited socket; the job is started by a runner"
+        )
+    try:
+        os.set_inheritable(int(number), False)
+        return socket.socket(fileno=int(number))
+    except (OSError, OverflowError) as error:
+        raise JobRefused("channel", f"{CHANNEL_VARIABLE}={number[:20]}: {error}") from None
+
+
+def serve(channel: socket.socket, places: Places) -> None:
+    """One stage from hello to result (TRUST §2, §4). Raises JobRefused when a check fails before `ready`; no tool has run then."""
+    started = time.monotonic()
+    # 1. Whose word counts: the keyset the runner mounted, under the root key it pins.
+    keyset = verify.trusted_keyset(places.keyset, places.root_key, int(time.time() * 1000))
+    _send(channel, "hello", {"version": jobchannel.VERSION})
+    message = _receive(channel, "inputs", JobInputs)
+    # 2. The grant: this deployment's, unaltered, and for a phase this stage belongs to.
+    grant = verify.verified_grant(message.grant, keyset)
+    verify.check_stage(message.stage, grant)
+    # 3. The inputs: byte for byte those that the grant, or the permit of this very grant, names.
+    _check_inputs(message, grant, keyset)
+    inputs = verify.read_inputs(message.inputs)
+    # 4. The source on disk is the sealed one.
+    verify.check_source(places.source, inputs)
+    # 5. The driver, by name; it is loaded only after `ready`.
+    loader = registry.find(inputs.driver)
+    if loader is None:
+        raise JobRefused("driver", f"{inputs.driver!r} is not a driver of this job")
+    _send(channel, "ready", {})
+    # 6. The stage; at apply only after `go`, with a permit for exactly these inputs.
+    refusal = _await_go(channel, message, grant, keyset) if message.stage is Stage.APPLY else None
+    if refusal is None:
+        result = run_stage(loader(), _context(message, inputs, places, started))
+    else:
+        result = replace(BLANK, status="refused", detail=str(refusal))
+    # 7. The report: a claim, whatever it says.
+    _report(channel, result)
+
+
+def _check_inputs(message: JobInputs, grant: Grant, keyset: Keyset) -> None:
+    if message.stage is Stage.APPLY and message.permit is not None:
+        raise JobRefused("permit", "at apply it comes with go, not with the inputs")
+    if grant.inputs_sha256 is not None:
+        verify.check_digest(message.inputs, grant.inputs_sha256, "grant")
+    elif message.permit is None:
+        raise JobRefused("permit", f"the stage {message.stage} needs one with its inputs")
+    if message.permit is not None:
+        permit = verify.verified_permit(message.permit, keyset, grant, message.grant)
+        verify.check_digest(message.inputs, permit.inputs_sha256, "permit")
+
+
+def _await_go(channel: socket.socket, message: JobInputs, grant: Grant, keyset: Keyset) -> JobRefused | None:
+    body = _receive_body(channel, "go", SMALL_MESSAGE_BYTES)
+    try:
+        envelope = body.get("permit")
+        if set(body) != {"permit"} or not isinstance(envelope, str):
+            raise JobRefused("go", "must carry exactly a permit")
+        permit = verify.verified_permit(envelope, keyset, grant, message.grant)
+        verify.check_digest(message.inputs, permit.inputs_sha256, "permit")
+    except JobRefused as refused:
+        return refused
+    return None
+
+
+def _context(message: JobInputs, inputs: InputsDocument, places: Places, started: float) -> StageContext:
+    return StageContext(
+        stage=message.stage,
+        source=places.source,
+        scratch=places.scratch,
+        credentials=places.credentials if places.credentials.is_dir() else None,
+        inputs=inputs,
+        output_bytes=min(max(message.output_bytes, 0), _MAX_TEXT),
+        wall_seconds=float(message.wall_seconds),
+        clock=time.monotonic,
+        started=started,
+    )
+
+
+def run_stage(driver: Driver, ctx: StageContext) -> JobResult:
+    """The driver's claim; a refusal by the driver is a result of status `refused`, with the reason, and nothing was started."""
+    calls = {
+        Stage.PLAN: driver.plan,
+        Stage.CHECK: driver.plan,
+        Stage.APPLY: driver.apply,
+        Stage.VERIFY: driver.verify,
+        Stage.READ: driver.read,
+    }
+    try:
+        return calls[ctx.stage](ctx)
+    except StageRefused as refused:
+        return replace(BLANK, status="refused", detail=str(refused))
+
+
+def _send(channel: socket.socket, kind: str, body: dict[str, Any]) -> None:
+    try:
+        write_frame(channel, {"type": kind, **body})
+    except OSError as error:
+        raise JobRefused("channel", f"the runner is gone: {error.strerror}") from None
+
+
+def _report(channel: socket.socket, result: JobResult) -> None:
+    try:
+        _send(channel, "result", to_document(result))
+    except FrameError as error:
+        blank = replace(
+            BLANK, exit_code=result.exit_code, detail=f"the result could not be sent: {error}", truncated=True
+        )
+        _send(channel, "result", to_document(blank))
+
+
+def _receive(channel: socket.socket, kind: str, shape: type[T]) -> T:
+    try:
+        return from_document(shape, _receive_body(channel, kind))
+    except DocumentError as error:
+        raise JobRefused(kind, str(error)) from None
+
+
+def _receive_body(channel: socket.socket, kind: str, limit: int = verify.MAX_INPUTS_BYTES * 2) -> dict[str, Any]:
+    try:
+        message = read_frame(channel, limit)
+    except FrameError as error:
+        raise JobRefused("channel", f"while waiting for {kind}: {error}") from None
+    except OSError as error:
+        raise JobRefused("channel", f"while waiting for {kind}: {error.strerror}") from None
+    if message.pop("type", None) != kind:
+        raise JobRefused("channel", f"expected {kind} and nothing else")
+    return message

@@ -1,0 +1,101 @@
+"""Every check the job makes before it runs a tool; it must not soften one into a warning."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from pathlib import Path
+
+from lockgate.contract import strictjson
+from lockgate.contract.codec import DocumentError, from_document
+from lockgate.contract.dsse import EnvelopeError
+from lockgate.contract.grant import Grant, Permit, read_grant, read_permit
+from lockgate.contract.intent import Phase, Stage
+from lockgate.contract.keyset import Keyset, open_keyset
+from lockgate.contract.signed import envelope_sha256
+from lockgate.contract.snapshot import SnapshotError, snapshot_digest
+from lockgate.contract.work import InputsDocument
+from lockgate.job.source import walk
+
+INPUTS_VERSION = 1
+MAX_INPUTS_BYTES = 4 << 20
+_STAGES: dict[Phase, tuple[Stage, ...]] = {
+    Phase.READ: (Stage.READ,),
+    Phase.PLAN: (Stage.PLAN,),
+    Phase.APPLY: (Stage.CHECK, Stage.APPLY, Stage.VERIFY),
+}
+
+
+class JobRefused(Exception):
+    """The job will not run this. `check` names the check that failed; a retry with the same messages fails again."""
+
+    def __init__(self, check: str, why: str) -> None:
+        super().__init__(f"{check}: {why}")
+        self.check = check
+
+
+def trusted_keyset(keyset_file: Path, root_key_file: Path, now: int) -> Keyset:
+    """The keyset the runner mounted, verified under the mounted root key (base64 of 32 raw bytes). `now`: Unix ms. Raises JobRefused."""
+    try:
+        root = base64.b64decode(root_key_file.read_bytes().strip(), validate=True)
+        return open_keyset(keyset_file.read_bytes(), root, now=now)
+    except (OSError, binascii.Error, EnvelopeError) as error:
+        raise JobRefused("keyset", str(error)) from None
+
+
+def verified_grant(envelope: str, keyset: Keyset) -> Grant:
+    """The grant, signed by a grant key of this deployment. Raises JobRefused."""
+    try:
+        return read_grant(envelope.encode(), keyset)
+    except (EnvelopeError, UnicodeEncodeError) as error:
+        raise JobRefused("grant", str(error)) from None
+
+
+def check_stage(stage: Stage, grant: Grant) -> None:
+    """The stage belongs to the phase the grant is for. Raises JobRefused."""
+    if stage not in _STAGES.get(grant.phase, ()):
+        raise JobRefused("stage", f"{stage} is no stage of a grant for {grant.phase}")
+
+
+def verified_permit(envelope: str, keyset: Keyset, grant: Grant, grant_envelope: str) -> Permit:
+    """A permit for exactly this grant, attempt and fence. Lifetimes are the runner's to check: clocks differ. Raises JobRefused."""
+    try:
+        permit = read_permit(envelope.encode(), keyset)
+    except (EnvelopeError, UnicodeEncodeError) as error:
+        raise JobRefused("permit", str(error)) from None
+    if permit.grant_sha256 != envelope_sha256(grant_envelope.encode()):
+        raise JobRefused("permit", "grant_sha256 names another grant")
+    for field in ("operation", "attempt", "fence", "phase"):
+        if getattr(permit, field) != getattr(grant, field):
+            raise JobRefused("permit", f"{field} is not the grant's")
+    return permit
+
+
+def check_digest(inputs: str, named: str | None, by: str) -> None:
+    """The received inputs are those that `by` (grant or permit) names. Raises JobRefused."""
+    if named is None:
+        raise JobRefused("inputs", f"the {by} names no inputs_sha256")
+    if "sha256:" + hashlib.sha256(inputs.encode()).hexdigest() != named:
+        raise JobRefused("inputs", f"their SHA-256 is not the inputs_sha256 of the {by}")
+
+
+def read_inputs(inputs: str) -> InputsDocument:
+    """The inputs document of text whose digest was checked. Raises JobRefused."""
+    try:
+        document = from_document(InputsDocument, strictjson.loads(inputs.encode(), max_bytes=MAX_INPUTS_BYTES))
+    except (strictjson.StrictJSONError, DocumentError) as error:
+        raise JobRefused("inputs", str(error)) from None
+    if document.version != INPUTS_VERSION:
+        raise JobRefused("inputs", f"version must be {INPUTS_VERSION}, not {document.version}")
+    return document
+
+
+def check_source(source: Path, inputs: InputsDocument) -> None:
+    """The source on disk is the snapshot the inputs name. Raises JobRefused."""
+    try:
+        found = snapshot_digest(walk(source))
+    except (SnapshotError, OSError) as error:
+        raise JobRefused("source", str(error)) from None
+    if found != inputs.snapshot_sha256:
+        raise JobRefused("source", "the files on disk are not the snapshot that was sealed (snapshot_sha256 differs)")
