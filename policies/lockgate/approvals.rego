@@ -1,0 +1,98 @@
+# METADATA
+# title: Approvals
+# description: Which operations need human votes, and whether the votes given are enough now.
+package lockgate.approvals
+
+import data.lockgate.access
+import data.lockgate.limits
+import data.lockgate.parameters
+import data.lockgate.plan_integrity
+import data.lockgate.selectors
+
+required contains rule.require if {
+	some rule in parameters.approvals.rules
+	applies(rule)
+}
+
+required contains parameters.approvals.standard if plan_integrity.needs_approval
+
+applies(rule) if {
+	selectors.selects(rule.targets, input.target)
+	selectors.has_effect(rule.effects, input.action)
+	selectors.names_action(rule.actions, input.action)
+	has_fidelity(rule)
+	is_destructive(rule)
+}
+
+has_fidelity(rule) if rule.fidelity == null
+
+has_fidelity(rule) if rule.fidelity == input.plan.fidelity
+
+is_destructive(rule) if rule.destructive == false
+
+is_destructive(_) if limits.destructive
+
+# The strictest of all that is required; undefined if nothing is.
+obligation := {
+	"count": max([r.count | some r in required]),
+	"groups": sort({group | some r in required; some group in r.groups}),
+	"expires_in": min([r.expires_in | some r in required]),
+} if {
+	count(required) > 0
+}
+
+# METADATA
+# title: Approval missing
+# description: The votes that count under the policy of now do not suffice.
+# custom:
+#   rule: approvals
+#   fix: Ask the named groups to approve the current plan; the operation continues by itself.
+violations contains {"rule": "approvals", "details": details} if {
+	input.question == "apply"
+	obligation
+	not sufficient
+	details := {"waitable": true, "count": obligation.count, "groups": obligation.groups, "have": count(voters)}
+}
+
+# METADATA
+# title: Rejected
+# description: A human rejected exactly this plan.
+# custom:
+#   rule: rejected
+#   fix: Talk to whoever rejected it, then ask again with another change.
+violations contains {"rule": "rejected", "details": {}} if {
+	input.question == "apply"
+	some vote in input.approvals
+	vote.verdict != "approve"
+	vote.digests == input.plan.digests
+}
+
+sufficient if {
+	count(voters) >= obligation.count
+	every group in obligation.groups {
+		count([voter | some voter, roles in voters; group in roles]) >= obligation.count
+	}
+}
+
+# Voters whose vote counts now, with their roles of now: never the votes' own claims.
+voters[voter] := roles if {
+	some vote in input.approvals
+	vote.verdict == "approve"
+	vote.digests == input.plan.digests
+	time.parse_rfc3339_ns(vote.expires_at) > time.parse_rfc3339_ns(input.context.now)
+	vote.voter.kind == "human"
+	not same_person(vote.voter, input.subject)
+	roles := access.roles_of(vote.voter)
+	some approver in parameters.approvals.approvers
+	approver in roles
+	voter := json.marshal([vote.voter.issuer, vote.voter.subject])
+}
+
+same_person(voter, requester) if {
+	voter.issuer == requester.issuer
+	voter.subject == requester.subject
+}
+
+same_person(voter, requester) if requester.owner in {voter.id, voter.subject}
+
+same_person(voter, requester) if requester.on_behalf_of in {voter.id, voter.subject}

@@ -1,0 +1,22 @@
+# METADATA
+# title: The question `apply`
+package lockgate.apply
+
+import data.lockgate.access
+import data.lockgate.answer
+import data.lockgate.approvals
+import data.lockgate.limits
+import data.lockgate.plan_integrity
+import data.lockgate.region
+import data.lockgate.window
+
+decision := {"allow": allow, "violations": violations, "obligations": answer.obligations}
+
+default allow := false
+
+allow if {
+	access.permitted
+	count(violations) == 0
+}
+
+violations := ((((access.violations | region.violations) | window.violations) | limits.violations) | plan_integrity.violations) | approvals.violations

@@ -1,0 +1,20 @@
+# METADATA
+# title: The question `heal`
+package lockgate.heal
+
+import data.lockgate.access
+import data.lockgate.answer
+import data.lockgate.limits
+import data.lockgate.region
+import data.lockgate.window
+
+decision := {"allow": allow, "violations": violations, "obligations": answer.obligations}
+
+default allow := false
+
+allow if {
+	access.permitted
+	count(violations) == 0
+}
+
+violations := ((access.violations | region.violations) | window.violations) | limits.violations

@@ -1,0 +1,100 @@
+"""Compiles a Rego bundle to the form the embedded engine loads: the same sources give the same bytes. Decides nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from lockgate.contract.decision import Question
+from lockgate.policy.opa import find_opa, run_opa
+
+WASM_NAME: Final = "policy.wasm"
+MANIFEST_NAME: Final = "manifest.json"
+CAPABILITIES_NAME: Final = "capabilities.json"
+
+IMPURE_BUILTINS: Final = frozenset(
+    {
+        "crypto.x509.parse_and_verify_certificates",
+        "crypto.x509.parse_and_verify_certificates_with_options",
+        "io.jwt.decode_verify",
+        "json.match_schema",
+        "json.verify_schema",
+        "rego.parse_module",
+    }
+)
+"""Besides what OPA itself calls non-deterministic: what reads a clock, fetches a schema, or parses policy at run time."""
+
+
+def entrypoint(question: Question) -> str:
+    """The rule that answers `question`."""
+    return f"lockgate/{question.value}/decision"
+
+
+def pure_capabilities(opa: Path) -> dict[str, Any]:
+    """OPA's capabilities less clock, network, randomness and environment: what is left is a function of its input."""
+    capabilities: dict[str, Any] = json.loads(run_opa(opa, ["capabilities", "--current"]))
+    capabilities["builtins"] = [
+        builtin
+        for builtin in capabilities["builtins"]
+        if not builtin.get("nondeterministic")
+        and builtin["name"] not in IMPURE_BUILTINS
+        and not builtin["name"].startswith("net.")
+    ]
+    capabilities["allow_net"] = []
+    return capabilities
+
+
+def compile_bundle(opa: Path, source: Path) -> dict[str, bytes]:
+    """Compile the bundle folder `source` (with its capabilities.json): file name → bytes. Raises OpaFailed."""
+    arguments = ["build", "--target", "wasm", "--bundle", str(source), "--ignore", "*_test.rego"]
+    arguments += ["--capabilities", str(source / CAPABILITIES_NAME)]
+    for question in Question:
+        arguments += ["--entrypoint", entrypoint(question)]
+    with tempfile.TemporaryDirectory(prefix="lockgate-policy-") as folder:
+        output = Path(folder) / "bundle.tar.gz"
+        run_opa(opa, [*arguments, "--output", str(output)])
+        with tarfile.open(output) as archive:
+            member = archive.extractfile("/" + WASM_NAME)
+            if member is None:  # pragma: no cover - opa always writes it
+                raise RuntimeError("opa build wrote no policy.wasm")
+            wasm = member.read()
+    manifest = {"version": 1, "opa": _opa_version(opa), "rules": rule_texts(opa, source)}
+    return {WASM_NAME: wasm, MANIFEST_NAME: (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()}
+
+
+def rule_texts(opa: Path, source: Path) -> dict[str, dict[str, str]]:
+    """Rule id → title, message and fix, from the `# METADATA` of every rule that has a `custom.rule`."""
+    inspected = json.loads(run_opa(opa, ["inspect", "--annotations", "--format", "json", str(source)]))
+    texts: dict[str, dict[str, str]] = {}
+    for entry in inspected.get("annotations", []):
+        annotations = entry["annotations"]
+        custom = annotations.get("custom", {})
+        if "rule" in custom:
+            texts[custom["rule"]] = {
+                "title": annotations["title"],
+                "message": annotations["description"],
+                "fix": custom["fix"],
+            }
+    return texts
+
+
+def _opa_version(opa: Path) -> str:
+    first = run_opa(opa, ["version"]).splitlines()[0]
+    return first.removeprefix("Version:").strip()
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m lockgate.policy.compile SOURCE OUTPUT`: write the compiled form of SOURCE into OUTPUT."""
+    source, output = (Path(argument) for argument in arguments)
+    output.mkdir(parents=True, exist_ok=True)
+    for name, content in compile_bundle(find_opa(), source).items():
+        (output / name).write_bytes(content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,190 @@
+"""The embedded engine: OPA's Wasm target on wasmtime behind the PolicyEngine port; it loads nothing and knows no rule."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from lockgate.contract.decision import Decision, Provenance, Question
+from lockgate.policy.bundle import PolicyBundle
+from lockgate.policy.compile import entrypoint
+from lockgate.policy.input import encode_input, input_sha256, validate_input
+from lockgate.policy.output import read_answer
+from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.schemas import DocumentRefused
+from lockgate.policy.wasm import Bounds, EvaluationFailed, ModuleRefused, PolicyInstance, PolicyModule
+
+ENGINE_NAME: Final = "opa-wasm"
+SLOW_QUESTIONS: Final = frozenset({Question.PLAN, Question.APPLY, Question.APPROVE})
+"""Questions that carry a plan: decided in the worker thread, with the longer deadline."""
+
+
+def decision_id() -> str:
+    """A fresh decision id: 128 random bits."""
+    return "dec_" + secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """`loop` bounds decisions made in the event loop, `worker` those in the thread; `worker_queue` is how many may wait.
+
+    A document above `loop_input_bytes` goes to the worker whatever the question is.
+    """
+
+    loop: Bounds = field(default_factory=lambda: Bounds(memory_bytes=64 << 20, input_bytes=1 << 20, seconds=0.05))
+    worker: Bounds = field(default_factory=lambda: Bounds(memory_bytes=256 << 20, input_bytes=16 << 20, seconds=1.0))
+    loop_input_bytes: int = 64 << 10
+    worker_queue: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    question: Question
+    document: bytes
+    sha256: str
+    started_ns: int
+
+
+class _Bench:
+    """One instance, used by one thread; replaced by a new one after every failure."""
+
+    def __init__(self, module: PolicyModule, data: bytes, bounds: Bounds) -> None:
+        self._module, self._data, self._bounds = module, data, bounds
+        self._instance: PolicyInstance | None = None
+
+    def prepare(self) -> PolicyInstance:
+        if self._instance is None:
+            self._instance = PolicyInstance(self._module, self._data, self._bounds)
+        return self._instance
+
+    def evaluate(self, question: Question, document: bytes) -> Any:
+        """Raises EvaluationFailed; then the next evaluation starts on a new instance."""
+        try:
+            instance = self.prepare()
+            self._instance = None  # until it has proven itself again
+            value = instance.evaluate(entrypoint(question), document)
+        except ModuleRefused as refused:
+            raise EvaluationFailed("lockgate.engine.unavailable", str(refused)) from refused
+        self._instance = instance
+        return value
+
+
+class EmbeddedEngine:
+    """Decides small questions in the event loop and those with a plan in one worker thread (ARCHITECTURE §9).
+
+    A question that once ran into the loop's deadline is decided in the worker from then on, still with the loop's
+    deadline: a slow policy costs its own callers, not everyone else's.
+    """
+
+    def __init__(
+        self,
+        bundle: PolicyBundle,
+        settings: EngineSettings | None = None,
+        *,
+        new_id: Callable[[], str] = decision_id,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        """Compiles the module and parses the data. Raises PolicyLoadError."""
+        self._settings, self._bundle = settings or EngineSettings(), bundle
+        self._new_id, self._clock_ns = new_id, clock_ns
+        try:
+            self._module = PolicyModule(bundle.wasm)
+        except ModuleRefused as refused:
+            raise PolicyLoadError(bundle.source, str(refused)) from refused
+        self._loop_bench = _Bench(self._module, bundle.data, self._settings.loop)
+        self._slow_bench = _Bench(self._module, bundle.data, self._settings.loop)
+        self._worker_bench = _Bench(self._module, bundle.data, self._settings.worker)
+        try:
+            self._loop_bench.prepare()
+        except (ModuleRefused, EvaluationFailed) as refused:
+            self._module.close()
+            raise PolicyLoadError(bundle.source, f"cannot be started: {refused}") from refused
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lockgate-policy")
+        self._waiting, self._closed = 0, False
+        self._timed_out: set[Question] = set()
+
+    @property
+    def name(self) -> str:
+        return ENGINE_NAME
+
+    @property
+    def revision(self) -> str:
+        return self._bundle.revision
+
+    async def decide(self, question: Question, document: Mapping[str, Any]) -> Decision:
+        """See PolicyEngine.decide: never raises for policy, engine or document."""
+        case = _Case(question, b"", "", self._clock_ns())
+        try:
+            case = self._read(question, document, case.started_ns)
+            return self._answer(case, await self._evaluate(case))
+        except EvaluationFailed as failed:
+            return self._denied(case, failed.rule, failed.detail)
+        except DocumentRefused as refused:
+            return self._denied(case, "lockgate.engine.input", str(refused))
+
+    async def close(self) -> None:
+        """See PolicyEngine.close."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.get_running_loop().run_in_executor(None, self._shut_down)
+
+    def _shut_down(self) -> None:
+        self._worker.shutdown(wait=True, cancel_futures=False)
+        self._module.close()
+
+    def _read(self, question: Question, document: Mapping[str, Any], started_ns: int) -> _Case:
+        validate_input(document)
+        if document["question"] != question.value:
+            raise DocumentRefused("question", f"is not {question.value!r}, which was asked")
+        encoded = encode_input(document)
+        return _Case(question, encoded, input_sha256(encoded), started_ns)
+
+    async def _evaluate(self, case: _Case) -> Any:
+        if self._closed:
+            raise EvaluationFailed("lockgate.engine.unavailable", "the engine is closed")
+        if case.question in SLOW_QUESTIONS or len(case.document) > self._settings.loop_input_bytes:
+            return await self._in_worker(self._worker_bench, case)
+        if case.question in self._timed_out:
+            return await self._in_worker(self._slow_bench, case)
+        try:
+            return self._loop_bench.evaluate(case.question, case.document)
+        except EvaluationFailed as failed:
+            if failed.rule == "lockgate.engine.timeout":
+                self._timed_out.add(case.question)
+            raise
+
+    async def _in_worker(self, bench: _Bench, case: _Case) -> Any:
+        if self._waiting >= self._settings.worker_queue:
+            raise EvaluationFailed("lockgate.engine.busy")
+        self._waiting += 1
+        job = asyncio.get_running_loop().run_in_executor(self._worker, bench.evaluate, case.question, case.document)
+        job.add_done_callback(self._worker_done)
+        return await asyncio.shield(job)  # a caller that gives up does not free the thread
+
+    def _worker_done(self, job: asyncio.Future[Any]) -> None:
+        self._waiting -= 1
+        if not job.cancelled():
+            job.exception()  # the caller may have gone: nobody else will look
+
+    def _answer(self, case: _Case, value: Any) -> Decision:
+        violations, obligations = read_answer(value, self._bundle.rules)
+        return Decision.of(case.question, violations, obligations, self._provenance(case))
+
+    def _denied(self, case: _Case, rule: str, detail: str) -> Decision:
+        details = {"problem": detail} if detail else {}
+        return Decision.denied(case.question, rule, self._provenance(case), details)
+
+    def _provenance(self, case: _Case) -> Provenance:
+        return Provenance(
+            id=self._new_id(),
+            revision=self._bundle.revision,
+            engine=ENGINE_NAME,
+            input_sha256=case.sha256,
+            duration_us=(self._clock_ns() - case.started_ns) // 1000,
+        )

@@ -1,0 +1,52 @@
+"""Runs the `opa` program for checking, testing and compiling policies; it is never asked to decide."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+RUN_SECONDS = 300
+
+
+class OpaMissing(Exception):
+    """There is no `opa` program. Set LOCKGATE_OPA to one, put one on PATH, or build one with `tools/get opa`."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this needs the `opa` program, and none was found: set LOCKGATE_OPA to one, put one on PATH, "
+            "or build one with `tools/get opa`"
+        )
+
+
+class OpaFailed(Exception):
+    """`opa` refused: its own message, which names file and line, follows."""
+
+
+def find_opa(environ: Mapping[str, str] = os.environ) -> Path:
+    """The program LOCKGATE_OPA names, else the one on PATH. Raises OpaMissing."""
+    if named := environ.get("LOCKGATE_OPA"):
+        if os.access(named, os.X_OK):
+            return Path(named)
+        raise OpaMissing
+    found = shutil.which("opa", path=environ.get("PATH"))
+    if found is None:
+        raise OpaMissing
+    return Path(found)
+
+
+def run_opa(opa: Path, arguments: Sequence[str]) -> str:
+    """Run `opa` and return its standard output. Raises OpaFailed, with what it said."""
+    try:
+        done = subprocess.run(
+            [str(opa), *arguments], capture_output=True, text=True, timeout=RUN_SECONDS, check=False, env={}
+        )
+    except subprocess.TimeoutExpired:
+        raise OpaFailed(f"opa {arguments[0]} did not end within {RUN_SECONDS} s") from None
+    except OSError as error:
+        raise OpaFailed(f"{opa} cannot be run: {error.strerror}") from error
+    if done.returncode != 0:
+        raise OpaFailed("\n".join(part for part in (done.stdout.strip(), done.stderr.strip()) if part))
+    return done.stdout

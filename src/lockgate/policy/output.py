@@ -1,0 +1,61 @@
+"""Reads policy output v1; whatever is not exactly that becomes a denial, never a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+
+from lockgate.contract.decision import ENGINE_RULES, Obligations, UnknownObligationError, Violation
+from lockgate.policy.schemas import DocumentRefused, compiled, require_valid
+from lockgate.policy.wasm import EvaluationFailed
+
+NO_ALLOW = "lockgate.engine.no_allow"
+
+
+def read_answer(value: Any, rules: Mapping[str, Mapping[str, str]]) -> tuple[tuple[Violation, ...], Obligations]:
+    """Violations (in the order of rule and details) and obligations; no violation means allow.
+
+    `rules` is the bundle's rule → title, message, fix. Raises EvaluationFailed for what is no output v1.
+    """
+    _refuse_unknown_obligation(value)
+    try:
+        require_valid(_schema(), value)
+    except DocumentRefused as refused:
+        raise EvaluationFailed("lockgate.engine.output", str(refused)) from None
+    try:
+        obligations = Obligations.from_document(value["obligations"])
+    except UnknownObligationError as unknown:
+        raise EvaluationFailed("lockgate.engine.obligation", str(unknown)) from None
+    violations = [_violation(item, rules) for item in value["violations"]]
+    if not violations and not value["allow"]:
+        violations = [Violation(NO_ALLOW, *ENGINE_RULES[NO_ALLOW])]
+    return tuple(violations), obligations
+
+
+def _refuse_unknown_obligation(value: Any) -> None:
+    """Said before the schema says it, so that the decision names the obligation rather than a shape."""
+    obligations = value.get("obligations") if isinstance(value, dict) else None
+    if isinstance(obligations, dict):
+        unknown = sorted(set(obligations) - {"approvals", "sandbox", "max_seconds", "credential_scope"})
+        if unknown:
+            raise EvaluationFailed("lockgate.engine.obligation", f"obligations.{unknown[0][:64]} is not known")
+
+
+def _violation(item: Mapping[str, Any], rules: Mapping[str, Mapping[str, str]]) -> Violation:
+    rule = item["rule"]
+    text = rules.get(rule)
+    if text is None:
+        text = {
+            "title": rule,
+            "message": f"The policy rule {rule} forbids this.",
+            "fix": "Ask an administrator what this rule wants.",
+        }
+    return Violation(rule, text["title"], text["message"], text["fix"], item.get("details", {}))
+
+
+@cache
+def _schema() -> jsonschema_rs.Draft202012Validator:
+    return compiled("policy-output-v1.json")

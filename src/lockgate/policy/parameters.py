@@ -1,0 +1,193 @@
+"""Turns the data users edit into the form the library's Rego reads; it knows the data's schema and decides nothing.
+
+The derived form is what is hashed into the revision and what the engine holds: bindings indexed by issuer, subject and
+kind, roles by question, lists as sets, times of day as minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from lockgate.contract.decision import CREDENTIAL_SCOPE_ORDER, SANDBOX_ORDER
+from lockgate.policy.builtins import zone
+from lockgate.policy.located import Located, Path, read_located
+from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.schemas import compiled, describe
+
+MAX_DATA_BYTES: Final = 4 << 20
+DEFAULT_QUESTIONS: Final = ("list", "request", "plan", "apply")
+"""What a role that names no question may be asked; everyone may view and cancel what they asked for themselves."""
+
+KINDS: Final = ("agent", "human", "runner")
+DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def read_parameters(text: str, file: str) -> dict[str, Any]:
+    """The derived form of one data file (YAML, or JSON if `file` ends so). Raises PolicyLoadError with line and field."""
+    if len(text) > MAX_DATA_BYTES:
+        raise PolicyLoadError(file, f"is larger than {MAX_DATA_BYTES} bytes")
+    located = read_located(text, file)
+    for error in compiled("policy-data-v1.json").iter_errors(located.value):
+        path = tuple(error.instance_path)
+        unexpected = error.kind.as_dict().get("unexpected")
+        raise located.refuse((*path, sorted(unexpected)[0]) if unexpected else path, describe(error))
+    _require_known_names(located)
+    return derive(located.value)
+
+
+def derive(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The derived form of data that is known to be valid."""
+    roles = data["roles"]
+    subjects: dict[str, Any] = {}
+    token_roles: dict[str, Any] = {}
+    for binding in data["bindings"]:
+        subject = binding["subject"]
+        if "role" in subject:
+            by_kind = token_roles.setdefault(subject["role"], {})
+        else:
+            by_kind = subjects.setdefault(subject["issuer"], {}).setdefault(subject["id"], {})
+        for kind in [binding["kind"]] if "kind" in binding else KINDS:
+            by_kind[kind] = sorted({*by_kind.get(kind, ()), *binding["roles"]})
+    return {
+        "subjects": subjects,
+        "token_roles": token_roles,
+        "grants": _grants(roles),
+        "windows": [_window(window) for window in data.get("windows", ())],
+        "limits": [_limit(limit) for limit in data.get("limits", ())],
+        "regions": {tenant: _set(regions) for tenant, regions in data["regions"].items()},
+        "approvals": _approvals(data["approvals"]),
+        "humans": dict(data.get("humans", {})),
+    }
+
+
+def _grants(roles: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    grants: dict[str, dict[str, Any]] = {}
+    for name, role in roles.items():
+        grant = {
+            "effects": _optional_set(role.get("effects")),
+            "actions": _patterns(role.get("actions")),
+            "targets": _selector(role.get("targets")),
+        }
+        for question in role.get("questions", DEFAULT_QUESTIONS):
+            grants.setdefault(question, {})[name] = grant
+    return grants
+
+
+def _window(window: Mapping[str, Any]) -> dict[str, Any]:
+    after = [DAYS[(DAYS.index(day) + 1) % 7] for day in window["days"]]
+    return {
+        "name": window["name"],
+        "targets": _selector(window["targets"]),
+        "zone": window["zone"],
+        "days": _set(day.capitalize() for day in window["days"]),
+        "days_after": _set(day.capitalize() for day in after),
+        "from": _minutes(window["from"]),
+        "to": _minutes(window["to"]),
+    }
+
+
+def _limit(limit: Mapping[str, Any]) -> dict[str, Any]:
+    """Absent stays absent: in Rego a number is greater than null."""
+    derived: dict[str, Any] = {"targets": _selector(limit.get("targets")), "obligations": {}}
+    for name in ("max_changes", "max_destroys", "incomplete", "provisioners"):
+        if name in limit:
+            derived[name] = limit[name]
+    ranks = {"sandbox": SANDBOX_ORDER.index, "credential_scope": CREDENTIAL_SCOPE_ORDER.index}
+    for name in ("sandbox", "credential_scope"):
+        if name in limit:
+            derived["obligations"][name] = {"rank": ranks[name](limit[name]), "value": limit[name]}
+    if "max_seconds" in limit:
+        derived["obligations"]["max_seconds"] = {"rank": -limit["max_seconds"], "value": limit["max_seconds"]}
+    return derived
+
+
+def _approvals(approvals: Mapping[str, Any]) -> dict[str, Any]:
+    standard = _requirement(approvals["standard"])
+    return {
+        "approvers": sorted(approvals["approvers"]),
+        "standard": standard,
+        "rules": [
+            {
+                "name": rule["name"],
+                "targets": _selector(rule.get("targets")),
+                "effects": _optional_set(rule.get("effects", ("change", "destroy"))),
+                "actions": _patterns(rule.get("actions")),
+                "fidelity": rule.get("fidelity"),
+                "destructive": rule.get("destructive", False),
+                "require": _requirement(rule["require"]) if "require" in rule else standard,
+            }
+            for rule in approvals.get("rules", ())
+        ],
+    }
+
+
+def _requirement(requirement: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "count": requirement["count"],
+        "groups": sorted(requirement["groups"]),
+        "expires_in": requirement["expires_in_seconds"],
+    }
+
+
+def _selector(targets: Mapping[str, Any] | None) -> dict[str, Any]:
+    targets = targets or {}
+    labels = targets.get("labels")
+    return {
+        "names": _unless_any(targets.get("names")),
+        "environments": _unless_any(targets.get("environments")),
+        "labels": None if labels is None else {key: _set(values) for key, values in labels.items()},
+    }
+
+
+def _patterns(patterns: Iterable[str] | None) -> dict[str, Any] | None:
+    patterns = list(patterns or ["*"])
+    if "*" in patterns:
+        return None
+    return {
+        "names": _set(pattern for pattern in patterns if not pattern.endswith("*")),
+        "prefixes": sorted({pattern[:-1] for pattern in patterns if pattern.endswith("*")}),
+    }
+
+
+def _unless_any(names: Iterable[str] | None) -> dict[str, bool] | None:
+    named = _optional_set(names)
+    return None if named is None or "*" in named else named
+
+
+def _optional_set(names: Iterable[str] | None) -> dict[str, bool] | None:
+    return None if names is None else _set(names)
+
+
+def _set(names: Iterable[str]) -> dict[str, bool]:
+    return dict.fromkeys(names, True)
+
+
+def _minutes(clock: str) -> int:
+    return int(clock[:2]) * 60 + int(clock[3:])
+
+
+def _require_known_names(located: Located) -> None:
+    """What a schema cannot say: roles, groups and zones that are named must exist, a window must be open at some time."""
+    data = located.value
+    for index, binding in enumerate(data["bindings"]):
+        _require_roles(located, binding["roles"], ("bindings", index, "roles"))
+    approvals = data["approvals"]
+    _require_roles(located, approvals["approvers"], ("approvals", "approvers"))
+    _require_roles(located, approvals["standard"]["groups"], ("approvals", "standard", "groups"))
+    for index, rule in enumerate(approvals.get("rules", ())):
+        if "require" in rule:
+            _require_roles(located, rule["require"]["groups"], ("approvals", "rules", index, "require", "groups"))
+    for index, window in enumerate(data.get("windows", ())):
+        try:
+            zone(window["zone"])
+        except ValueError as error:
+            raise located.refuse(("windows", index, "zone"), str(error)) from None
+        if window["from"] == window["to"]:
+            raise located.refuse(("windows", index, "to"), "is the same as `from`: the window would never be open")
+
+
+def _require_roles(located: Located, names: Iterable[str], path: Path) -> None:
+    for index, name in enumerate(names):
+        if name not in located.value["roles"]:
+            raise located.refuse((*path, index), f"there is no role {name!r} under `roles`")

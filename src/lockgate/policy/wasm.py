@@ -1,0 +1,280 @@
+"""One OPA policy module as an instance on wasmtime (OPA's Wasm ABI 1.3); it evaluates bytes and knows no question."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import wasmtime
+
+from lockgate.policy.builtins import BuiltinRefused, call_builtin
+
+PAGE: Final = 65536
+TICK_SECONDS: Final = 0.005
+IDLE_SECONDS: Final = 1.0
+ABI: Final = (1, 3)
+
+
+class EvaluationFailed(Exception):
+    """An evaluation ended without an answer; `rule` names the cause (contract.decision.ENGINE_RULES)."""
+
+    def __init__(self, rule: str, detail: str = "") -> None:
+        self.rule, self.detail = rule, detail
+        super().__init__(f"{rule}: {detail}" if detail else rule)
+
+
+class ModuleRefused(Exception):
+    """The bytes are no policy module this engine can run; compile the policy again with `lockgate.policy.compile`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one instance may use: linear memory, input and output in bytes, evaluation time in seconds."""
+
+    memory_bytes: int = 128 << 20
+    input_bytes: int = 16 << 20
+    output_bytes: int = 1 << 20
+    seconds: float = 0.05
+
+
+class Ticker:
+    """Raises the engine's epoch every TICK_SECONDS while something runs, so that a looping policy is interrupted.
+
+    The thread sleeps when nothing has run for IDLE_SECONDS: an idle gateway wakes nobody.
+    """
+
+    def __init__(self, engine: wasmtime.Engine) -> None:
+        self._engine = engine
+        self._running = 0
+        self._count_lock = threading.Lock()
+        self._awake = threading.Event()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._tick, name="lockgate-policy-ticker", daemon=True)
+        self._thread.start()
+
+    @staticmethod
+    def ticks(seconds: float) -> int:
+        """Epochs until a deadline; one more, since the current tick has partly passed."""
+        return max(1, round(seconds / TICK_SECONDS)) + 1
+
+    def __enter__(self) -> None:
+        with self._count_lock:
+            self._running += 1
+        if not self._awake.is_set():
+            self._awake.set()
+
+    def __exit__(self, *_: object) -> None:
+        with self._count_lock:
+            self._running -= 1
+
+    def close(self) -> None:
+        self._closed.set()
+        self._awake.set()
+        self._thread.join()
+
+    def _tick(self) -> None:
+        idle = 0
+        while not self._closed.is_set():
+            if idle * TICK_SECONDS >= IDLE_SECONDS:
+                self._awake.clear()
+                if not self._running:  # one that starts after this line sets the event again
+                    self._awake.wait()
+                idle = 0
+            self._closed.wait(TICK_SECONDS)
+            self._engine.increment_epoch()
+            idle = 0 if self._running else idle + 1
+
+
+class PolicyModule:
+    """A compiled module and its engine; compiled once, shared by every instance."""
+
+    def __init__(self, wasm: bytes) -> None:
+        """Raises ModuleRefused."""
+        config = wasmtime.Config()
+        config.epoch_interruption = True
+        self.engine = wasmtime.Engine(config)
+        try:
+            self.module = wasmtime.Module(self.engine, wasm)
+        except wasmtime.WasmtimeError as error:
+            raise ModuleRefused(f"no WebAssembly module: {str(error)[:200]}") from None
+        names = {export.name for export in self.module.exports}
+        missing = {"opa_eval", "opa_malloc", "opa_json_parse", "opa_json_dump", "builtins", "entrypoints"} - names
+        if missing:
+            raise ModuleRefused(f"no OPA policy of ABI 1.3: it does not export {', '.join(sorted(missing))}")
+        self.ticker = Ticker(self.engine)
+
+    def close(self) -> None:
+        self.ticker.close()
+
+
+class PolicyInstance:
+    """One store with the data parsed into it once; every evaluation starts from the same heap. Not for two threads.
+
+    After EvaluationFailed the instance may be in any state: throw it away.
+    """
+
+    def __init__(self, module: PolicyModule, data: bytes, bounds: Bounds) -> None:
+        """Raises EvaluationFailed (`data` does not fit, a trap) or ModuleRefused."""
+        self._bounds, self._ticker = bounds, module.ticker
+        self._store = wasmtime.Store(module.engine)
+        self._store.set_limits(
+            memory_size=bounds.memory_bytes, memories=1, instances=1, tables=4, table_elements=100_000
+        )
+        self._builtin_names: dict[int, str] = {}
+        with self._running(max(bounds.seconds, 5.0)):
+            self._memory = self._make_memory(module.module)
+            imports = [self._host(item) for item in module.module.imports]
+            exports = wasmtime.Instance(self._store, module.module, imports).exports(self._store)
+            self._functions = {name: item for name, item in exports.items() if isinstance(item, wasmtime.Func)}
+            version = tuple(_number(exports[f"opa_wasm_abi{part}_version"], self._store) for part in ("", "_minor"))
+            if version[0] != ABI[0] or version[1] < ABI[1]:
+                raise ModuleRefused(f"OPA Wasm ABI {version[0]}.{version[1]}; this engine needs {ABI[0]}.{ABI[1]}")
+            self._builtin_names = {number: name for name, number in self._load_json("builtins").items()}
+            self.entrypoints: dict[str, int] = self._load_json("entrypoints")
+            self._data = self._parse(data)
+            self._base = self._call("opa_heap_ptr_get")
+        self._eval = self._functions["opa_eval"]
+
+    def evaluate(self, entrypoint: str, document: bytes) -> Any:
+        """The value of `entrypoint` for `document` (JSON). Raises EvaluationFailed."""
+        number = self.entrypoints.get(entrypoint)
+        if number is None:
+            raise EvaluationFailed("lockgate.engine.undefined", f"the policy has no rule {entrypoint}")
+        if len(document) > self._bounds.input_bytes:
+            raise EvaluationFailed("lockgate.engine.input_size")
+        with self._running(self._bounds.seconds):
+            self._write(self._base, document)
+            heap = _aligned(self._base + len(document))
+            result = self._eval(self._store, 0, number, self._data, self._base, len(document), heap, 0)
+            text = self._read(result, self._bounds.output_bytes)
+        try:
+            answer = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            raise EvaluationFailed("lockgate.engine.output", "is no JSON") from None
+        if not answer:
+            raise EvaluationFailed("lockgate.engine.undefined", f"{entrypoint} is undefined")
+        return answer[0]["result"]
+
+    def _running(self, seconds: float) -> _Running:
+        return _Running(self._store, self._ticker, seconds)
+
+    def _make_memory(self, module: wasmtime.Module) -> wasmtime.Memory:
+        least = next((i.type.limits.min for i in module.imports if isinstance(i.type, wasmtime.MemoryType)), None)
+        if least is None:
+            raise ModuleRefused("it imports no memory, so its memory cannot be limited")
+        most = self._bounds.memory_bytes // PAGE
+        if least > most:
+            raise EvaluationFailed("lockgate.engine.memory", "the module alone needs more than is allowed")
+        return wasmtime.Memory(self._store, wasmtime.MemoryType(wasmtime.Limits(least, None)))
+
+    def _host(self, item: wasmtime.ImportType) -> wasmtime.Func | wasmtime.Memory:
+        if item.module != "env" or item.name is None:
+            raise ModuleRefused(f"it imports {item.module}.{item.name}, which is not offered")
+        if item.name == "memory":
+            return self._memory
+        if not isinstance(item.type, wasmtime.FuncType):
+            raise ModuleRefused(f"it imports {item.name}, which is not offered")
+        if item.name == "opa_abort":
+            return wasmtime.Func(self._store, item.type, self._abort)
+        if item.name == "opa_println":
+            return wasmtime.Func(self._store, item.type, _ignore)
+        if item.name.startswith("opa_builtin"):
+            return wasmtime.Func(self._store, item.type, self._builtin)
+        raise ModuleRefused(f"it imports {item.name}, which is not offered")
+
+    def _abort(self, address: int) -> None:
+        message = bytes(self._read(address, 1024)).decode("utf-8", "replace")
+        rule = "lockgate.engine.memory" if "malloc" in message else "lockgate.engine.trap"
+        raise EvaluationFailed(rule, message[:200])
+
+    def _builtin(self, number: int, _context: int, *operands: int) -> int:
+        name = self._builtin_names.get(number, f"builtin {number}")
+        values = [
+            orjson.loads(self._read(self._call("opa_json_dump", item), self._bounds.output_bytes)) for item in operands
+        ]
+        return self._parse(orjson.dumps(call_builtin(name, values)))
+
+    def _parse(self, document: bytes) -> int:
+        address = self._call("opa_malloc", len(document))
+        self._write(address, document)
+        parsed = self._call("opa_json_parse", address, len(document))
+        if parsed == 0:
+            raise EvaluationFailed("lockgate.engine.trap", "the policy module cannot parse its data")
+        return parsed
+
+    def _load_json(self, function: str) -> dict[str, Any]:
+        value: dict[str, Any] = orjson.loads(self._read(self._call("opa_json_dump", self._call(function)), 1 << 20))
+        return value
+
+    def _call(self, function: str, *arguments: int) -> int:
+        value = self._functions[function](self._store, *arguments)
+        return int(value) & 0xFFFFFFFF
+
+    def _write(self, address: int, content: bytes) -> None:
+        short = address + len(content) + PAGE - self._memory.data_len(self._store)
+        if short > 0:
+            try:
+                self._memory.grow(self._store, -(-short // PAGE))
+            except wasmtime.WasmtimeError:
+                raise EvaluationFailed("lockgate.engine.memory") from None
+        self._memory.write(self._store, content, address)
+
+    def _read(self, address: int, most: int) -> bytes:
+        """The NUL-terminated text at `address`."""
+        start = address & 0xFFFFFFFF
+        size = self._memory.data_len(self._store)
+        chunk, parts, taken = 4096, [], 0
+        while start < size and taken <= most:
+            piece = bytes(self._memory.read(self._store, start, min(start + chunk, size)))
+            text, end, _ = piece.partition(b"\0")
+            parts.append(text)
+            if end:
+                return b"".join(parts)
+            taken += len(piece)
+            start, chunk = start + len(piece), chunk * 4
+        raise EvaluationFailed("lockgate.engine.output", "is too large or does not end")
+
+
+class _Running:
+    """Arms the deadline and the ticker around calls into the module, and names what a trap meant."""
+
+    def __init__(self, store: wasmtime.Store, ticker: Ticker, seconds: float) -> None:
+        self._store, self._ticker, self._seconds = store, ticker, seconds
+
+    def __enter__(self) -> None:
+        self._ticker.__enter__()
+        self._store.set_epoch_deadline(Ticker.ticks(self._seconds))
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._ticker.__exit__()
+        if isinstance(error, BuiltinRefused):
+            raise EvaluationFailed("lockgate.engine.builtin", str(error)) from error
+        if isinstance(error, wasmtime.Trap):
+            raise EvaluationFailed(
+                _RULE_OF_TRAP.get(error.trap_code, "lockgate.engine.trap"), str(error)[:200]
+            ) from error
+        if isinstance(error, wasmtime.WasmtimeError):
+            raise EvaluationFailed("lockgate.engine.trap", str(error)[:200]) from error
+
+
+_RULE_OF_TRAP: Final[dict[wasmtime.TrapCode | None, str]] = {
+    wasmtime.TrapCode.INTERRUPT: "lockgate.engine.timeout",
+    wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS: "lockgate.engine.memory",
+    wasmtime.TrapCode.ALLOCATION_TOO_LARGE: "lockgate.engine.memory",
+    wasmtime.TrapCode.STACK_OVERFLOW: "lockgate.engine.memory",
+}
+
+
+def _aligned(address: int) -> int:
+    return (address + 7) & ~7
+
+
+def _ignore(_: int) -> None:
+    """A policy's prints go nowhere: they may hold arguments."""
+
+
+def _number(item: Any, store: wasmtime.Store) -> int:
+    value = item.value(store)
+    return int(value)
