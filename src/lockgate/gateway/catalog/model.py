@@ -17,7 +17,7 @@ from lockgate.contract.intent import Effect
 from lockgate.contract.work import ActionSpec, TargetSpec
 from lockgate.gateway.catalog.argschema import canonical_size, compile_schema, published
 from lockgate.gateway.catalog.explain import explain
-from lockgate.gateway.catalog.toolschema import tool_schema
+from lockgate.gateway.catalog.toolschema import call_schema, tool_schema
 
 MAX_ARGUMENT_BYTES: Final = 64 << 10
 MAX_ARGUMENT_ERRORS: Final = 20
@@ -33,6 +33,11 @@ class ArgumentError:
 
     pointer: str
     message: str
+
+    @property
+    def field(self) -> str:
+        """The faulty field for an error answer: the pointer, or `arguments` for the whole."""
+        return self.pointer or "arguments"
 
     def __str__(self) -> str:
         return f"{self.pointer or 'arguments'}: {self.message}"
@@ -79,6 +84,20 @@ class Action:
         return digest(to_document(self.spec))
 
     @cached_property
+    def call_validator(self) -> jsonschema_rs.Draft202012Validator:
+        """As `validator`, for a whole call: with target (any name: whether it may be addressed depends on the tenant), reason and so on."""
+        return compile_schema(call_schema(self.arguments, self.effect))
+
+    def faults(self, call: dict[str, Any]) -> list[ArgumentError]:
+        """Every fault of a call as the front doors receive it: the action's arguments with target, reason, idempotency_key, dry_run and
+        wait_seconds beside them. At most 20; empty when it is valid."""
+        return _faults(self, self.call_validator, call)
+
+    def argument_faults(self, arguments: dict[str, Any]) -> list[ArgumentError]:
+        """Every fault of the action's own arguments alone. At most 20; empty when they are valid."""
+        return _faults(self, self.validator, arguments)
+
+    @cached_property
     def validator(self) -> jsonschema_rs.Draft202012Validator:
         """Compiled once, at load."""
         return compile_schema(self.arguments)
@@ -106,6 +125,16 @@ class Target:
     def name(self) -> str:
         """The target's name, unique in the catalog."""
         return self.spec.name
+
+    @property
+    def lock(self) -> str:
+        """The lock an attempt holds."""
+        return self.spec.lock
+
+    @property
+    def region(self) -> str:
+        """The region whose runners serve it."""
+        return self.spec.region
 
     @cached_property
     def sha256(self) -> str:
@@ -136,7 +165,7 @@ class Catalog:
         addressable: dict[tuple[str, str], tuple[Target, ...]] = {}
         schemas: dict[tuple[str, str], dict[str, Any]] = {}
         for action in self.actions.values():
-            _ = (action.sha256, action.validator)
+            _ = (action.sha256, action.validator, action.call_validator)
             for tenant, targets in self._by_tenant(action).items():
                 addressable[action.name, tenant] = targets
                 schemas[action.name, tenant] = self.schema_for(action, (target.name for target in targets))
@@ -159,6 +188,10 @@ class Catalog:
         if action is None:
             raise UnknownName(f"action: there is no action {name[:64]!r}")
         return action
+
+    def find_action(self, name: str) -> Action | None:
+        """The action of a name, or None."""
+        return self.actions.get(name)
 
     def target(self, name: str) -> Target:
         """The target of a name, whatever its tenant. Raises UnknownName."""
@@ -195,18 +228,7 @@ class Catalog:
 
     def validate_arguments(self, action: Action, arguments: dict[str, Any]) -> list[ArgumentError]:
         """Every fault of a call's arguments (at most 20), by JSON pointer; empty when they are valid. At most 64 KiB, canonical."""
-        try:
-            size = canonical_size(arguments)
-        except CanonicalError:
-            return [
-                ArgumentError("", "hold a number or text that JSON cannot carry exactly (NaN, infinity, above 2**53-1)")
-            ]
-        if size > MAX_ARGUMENT_BYTES:
-            return [ArgumentError("", f"are {size} bytes; at most {MAX_ARGUMENT_BYTES} are taken")]
-        faults = (
-            fault for error in action.validator.iter_errors(arguments) for fault in _argument_faults(action, error)
-        )
-        return list(islice(faults, MAX_ARGUMENT_ERRORS))
+        return action.argument_faults(arguments)
 
 
 def build_catalog(actions: Iterable[Action], targets: Iterable[Target]) -> Catalog:
@@ -222,6 +244,21 @@ def new_action(
 ) -> Action:
     """An action from its closed argument schema; `texts` are title and description."""
     return Action(spec, texts[0], texts[1], idempotent, selector, published(closed))
+
+
+def _faults(
+    action: Action, validator: jsonschema_rs.Draft202012Validator, value: dict[str, Any]
+) -> list[ArgumentError]:
+    try:
+        size = canonical_size(value)
+    except CanonicalError:
+        return [
+            ArgumentError("", "hold a number or text that JSON cannot carry exactly (NaN, infinity, above 2**53-1)")
+        ]
+    if size > MAX_ARGUMENT_BYTES:
+        return [ArgumentError("", f"are {size} bytes; at most {MAX_ARGUMENT_BYTES} are taken")]
+    faults = (fault for error in validator.iter_errors(value) for fault in _argument_faults(action, error))
+    return list(islice(faults, MAX_ARGUMENT_ERRORS))
 
 
 def _argument_faults(action: Action, error: jsonschema_rs.ValidationError) -> list[ArgumentError]:

@@ -40,9 +40,21 @@ _CHANGE: Final = {
 def tool_schema(arguments: dict[str, Any], effect: Effect, targets: Sequence[str]) -> dict[str, Any]:
     """The input schema of one tool for a caller who may address `targets` (names; at least one), from a published argument schema."""
     target = {"type": "string", "enum": sorted(targets), "description": "The target to act on."}
+    schema = _with_controls(arguments, effect, target)
+    return {
+        **schema,
+        "required": [*arguments.get("required", ()), "target", *(() if effect is Effect.READ else ("reason",))],
+    }
+
+
+def call_schema(arguments: dict[str, Any], effect: Effect) -> dict[str, Any]:
+    """What a call is checked against: as `tool_schema`, but any target name, or none; the core resolves it within the caller's tenant."""
+    schema = _with_controls(arguments, effect, {"type": "string", "maxLength": 63})
+    return {**schema, "required": [*arguments.get("required", ()), *(() if effect is Effect.READ else ("reason",))]}
+
+
+def _with_controls(arguments: dict[str, Any], effect: Effect, target: dict[str, Any]) -> dict[str, Any]:
     properties: dict[str, Any] = {**arguments["properties"], "target": target, "wait_seconds": _WAIT}
-    required = [*arguments.get("required", ()), "target"]
     if effect is not Effect.READ:
         properties |= _CHANGE
-        required.append("reason")
-    return {**arguments, "properties": properties, "required": required, "additionalProperties": False}
+    return {**arguments, "properties": properties, "additionalProperties": False}
