@@ -1,0 +1,174 @@
+"""The ``Sandbox`` port: what the runner may ask of any sandbox provider; no provider's detail belongs here (TRUST §2, §3, §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+CHANNEL_FD_VARIABLE = "LOCKGATE_CHANNEL_FD"
+"""Inside the sandbox, the environment variable that names the channel's file descriptor."""
+
+ChannelFault = Literal["oversize", "malformed", "out_of_sequence", "eof"]
+ExitCause = Literal["exit", "signal", "wall", "cpu", "oom", "channel", "destroyed", "lost"]
+
+
+class SandboxUnavailable(RuntimeError):
+    """No sandbox can be made here; the message says why and names the one thing to do."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(f"{reason}. Fix: {fix}" if fix else reason)
+        self.reason = reason
+        self.fix = fix
+
+
+class SpecRefused(ValueError):
+    """This specification cannot be run; the message names the field and what to change."""
+
+
+class ChannelError(Exception):
+    """The job broke the channel's rules or ended: ``kind`` is oversize, malformed, out_of_sequence or eof. The run is over."""
+
+    def __init__(self, kind: ChannelFault, detail: str = "") -> None:
+        super().__init__(f"job channel: {kind}" + (f" ({detail})" if detail else ""))
+        self.kind: ChannelFault = kind
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A host path shown at ``target``; the sandbox's own uid (or ``gid``, an extra group, when set) must be able to reach it."""
+
+    source: Path
+    target: str
+    writable: bool = False
+    gid: int | None = None
+
+
+@dataclass(frozen=True)
+class InjectedFile:
+    """A small read-only file that exists in memory only; ``content`` is kept out of every representation."""
+
+    target: str
+    content: bytes = field(repr=False)
+    mode: int = 0o400
+
+
+@dataclass(frozen=True)
+class SandboxLimits:
+    """Caps on one sandbox: bytes, counts and seconds. ``disk_bytes`` is the size of each of /tmp and /work."""
+
+    memory_bytes: int = 512 * 1024 * 1024
+    processes: int = 128
+    cpu_seconds: int = 120
+    wall_seconds: float = 300.0
+    open_files: int = 1024
+    file_bytes: int = 64 * 1024 * 1024
+    disk_bytes: int = 64 * 1024 * 1024
+    output_bytes: int = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    """One stage to run. ``id`` is random hex of 16 to 64 characters chosen by the caller; ``env`` is no place for secrets."""
+
+    id: str
+    stage: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    binds: tuple[Bind, ...] = ()
+    files: tuple[InjectedFile, ...] = ()
+    limits: SandboxLimits = SandboxLimits()
+
+
+@dataclass(frozen=True)
+class SandboxCapabilities:
+    """What the provider can promise here; ``limits`` maps each limit to the mechanism that would hold it."""
+
+    provider: str
+    isolated: bool
+    uid_shared: bool
+    limits: Mapping[str, str]
+    version: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExitReport:
+    """How the sandbox ended. ``output_tail`` is the end of its output, raw and untrusted; ``output_bytes`` counts all of it."""
+
+    cause: ExitCause
+    exit_code: int | None = None
+    signal: int | None = None
+    output_tail: bytes = b""
+    output_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class TeardownProof:
+    """Whether a sandbox is gone, each check by name, and when (milliseconds of CLOCK_BOOTTIME). Never assumed, always looked at."""
+
+    sandbox_id: str
+    torn_down: bool
+    checks: Mapping[str, bool]
+    began_at_ms: int
+    checked_at_ms: int
+    reason: str
+
+
+class SandboxChannel(Protocol):
+    """The runner's end of the job channel; the sequence of message types is fixed (TRUST §3)."""
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        """Send ``inputs`` or ``go``; raises ChannelError when it is not their turn or the job is gone."""
+
+    async def receive(self) -> dict[str, Any]:
+        """The next message of the job; raises ChannelError when the job breaks a rule or ends first."""
+
+    async def close(self) -> None:
+        """Say no more; idempotent."""
+
+
+class RunningSandbox(Protocol):
+    """A started sandbox."""
+
+    @property
+    def id(self) -> str:
+        """The id its specification gave."""
+
+    @property
+    def channel(self) -> SandboxChannel:
+        """The job's channel."""
+
+    @property
+    def limits_in_force(self) -> Mapping[str, str]:
+        """Each limit and the mechanism that holds it, for the receipt."""
+
+    @property
+    def uid_shared(self) -> bool:
+        """True when the sandbox runs as the runner's own uid."""
+
+    async def wait(self) -> ExitReport:
+        """Wait for the end; the caller still owes a ``destroy``."""
+
+
+class Sandbox(Protocol):
+    """Makes and destroys sandboxes. Every method may be called at any time; ``destroy`` any number of times."""
+
+    name: str
+
+    async def probe(self) -> SandboxCapabilities:
+        """Run ``true`` in the very profile; raises SandboxUnavailable with the fix."""
+
+    async def start(self, spec: SandboxSpec) -> RunningSandbox:
+        """Start one stage; raises SpecRefused, SandboxUnavailable. A failed start leaves nothing."""
+
+    async def destroy(self, sandbox_id: str) -> TeardownProof:
+        """End and remove the sandbox whatever its state, then look whether it is gone."""
+
+    async def reap(self, keep: Collection[str]) -> list[TeardownProof]:
+        """Destroy every sandbox of this provider's directory that is not in ``keep``, also those of a dead runner."""
+
+    async def close(self) -> None:
+        """Destroy what is left and stop; idempotent."""

@@ -1,0 +1,83 @@
+"""What /proc says about processes: who lives in a namespace, a session, a uid; it must never end a process it was not shown."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Traces:
+    """By what the processes of one sandbox can be recognised; zero or empty means not known.
+
+    ``pid_namespace`` is an inode number and MUST only be given while a descriptor keeps that namespace from being reused;
+    ``init`` (pid, start time) names one process for this boot and is safe without.
+    """
+
+    pid_namespace: int = 0
+    session: int = 0
+    uids: tuple[int, ...] = ()
+    init: tuple[int, int] = (0, 0)
+
+
+def find(traces: Traces) -> list[int]:
+    """Every live process that bears one of ``traces``, zombies aside; one pass over /proc."""
+    found: list[int] = []
+    namespace = f"pid:[{traces.pid_namespace}]"
+    for name in os.listdir("/proc"):  # noqa: PTH208 - hot: one string per process
+        if not name.isdigit():
+            continue
+        try:
+            if _bears(name, traces, namespace) and not _is_zombie(name):
+                found.append(int(name))
+        except OSError:  # it ended meanwhile, or belongs to somebody whose namespaces we may not see
+            continue
+    return found
+
+
+def _bears(name: str, traces: Traces, namespace: str) -> bool:
+    if int(name) == traces.init[0] and started(int(name)) == traces.init[1]:
+        return True
+    if traces.uids and _has_uid(name, traces.uids):
+        return True
+    if traces.session and int(_fields(name)[3]) == traces.session:
+        return True
+    return traces.pid_namespace != 0 and os.readlink(f"/proc/{name}/ns/pid") == namespace  # noqa: PTH115
+
+
+def _has_uid(name: str, uids: tuple[int, ...]) -> bool:
+    """The directory's owner is the uid, or root when the process is undumpable: only then is the slower file read."""
+    owner = os.stat(f"/proc/{name}").st_uid  # noqa: PTH116
+    if owner in uids:
+        return True
+    if owner != 0:
+        return False
+    return int(Path(f"/proc/{name}/status").read_bytes().split(b"\nUid:", 1)[1].split(None, 1)[0]) in uids
+
+
+def _fields(name: str) -> list[bytes]:
+    return Path(f"/proc/{name}/stat").read_bytes().rsplit(b")", 1)[1].split()
+
+
+def started(pid: int) -> int:
+    """When the process started, in clock ticks since boot; raises OSError when it is gone."""
+    return int(_fields(str(pid))[19])
+
+
+def _is_zombie(name: str) -> bool:
+    return _fields(name)[0] in (b"Z", b"X")
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, and no complaint when it is gone already; raises PermissionError when it is not ours."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def unix_socket_inodes() -> set[int]:
+    """Inodes of every Unix socket in this network namespace."""
+    return {int(line.split()[6]) for line in Path("/proc/net/unix").read_bytes().splitlines()[1:]}

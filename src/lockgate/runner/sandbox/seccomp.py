@@ -1,0 +1,131 @@
+"""Seccomp filters as classic BPF, assembled here; it must not load anything, only produce bytes.
+
+The job's filter is a deny-list on top of no capabilities, no user namespaces and no_new_privs: it removes what has repeatedly been
+a way out of unprivileged sandboxes (tracing, namespaces, mounts, keyrings, BPF, io_uring, every socket family but AF_UNIX).
+Foreign architectures and the x32 ABI are killed. The warden's filter is an allow-list.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from lockgate.runner.sandbox.syscalls import AUDIT_ARCH, SANDBOX, WARDEN
+
+_LD_ABS: Final = 0x20
+_JEQ: Final = 0x15
+_JGE: Final = 0x35
+_JSET: Final = 0x45
+_RET: Final = 0x06
+
+_OFFSET_NR: Final = 0
+_OFFSET_ARCH: Final = 4
+_OFFSET_ARGS: Final = 16
+
+_ALLOW: Final = 0x7FFF0000
+_KILL_PROCESS: Final = 0x80000000
+_ERRNO: Final = 0x00050000
+_X32_BIT: Final = 0x40000000
+
+_AF_UNIX: Final = 1
+_TIOCSTI: Final = 0x5412
+_TIOCLINUX: Final = 0x541C
+_PERSONALITY_QUERY: Final = 0xFFFFFFFF
+_PROT_EXEC: Final = 4
+_NAMESPACE_FLAGS: Final = (
+    0x7E020000  # CLONE_NEW{CGROUP,UTS,IPC,USER,PID,NET}, CLONE_NEWNS; NEWTIME exists for clone3 and unshare only
+)
+_CONDITIONAL: Final = frozenset({"clone", "clone3", "socket", "socketpair", "ioctl", "personality"})
+
+
+class UnsupportedArchitecture(RuntimeError):
+    """No filter is written for this machine, so nothing may run on it; the message names the architecture."""
+
+
+@dataclass(frozen=True)
+class _Instruction:
+    code: int
+    operand: int
+    if_true: int = 0
+    if_false: int = 0
+
+    def packed(self) -> bytes:
+        return struct.pack("=HBBI", self.code, self.if_true, self.if_false, self.operand)
+
+
+def _argument(index: int) -> _Instruction:
+    """Load the low half of an argument; both architectures are little-endian."""
+    return _Instruction(_LD_ABS, _OFFSET_ARGS + 8 * index)
+
+
+def _on(number: int, body: list[_Instruction]) -> list[_Instruction]:
+    """``body`` (which must return) for one system call, skipped for the others."""
+    return [_Instruction(_JEQ, number, 0, len(body)), *body]
+
+
+def _return(value: int) -> _Instruction:
+    return _Instruction(_RET, value)
+
+
+def _deny(code: int = errno.EPERM) -> _Instruction:
+    return _return(_ERRNO | code)
+
+
+def _prologue(machine: str) -> list[_Instruction]:
+    if machine not in AUDIT_ARCH:
+        raise UnsupportedArchitecture(f"no system call filter for {machine}: only {', '.join(sorted(AUDIT_ARCH))}")
+    head = [
+        _Instruction(_LD_ABS, _OFFSET_ARCH),
+        _Instruction(_JEQ, AUDIT_ARCH[machine], 1, 0),
+        _return(_KILL_PROCESS),
+        _Instruction(_LD_ABS, _OFFSET_NR),
+    ]
+    if machine == "x86_64":
+        head += [_Instruction(_JGE, _X32_BIT, 0, 1), _return(_KILL_PROCESS)]
+    return head
+
+
+def _only_values(index: int, allowed: tuple[int, ...], otherwise: _Instruction) -> list[_Instruction]:
+    body = [_argument(index)]
+    for value in allowed:
+        body += [_Instruction(_JEQ, value, 0, 1), _return(_ALLOW)]
+    return [*body, otherwise]
+
+
+def _without_bits(index: int, bits: int) -> list[_Instruction]:
+    return [_argument(index), _Instruction(_JSET, bits, 0, 1), _deny(), _return(_ALLOW)]
+
+
+def _assembled(program: list[_Instruction]) -> bytes:
+    return b"".join(instruction.packed() for instruction in program)
+
+
+def job_filter(machine: str) -> bytes:
+    """The filter for everything inside a sandbox, as an array of ``sock_filter``; raises UnsupportedArchitecture."""
+    program = _prologue(machine)
+    calls = SANDBOX[machine]
+    for name, number in calls.items():
+        if name not in _CONDITIONAL:
+            program += _on(number, [_deny()])
+    # clone3 passes its flags in memory, where a filter cannot look; ENOSYS makes every libc fall back to clone.
+    program += _on(calls["clone3"], [_deny(errno.ENOSYS)])
+    program += _on(calls["clone"], _without_bits(0, _NAMESPACE_FLAGS))
+    for name in ("socket", "socketpair"):
+        program += _on(calls[name], _only_values(0, (_AF_UNIX,), _deny(errno.EAFNOSUPPORT)))
+    program += _on(calls["personality"], _only_values(0, (0, _PERSONALITY_QUERY), _deny()))
+    terminal = [_argument(1)]
+    for request in (_TIOCSTI, _TIOCLINUX):
+        terminal += [_Instruction(_JEQ, request, 0, 1), _deny()]
+    program += _on(calls["ioctl"], [*terminal, _return(_ALLOW)])
+    return _assembled([*program, _return(_ALLOW)])
+
+
+def warden_filter(machine: str) -> bytes:
+    """The filter for a warden: talk on descriptors it already has, manage memory, exit; raises UnsupportedArchitecture."""
+    program = _prologue(machine)
+    for name, number in WARDEN[machine].items():
+        body = _without_bits(2, _PROT_EXEC) if name in ("mmap", "mprotect") else [_return(_ALLOW)]
+        program += _on(number, body)
+    return _assembled([*program, _deny()])
