@@ -27,7 +27,11 @@ REGISTRY_HOSTS = tuple(
         ("archive", "ubuntu", "com"),
     )
 )
-HOME_PATHS = re.compile("|".join(("/" + "root/", "/" + "home/[a-z]", "/" + "Users/[A-Za-z]", "/" + "work/[a-z]")))
+HOME_PATHS = re.compile(
+    r"(?<![\w.~}-])(?:"
+    + "|".join(("/" + "root/", "/" + "home/[a-z]", "/" + "Users/[A-Za-z]", "/" + "work/(?:main|shared)"))
+    + ")"
+)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -98,11 +102,16 @@ def nameless_module(path: str) -> list[str]:
 
 
 def broad_excepts(source: str) -> list[str]:
-    """`except:`, `except Exception` and `except BaseException`, alone or in a tuple; also `suppress` of them."""
+    """`except:`, `except Exception` and `except BaseException`, alone or in a tuple; also `suppress` of them.
+
+    A handler whose last statement is a plain `raise` only cleans up, and may.
+    """
     findings = []
     for node in ast.walk(ast.parse(source)):
         caught: list[ast.expr] = []
         if isinstance(node, ast.ExceptHandler):
+            if isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None:
+                continue
             if node.type is None:
                 findings.append(
                     f"{node.lineno}: bare except: catch what can happen here, let the rest reach the boundary"

@@ -1,0 +1,111 @@
+"""The machinery behind tests/guards, on a tree small enough to read."""
+
+import subprocess
+
+import pytest
+
+import guards
+
+SOURCE = "def allowed(asked):\n    if not asked:\n        return False\n    return True\n"
+TESTS = """
+import pytest
+from lockgate import allowed
+
+@pytest.fixture
+def broken():
+    raise RuntimeError
+
+def test_refuses_nothing(): assert not allowed("")
+def test_is_blind(): assert allowed("x")
+def test_cannot_be_set_up(broken): assert allowed("x")
+"""
+PATCH = """# A guard taken away.
+# test: tests/test_it.py::{test}
+--- a/src/lockgate/__init__.py
++++ b/src/lockgate/__init__.py
+@@ -1,4 +1,2 @@
+ def allowed(asked):
+-    if not asked:
+-        return False
+     return True
+"""
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A repository with one guard and three tests, of which one notices when the guard is gone."""
+    root = tmp_path / "tree"
+    for name, text in {
+        "src/lockgate/__init__.py": SOURCE,
+        "tests/test_it.py": TESTS,
+        "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '--import-mode=importlib'\n",
+        ".gitignore": "ignored\n",
+        "ignored": "",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    return root
+
+
+@pytest.fixture
+def copy(tree, tmp_path):
+    guards.copy_tree(tree, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def patch(tmp_path, test="test_refuses_nothing", text=PATCH):
+    path = tmp_path / "sample.patch"
+    path.write_text(text.format(test=test))
+    return path
+
+
+def test_the_copy_holds_what_git_would_and_is_what_gets_imported(copy):
+    assert not (copy / "ignored").exists()
+    assert guards.imported_from(copy) == copy / "src" / "lockgate" / "__init__.py"
+
+
+def test_a_guard_that_is_tested_makes_its_test_fail(copy, tmp_path):
+    guard = guards.read_guard(patch(tmp_path))
+    assert guards.run_test(copy, guard.tests[0]).all_passed
+    guards.apply(guard, copy)
+    assert guards.run_test(copy, guard.tests[0]).properly_failed
+
+
+def test_the_tree_itself_is_left_alone(tree, copy, tmp_path):
+    guards.apply(guards.read_guard(patch(tmp_path)), copy)
+    assert (tree / "src/lockgate/__init__.py").read_text() == SOURCE
+
+
+def test_a_test_that_does_not_notice_is_told_apart(copy, tmp_path):
+    guard = guards.read_guard(patch(tmp_path, "test_is_blind"))
+    guards.apply(guard, copy)
+    assert not guards.run_test(copy, guard.tests[0]).properly_failed
+
+
+@pytest.mark.parametrize("test", ["test_cannot_be_set_up", "test_that_is_not_there"])
+def test_an_error_or_nothing_collected_is_neither_a_pass_nor_a_proof(copy, test):
+    outcome = guards.run_test(copy, f"tests/test_it.py::{test}")
+    assert not outcome.all_passed
+    assert not outcome.properly_failed
+
+
+def test_a_patch_that_no_longer_applies_is_refused(copy, tmp_path):
+    guard = guards.read_guard(patch(tmp_path))
+    (copy / "src/lockgate/__init__.py").write_text("def allowed(asked):\n    return bool(asked)\n")
+    with pytest.raises(guards.GuardError, match="no longer applies"):
+        guards.apply(guard, copy)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (PATCH.replace("# test:", "# tests"), "first lines must say"),
+        (PATCH.replace("tests/test_it.py::{test}", "somewhere"), "first lines must say"),
+        ("# test: tests/test_it.py::test_x\n", "holds no diff"),
+        (PATCH.replace("src/lockgate", "tests"), "a guard lives under"),
+    ],
+)
+def test_a_patch_that_proves_nothing_is_refused(tmp_path, text, told):
+    with pytest.raises(guards.GuardError, match=told):
+        guards.read_guard(patch(tmp_path, text=text))
