@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from lockgate.runner.sandbox.control import MAX_CONTROL_BYTES
@@ -16,6 +17,12 @@ from lockgate.wire.frames import HEADER_BYTES, FrameError, decode, encode
 
 _ANSWER_SECONDS: Final = 60.0
 _EXIT_SECONDS: Final = 30.0
+_PACKAGES: Final = Path(__file__).resolve().parents[3]
+_BOOT: Final = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from lockgate.runner.sandbox.launcher import main; sys.exit(main(sys.argv[2:]))"
+)
+"""The launcher needs the standard library and this package, nothing of site-packages: it starts faster and trusts less."""
 
 
 class LauncherClient:
@@ -41,7 +48,7 @@ class LauncherClient:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - forking takes a millisecond, once
-                [sys.executable, "-I", "-m", "lockgate.runner.sandbox.launcher", str(theirs.fileno())],
+                [sys.executable, "-I", "-S", "-c", _BOOT, str(_PACKAGES), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

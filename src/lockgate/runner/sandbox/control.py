@@ -14,6 +14,7 @@ from lockgate.wire.frames import FrameBuffer, decode
 MAX_CONTROL_BYTES: Final = 1024 * 1024
 _CHUNK: Final = 64 * 1024
 _MAX_DESCRIPTORS: Final = 128
+_INT_BYTES: Final = 4
 
 
 def spec_to_message(spec: SandboxSpec) -> dict[str, Any]:
@@ -64,8 +65,12 @@ class ControlReader:
 
     def read(self) -> bool:
         """Take in what waits; False at the end of the stream."""
-        data, descriptors, _, _ = socket.recv_fds(self._sock, _CHUNK, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
-        self.descriptors.extend(descriptors)
+        # Not socket.recv_fds: it drops its flags argument, and a descriptor without close-on-exec would reach the next sandbox.
+        size = socket.CMSG_SPACE(_MAX_DESCRIPTORS * _INT_BYTES)
+        data, ancillary, _, _ = self._sock.recvmsg(_CHUNK, size, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, passed in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                self.descriptors.extend(memoryview(passed[: len(passed) // _INT_BYTES * _INT_BYTES]).cast("i"))
         self._buffer.feed(data)
         return bool(data)
 
