@@ -1,0 +1,217 @@
+"""What each query reads, on a read-only connection; it must not write, cache or decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import Any, TypeVar
+
+from lockgate.gateway.audit.entries import Head, StoredEntry
+from lockgate.gateway.operations.locks import LockState
+from lockgate.gateway.operations.model import Attempt, DecisionRecord, Lock, Operation, Vote
+from lockgate.gateway.store import port
+from lockgate.gateway.store.port import StoreError
+from lockgate.gateway.store.sqlite.connection import Connection
+from lockgate.gateway.store.sqlite.rows import decode, entry_of
+
+T = TypeVar("T")
+Values = tuple[Any, ...]
+MAX_PAGE = 200
+MAX_ENTRIES = 5_000
+MAX_LEAVES = 100_000
+
+
+def _one(db: Connection, kind: type[T], sql: str, values: Values) -> T | None:
+    row = db.execute(sql, values).fetchone()
+    return None if row is None else decode(kind, row[0])
+
+
+def _many(db: Connection, kind: type[T], sql: str, values: Values) -> tuple[T, ...]:
+    return tuple(decode(kind, row[0]) for row in db.execute(sql, values).fetchall())
+
+
+def _get_operation(db: Connection, query: port.GetOperation) -> Operation | None:
+    return _one(db, Operation, "SELECT body FROM operation WHERE id = ?", (query.id,))
+
+
+def _find_idempotent(db: Connection, query: port.FindIdempotent) -> Operation | None:
+    sql = "SELECT body FROM operation WHERE id = (SELECT operation FROM idempotency WHERE scope = ?)"
+    return _one(db, Operation, sql, (query.scope,))
+
+
+def _list_operations(db: Connection, query: port.ListOperations) -> tuple[Operation, ...]:
+    where, values = ["tenant = ?"], [query.tenant]
+    for column, value in (("principal", query.principal), ("target", query.target)):
+        if value is not None:
+            where.append(f"{column} = ?")
+            values.append(value)
+    if query.states:
+        where.append(f"state IN ({', '.join('?' * len(query.states))})")
+        values += query.states
+    if query.before is not None:
+        where.append("ordinal < (SELECT ordinal FROM operation WHERE id = ? AND tenant = ?)")
+        values += [query.before, query.tenant]
+    sql = f"SELECT body FROM operation WHERE {' AND '.join(where)} ORDER BY ordinal DESC LIMIT ?"  # noqa: S608
+    return _many(db, Operation, sql, (*values, _bounded(query.limit, MAX_PAGE)))
+
+
+_TENANTS_WITH_QUEUED = """
+WITH RECURSIVE t(tenant) AS (
+    SELECT min(tenant) FROM operation WHERE state = 'queued' AND region = ?1
+    UNION ALL
+    SELECT (SELECT min(tenant) FROM operation WHERE state = 'queued' AND region = ?1 AND tenant > t.tenant)
+    FROM t WHERE t.tenant IS NOT NULL
+) SELECT tenant FROM t WHERE tenant IS NOT NULL"""
+
+
+def _queued(db: Connection, query: port.QueuedOperations) -> tuple[Operation, ...]:
+    limit = _bounded(query.limit, MAX_PAGE)
+    sql = "SELECT ordinal FROM operation WHERE state = 'queued' AND region = ? AND tenant = ? ORDER BY ordinal LIMIT ?"
+    lines = [
+        [row[0] for row in db.execute(sql, (query.region, tenant, limit)).fetchall()]
+        for (tenant,) in db.execute(_TENANTS_WITH_QUEUED, (query.region,)).fetchall()
+    ]
+    # A turn gives each tenant one place; inside a turn the oldest goes first.
+    turns = [sorted(item for item in turn if item is not None) for turn in zip_longest(*lines)]
+    chosen = [ordinal for turn in turns for ordinal in turn][:limit]
+    found = [_one(db, Operation, "SELECT body FROM operation WHERE ordinal = ?", (item,)) for item in chosen]
+    return tuple(item for item in found if item is not None)
+
+
+def _due(db: Connection, query: port.DueOperations) -> tuple[Operation, ...]:
+    # Those that time alone can end come first, so that others past their deadline cannot hide them.
+    sql = (
+        "SELECT body FROM operation WHERE due_at <= ?"
+        " ORDER BY state NOT IN ('queued', 'pending_approval'), due_at LIMIT ?"
+    )
+    return _many(db, Operation, sql, (query.now, _bounded(query.limit, MAX_PAGE)))
+
+
+def _get_attempt(db: Connection, query: port.GetAttempt) -> Attempt | None:
+    return _one(db, Attempt, "SELECT body FROM attempt WHERE id = ?", (query.id,))
+
+
+def _attempts_of(db: Connection, query: port.AttemptsOf) -> tuple[Attempt, ...]:
+    return _many(db, Attempt, "SELECT body FROM attempt WHERE operation = ? ORDER BY ordinal", (query.operation,))
+
+
+def _attempt_by_poll(db: Connection, query: port.AttemptByPoll) -> Attempt | None:
+    sql = "SELECT body FROM attempt WHERE runner = ? AND poll_id = ?"
+    return _one(db, Attempt, sql, (query.runner, query.poll_id))
+
+
+def _live_attempts(db: Connection, query: port.LiveAttempts) -> tuple[Attempt, ...]:
+    sql = "SELECT body FROM attempt WHERE state IN ('leased', 'started', 'reported')"
+    if query.expired_at is None:
+        return _many(db, Attempt, f"{sql} ORDER BY lease_until", ())
+    return _many(db, Attempt, f"{sql} AND lease_until <= ? ORDER BY lease_until", (query.expired_at,))
+
+
+def _get_lock(db: Connection, query: port.GetLock) -> Lock:
+    sql = "SELECT name, state, attempt, since FROM target_lock WHERE name = ?"
+    row = db.execute(sql, (query.name,)).fetchone()
+    return _lock(row) if row else Lock(query.name, LockState.FREE, None, 0)
+
+
+def _list_locks(db: Connection, _: port.ListLocks) -> tuple[Lock, ...]:
+    sql = "SELECT name, state, attempt, since FROM target_lock WHERE state <> 'free' ORDER BY name"
+    return tuple(_lock(row) for row in db.execute(sql).fetchall())
+
+
+def _lock(row: Values) -> Lock:
+    return Lock(row[0], LockState(row[1]), row[2], row[3])
+
+
+def _votes_of(db: Connection, query: port.VotesOf) -> tuple[Vote, ...]:
+    return _many(db, Vote, "SELECT body FROM vote WHERE operation = ? ORDER BY ordinal", (query.operation,))
+
+
+def _get_decision(db: Connection, query: port.GetDecision) -> DecisionRecord | None:
+    return _one(db, DecisionRecord, "SELECT body FROM decision WHERE id = ?", (query.id,))
+
+
+def _decisions_of(db: Connection, query: port.DecisionsOf) -> tuple[DecisionRecord, ...]:
+    sql = "SELECT body FROM decision WHERE operation = ? ORDER BY ordinal"
+    return _many(db, DecisionRecord, sql, (query.operation,))
+
+
+def _envelopes_of(db: Connection, query: port.EnvelopesOf) -> tuple[port.EnvelopeRecord, ...]:
+    sql = "SELECT sha256, kind, operation, attempt, envelope FROM envelope WHERE operation = ? ORDER BY ordinal"
+    return tuple(port.EnvelopeRecord(*row) for row in db.execute(sql, (query.operation,)).fetchall())
+
+
+def _plan_bytes(db: Connection, query: port.GetPlanBytes) -> bytes | None:
+    sql = "SELECT data FROM plan_bytes WHERE operation = ? AND semantic_sha256 = ?"
+    row = db.execute(sql, (query.operation, query.semantic_sha256)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def _epoch(db: Connection, _: port.GetEpoch) -> int:
+    return int(db.execute("SELECT epoch FROM head").fetchone()[0])
+
+
+def _revocations(db: Connection, _: port.Revocations) -> tuple[port.Revocation, ...]:
+    return tuple(port.Revocation(*row) for row in db.execute("SELECT kind, subject, at FROM revocation").fetchall())
+
+
+def _freezes(db: Connection, _: port.Freezes) -> tuple[str, ...]:
+    return tuple(row[0] for row in db.execute("SELECT scope FROM freeze ORDER BY scope").fetchall())
+
+
+def _entries(db: Connection, query: port.AuditEntries) -> tuple[StoredEntry, ...]:
+    only = "" if query.operation is None else " AND operation = ?"
+    sql = (
+        "SELECT seq, time, kind, operation, principal, body_sha256, body FROM audit_entry"  # noqa: S608
+        f" WHERE seq >= ?{only} ORDER BY seq LIMIT ?"
+    )
+    values = (query.since, *(() if query.operation is None else (query.operation,)), _bounded(query.limit, MAX_ENTRIES))
+    return tuple(entry_of(row) for row in db.execute(sql, values).fetchall())
+
+
+def _tree_head(db: Connection, _: port.TreeHead) -> Head:
+    return Head(*db.execute("SELECT size, root FROM head").fetchone())
+
+
+def _leaves(db: Connection, query: port.LeafHashes) -> tuple[bytes, ...]:
+    if not 0 <= query.start <= query.end or query.end - query.start > MAX_LEAVES:
+        raise StoreError(f"leaf hashes [{query.start}, {query.end}): must be a range of at most {MAX_LEAVES}")
+    sql = "SELECT leaf FROM audit_entry WHERE seq >= ? AND seq < ? ORDER BY seq"
+    leaves = tuple(row[0] for row in db.execute(sql, (query.start, query.end)).fetchall())
+    if len(leaves) != query.end - query.start:
+        raise StoreError(f"leaf hashes [{query.start}, {query.end}): the log has fewer entries")
+    return leaves
+
+
+def _bounded(limit: int, most: int) -> int:
+    return max(1, min(limit, most))
+
+
+IN_LOOP: dict[type, Callable[[Connection, Any], Any]] = {
+    port.GetOperation: _get_operation,
+    port.FindIdempotent: _find_idempotent,
+    port.GetAttempt: _get_attempt,
+    port.AttemptByPoll: _attempt_by_poll,
+    port.GetLock: _get_lock,
+    port.GetEpoch: _epoch,
+    port.TreeHead: _tree_head,
+}
+"""Point look-ups of some ten microseconds: cheaper in the event loop than a hop to a thread."""
+
+IN_THREAD: dict[type, Callable[[Connection, Any], Any]] = {
+    port.ListOperations: _list_operations,
+    port.QueuedOperations: _queued,
+    port.DueOperations: _due,
+    port.AttemptsOf: _attempts_of,
+    port.LiveAttempts: _live_attempts,
+    port.ListLocks: _list_locks,
+    port.VotesOf: _votes_of,
+    port.GetDecision: _get_decision,
+    port.DecisionsOf: _decisions_of,
+    port.EnvelopesOf: _envelopes_of,
+    port.GetPlanBytes: _plan_bytes,
+    port.Revocations: _revocations,
+    port.Freezes: _freezes,
+    port.AuditEntries: _entries,
+    port.LeafHashes: _leaves,
+}
+"""What may be large or scan."""
