@@ -42,6 +42,10 @@ class EngineSettings:
     worker_queue: int = 64
 
 
+_UNHARMED: Final = frozenset({"lockgate.engine.undefined", "lockgate.engine.input_size"})
+"""Failures after which an instance is as good as before."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Case:
     question: Question
@@ -63,13 +67,18 @@ class _Bench:
         return self._instance
 
     def evaluate(self, question: Question, document: bytes) -> Any:
-        """Raises EvaluationFailed; then the next evaluation starts on a new instance."""
+        """Raises EvaluationFailed; then the next evaluation starts on a new instance, unless this one is unharmed."""
         try:
             instance = self.prepare()
-            self._instance = None  # until it has proven itself again
-            value = instance.evaluate(entrypoint(question), document)
         except ModuleRefused as refused:
             raise EvaluationFailed("lockgate.engine.unavailable", str(refused)) from refused
+        self._instance = None  # until it has proven itself again
+        try:
+            value = instance.evaluate(entrypoint(question), document)
+        except EvaluationFailed as failed:
+            if failed.rule in _UNHARMED:
+                self._instance = instance
+            raise
         self._instance = instance
         return value
 
@@ -91,6 +100,7 @@ class EmbeddedEngine:
     ) -> None:
         """Compiles the module and parses the data. Raises PolicyLoadError."""
         self._settings, self._bundle = settings or EngineSettings(), bundle
+        self._revision = bundle.revision  # hashes the whole module: once
         self._new_id, self._clock_ns = new_id, clock_ns
         try:
             self._module = PolicyModule(bundle.wasm)
@@ -114,7 +124,7 @@ class EmbeddedEngine:
 
     @property
     def revision(self) -> str:
-        return self._bundle.revision
+        return self._revision
 
     async def decide(self, question: Question, document: Mapping[str, Any]) -> Decision:
         """See PolicyEngine.decide: never raises for policy, engine or document."""
@@ -183,7 +193,7 @@ class EmbeddedEngine:
     def _provenance(self, case: _Case) -> Provenance:
         return Provenance(
             id=self._new_id(),
-            revision=self._bundle.revision,
+            revision=self._revision,
             engine=ENGINE_NAME,
             input_sha256=case.sha256,
             duration_us=(self._clock_ns() - case.started_ns) // 1000,

@@ -37,8 +37,8 @@ def find_opa(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(found)
 
 
-def run_opa(opa: Path, arguments: Sequence[str]) -> str:
-    """Run `opa` and return its standard output. Raises OpaFailed, with what it said."""
+def run_opa(opa: Path, arguments: Sequence[str], accept: Sequence[int] = (0,)) -> str:
+    """Run `opa`; its standard output, if it ended with one of the codes `accept`. Raises OpaFailed, with what it said."""
     try:
         done = subprocess.run(
             [str(opa), *arguments], capture_output=True, text=True, timeout=RUN_SECONDS, check=False, env={}
@@ -47,6 +47,6 @@ def run_opa(opa: Path, arguments: Sequence[str]) -> str:
         raise OpaFailed(f"opa {arguments[0]} did not end within {RUN_SECONDS} s") from None
     except OSError as error:
         raise OpaFailed(f"{opa} cannot be run: {error.strerror}") from error
-    if done.returncode != 0:
+    if done.returncode not in accept:
         raise OpaFailed("\n".join(part for part in (done.stdout.strip(), done.stderr.strip()) if part))
     return done.stdout

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import jsonschema_rs
+import orjson
 
 from lockgate.contract.decision import ENGINE_RULES, Obligations, UnknownObligationError, Violation
 from lockgate.policy.schemas import DocumentRefused, compiled, require_valid
@@ -29,7 +30,7 @@ def read_answer(value: Any, rules: Mapping[str, Mapping[str, str]]) -> tuple[tup
         obligations = Obligations.from_document(value["obligations"])
     except UnknownObligationError as unknown:
         raise EvaluationFailed("lockgate.engine.obligation", str(unknown)) from None
-    violations = [_violation(item, rules) for item in value["violations"]]
+    violations = sorted((_violation(item, rules) for item in value["violations"]), key=_order)
     if not violations and not value["allow"]:
         violations = [Violation(NO_ALLOW, *ENGINE_RULES[NO_ALLOW])]
     return tuple(violations), obligations
@@ -54,6 +55,11 @@ def _violation(item: Mapping[str, Any], rules: Mapping[str, Mapping[str, str]]) 
             "fix": "Ask an administrator what this rule wants.",
         }
     return Violation(rule, text["title"], text["message"], text["fix"], item.get("details", {}))
+
+
+def _order(violation: Violation) -> tuple[str, bytes]:
+    """A Rego set has no order of its own; a decision has, so that a replay is the same bytes."""
+    return violation.rule, orjson.dumps(violation.details, option=orjson.OPT_SORT_KEYS)
 
 
 @cache
