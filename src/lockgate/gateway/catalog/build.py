@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import jsonschema_rs
-
+from lockgate.contract.drivers import DriverDeclaration
 from lockgate.contract.grant import Limits
-from lockgate.contract.intent import Effect
+from lockgate.contract.intent import Effect, Stage
 from lockgate.contract.work import ActionSpec, TargetSpec
 from lockgate.gateway.catalog.argschema import close_arguments, compile_schema
 from lockgate.gateway.catalog.errors import CatalogError
@@ -31,11 +30,17 @@ DEFAULT_LIMITS: Final = Limits(
 _ARGUMENTS = ("spec", "arguments")
 
 
-def build_action(document: Document, drivers: frozenset[str]) -> tuple[Action | None, list[CatalogError]]:
+def build_action(
+    document: Document, drivers: Mapping[str, DriverDeclaration]
+) -> tuple[Action | None, list[CatalogError]]:
     """The action of a document of valid shape, or None and what is wrong with it."""
     spec = document.value["spec"]
     faults = _driver_fault(document, drivers)
     arguments = spec.get("arguments", {"type": "object"})
+    if not faults and spec["effect"] == "read" and Stage.READ not in drivers[spec["driver"]].stages:
+        faults = [
+            document.error(("spec", "effect"), f"the driver {spec['driver']} has no read stage; it cannot serve reads")
+        ]
     closing = close_arguments(arguments)
     faults += [document.error((*_ARGUMENTS, *path), message, key=True) for path, message in closing.faults]
     variables = spec.get("variables", {})
@@ -61,14 +66,14 @@ def build_action(document: Document, drivers: frozenset[str]) -> tuple[Action | 
 
 
 def build_target(
-    document: Document, drivers: Mapping[str, Mapping[str, Any]]
+    document: Document, drivers: Mapping[str, DriverDeclaration]
 ) -> tuple[Target | None, list[CatalogError]]:
     """The target of a document of valid shape, or None and what is wrong with it."""
     metadata, spec = document.value["metadata"], document.value["spec"]
-    faults = _driver_fault(document, frozenset(drivers))
+    faults = _driver_fault(document, drivers)
     settings = spec.get("settings", {})
     if not faults:
-        faults = _settings_faults(document, settings, drivers[spec["driver"]])
+        faults = _settings_faults(document, settings, drivers[spec["driver"]].settings_schema)
     limits = _limits(spec.get("limits", {}))
     if limits.file_bytes > limits.disk_bytes:
         path = ("spec", "limits", "file_bytes")
@@ -117,7 +122,7 @@ def _twice(named: list[tuple[Document, str]], what: str) -> list[CatalogError]:
     return faults
 
 
-def _driver_fault(document: Document, drivers: frozenset[str]) -> list[CatalogError]:
+def _driver_fault(document: Document, drivers: Mapping[str, DriverDeclaration]) -> list[CatalogError]:
     if document.value["spec"]["driver"] in drivers:
         return []
     known = ", ".join(sorted(drivers)) or "none"
@@ -143,14 +148,10 @@ def _variable_faults(document: Document, variables: dict[str, str], properties: 
 
 def _settings_faults(document: Document, settings: dict[str, Any], schema: Mapping[str, Any]) -> list[CatalogError]:
     faults = []
-    for error in _settings_validator(schema).iter_errors(settings):
+    for error in compile_schema(dict(schema)).iter_errors(settings):
         for path, message in explain(error):
             faults.append(document.error(("spec", "settings", *path), message, key=True))
     return faults
-
-
-def _settings_validator(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
-    return compile_schema(dict(schema))
 
 
 def _limits(given: Mapping[str, int]) -> Limits:

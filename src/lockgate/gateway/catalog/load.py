@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import jsonschema_rs
 
+from lockgate.contract.drivers import DriverDeclaration
 from lockgate.gateway.catalog.argschema import compile_schema
 from lockgate.gateway.catalog.build import build_action, build_target, check_together
 from lockgate.gateway.catalog.errors import CatalogError, CatalogErrors
@@ -24,8 +25,8 @@ MAX_TARGETS: Final = 10_000
 MAX_ERRORS: Final = 1_000
 SUFFIXES: Final = (".yaml", ".yml")
 
-SettingsSchemas = Mapping[str, Mapping[str, Any]]
-"""Every known driver's name, and the JSON Schema of its target settings."""
+Drivers = Mapping[str, DriverDeclaration]
+"""The declarations of the drivers a catalog may use; `lockgate.contract.drivers.declarations()` has those that come with Lockgate."""
 
 
 def catalog_files(directory: Path) -> list[Path]:
@@ -45,7 +46,7 @@ def catalog_files(directory: Path) -> list[Path]:
     return paths
 
 
-def load_directory(directory: Path, drivers: SettingsSchemas) -> Catalog:
+def load_directory(directory: Path, drivers: Drivers) -> Catalog:
     """The catalog of a directory. Raises CatalogErrors with every fault of every file."""
     texts: dict[str, bytes] = {}
     errors: list[CatalogError] = []
@@ -57,7 +58,7 @@ def load_directory(directory: Path, drivers: SettingsSchemas) -> Catalog:
     return load_texts(texts, drivers, errors)
 
 
-def load_texts(texts: Mapping[str, bytes], drivers: SettingsSchemas, known: Iterable[CatalogError] = ()) -> Catalog:
+def load_texts(texts: Mapping[str, bytes], drivers: Drivers, known: Iterable[CatalogError] = ()) -> Catalog:
     """The catalog of named file contents; pure. `known` are faults found before. Raises CatalogErrors."""
     errors = list(known)
     documents: list[Document] = []
@@ -71,7 +72,7 @@ def load_texts(texts: Mapping[str, bytes], drivers: SettingsSchemas, known: Iter
     for document in documents:
         faults = _shape_faults(document)
         if not faults and document.value["kind"] == "Action":
-            action, faults = build_action(document, frozenset(drivers))
+            action, faults = build_action(document, drivers)
             if action is not None:
                 actions.append((document, action))
         elif not faults:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lockgate.gateway.catalog.errors import CatalogErrors
-from lockgate.gateway.catalog.load import SettingsSchemas, catalog_files, load_directory
+from lockgate.gateway.catalog.load import Drivers, catalog_files, load_directory
 from lockgate.gateway.catalog.model import Catalog
 
 
@@ -27,7 +27,7 @@ def fingerprint(directory: Path) -> str:
 class CatalogHolder:
     """The catalog in force. The first load raises; later ones keep the old catalog and remember why in `last_error`."""
 
-    def __init__(self, directory: Path, drivers: SettingsSchemas) -> None:
+    def __init__(self, directory: Path, drivers: Drivers) -> None:
         """Load the directory. Raises CatalogErrors."""
         self._directory = directory
         self._drivers = drivers

@@ -43,11 +43,11 @@ class Document:
     keys: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
-        """Where a path stands (its key, when asked and there is one); of a missing path, where its nearest parent stands."""
+        """Where a path stands (its key, when asked and there is one); of a missing path, where its nearest parent's key stands."""
+        while path and path not in self.nodes:
+            path, key = path[:-1], True
         if key and path in self.keys:
             return self.keys[path]
-        while path and path not in self.nodes:
-            path = path[:-1]
         return self.nodes.get(path, (1, 1))
 
     def error(self, path: Path, message: str, *, key: bool = False) -> CatalogError:
