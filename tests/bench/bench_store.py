@@ -18,12 +18,15 @@ async def decisions(folder: Path, callers: int, each: int, batch_limit: int) -> 
     await store.migrate()
     epoch = await store.read(GetEpoch())
     took: list[float] = []
+    commands = [
+        [admit(operation(f"op-{number}-{turn}"), scope=f"scope-{number}-{turn}", epoch=epoch) for turn in range(each)]
+        for number in range(callers)
+    ]
 
     async def caller(number: int) -> None:
-        for turn in range(each):
-            name = f"op-{number}-{turn}"
+        for command in commands[number]:
             began = time.perf_counter()
-            outcome = await store.commit(admit(operation(name), scope=f"scope-{name}", epoch=epoch))
+            outcome = await store.commit(command)
             took.append(time.perf_counter() - began)
             assert isinstance(outcome, Done)
 

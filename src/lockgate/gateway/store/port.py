@@ -51,6 +51,7 @@ class Admit:
     entries: tuple[EntryDraft, ...]
     epoch: int
     now: int
+    further_decisions: tuple[DecisionRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

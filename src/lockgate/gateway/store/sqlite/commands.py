@@ -26,7 +26,15 @@ from lockgate.gateway.store.port import (
 )
 from lockgate.gateway.store.sqlite.connection import Connection
 from lockgate.gateway.store.sqlite.prepared import Prepared
-from lockgate.gateway.store.sqlite.rows import attempt_row, decode, due_at, encode, shown
+from lockgate.gateway.store.sqlite.rows import (
+    OPERATION_COLUMNS,
+    attempt_row,
+    decode,
+    due_at,
+    encode,
+    operation_row,
+    shown,
+)
 
 
 @dataclass(slots=True)
@@ -80,22 +88,12 @@ def _admit(db: Connection, batch: Batch, item: Prepared, command: Admit) -> Outc
             return Existing(decode(Operation, row[0]))
     if command.epoch != batch.epoch:
         return EpochMoved(batch.epoch)
-    values = (
-        operation.id,
-        operation.tenant,
-        operation.principal.id,
-        operation.target,
-        operation.region,
-        operation.state.value,
-        operation.version,
-        due_at(operation),
-        item.operation,
-    )
-    if db.execute(_INSERT_OPERATION, values).rowcount != 1:
+    if db.execute(_INSERT_OPERATION, operation_row(operation, item.operation)).rowcount != 1:
         return Conflict("operation")
     if scope is not None:
         db.execute("INSERT INTO idempotency (scope, operation) VALUES (?, ?)", (scope, operation.id))
-    _insert_decision(db, command.decision.id, command.decision.operation, item.decisions[0])
+    for record, body in zip((command.decision, *command.further_decisions), item.decisions, strict=True):
+        _insert_decision(db, record.id, record.operation, body)
     return batch.done(operation, item.entries)
 
 

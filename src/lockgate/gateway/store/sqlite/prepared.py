@@ -27,7 +27,8 @@ def prepared(command: Command) -> Prepared:
     entries = prepare(command.entries, command.now)
     match command:
         case Admit():
-            return Prepared(command, entries, encode(command.operation), (encode(command.decision),))
+            decisions = (command.decision, *command.further_decisions)
+            return Prepared(command, entries, encode(command.operation), tuple(encode(item) for item in decisions))
         case Transition():
             operation = None if command.operation is None else _next(command.operation, command.expected_version)
             _check_digests(command)

@@ -44,6 +44,24 @@ def shown(vote: Vote) -> str:
     return f"{vote.semantic_sha256} {vote.inputs_sha256} {vote.policy_revision}"
 
 
+OPERATION_COLUMNS = "(id, tenant, principal, target, region, state, version, due_at, body)"
+
+
+def operation_row(operation: Operation, body: bytes | None) -> tuple[Any, ...]:
+    """The columns of `operation` after `ordinal`."""
+    return (
+        operation.id,
+        operation.tenant,
+        operation.principal.id,
+        operation.target,
+        operation.region,
+        operation.state.value,
+        operation.version,
+        due_at(operation),
+        body,
+    )
+
+
 def attempt_row(attempt: Attempt) -> tuple[Any, ...]:
     """The columns of `attempt` after `ordinal`."""
     return (

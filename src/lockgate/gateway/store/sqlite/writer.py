@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from lockgate.gateway.audit.merkle import Frontier
 from lockgate.gateway.store.entryrows import number
-from lockgate.gateway.store.port import Done, Outcome, StoreError, StoreUnknown
+from lockgate.gateway.store.port import Admit, Done, Outcome, StoreError, StoreUnknown
+from lockgate.gateway.store.sqlite.admits import admit_all
+from lockgate.gateway.store.sqlite.bulk import insert
 from lockgate.gateway.store.sqlite.commands import Batch, run
 from lockgate.gateway.store.sqlite.connection import Connection, DatabaseError
 from lockgate.gateway.store.sqlite.prepared import Prepared
@@ -111,7 +113,7 @@ class Writer:
         batch = Batch(self._epoch, self._frontier.copy())
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            answers = [(ticket, self._one(batch, ticket.item)) for ticket in tickets]
+            answers = self._run_all(batch, tickets)
             self._write_entries(batch)
         except DatabaseError as error:
             return _all(tickets, self._rolled_back(error))
@@ -122,6 +124,17 @@ class Writer:
         self.commits += 1
         self._epoch, self._frontier = batch.epoch, batch.frontier
         return Settled(answers, frozenset(batch.touched), batch.moved)
+
+    def _run_all(self, batch: Batch, tickets: list[Ticket]) -> list[tuple[Ticket, Answer]]:
+        """New operations first, all at once; then the rest in order. None was answered yet, so any order is right."""
+        admits = [ticket for ticket in tickets if isinstance(ticket.item.command, Admit)]
+        rest = [ticket for ticket in tickets if not isinstance(ticket.item.command, Admit)]
+        outcomes = admit_all(self._db, batch, [ticket.item for ticket in admits]) if len(admits) > 1 else None
+        if outcomes is None:
+            answers = [(ticket, self._one(batch, ticket.item)) for ticket in admits]
+        else:
+            answers = list(zip(admits, outcomes, strict=True))
+        return answers + [(ticket, self._one(batch, ticket.item)) for ticket in rest]
 
     def _one(self, batch: Batch, item: Prepared) -> Answer:
         """One command inside a savepoint, so that its failure leaves the others of the batch alone."""
@@ -143,9 +156,9 @@ class Writer:
     def _write_entries(self, batch: Batch) -> None:
         rows, nodes = number(batch.entries, batch.frontier)
         if rows:
-            self._db.executemany("INSERT INTO audit_entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            insert(self._db, "audit_entry (seq, time, kind, operation, principal, body_sha256, body, leaf)", rows)
         if nodes:
-            self._db.executemany("INSERT INTO audit_node VALUES (?, ?, ?)", nodes)
+            insert(self._db, "audit_node (level, idx, hash)", nodes)
         if rows or batch.epoch != self._epoch:
             frontier = batch.frontier
             self._db.execute(
