@@ -35,7 +35,7 @@ class BadInput(Refusal):
 
 
 class UnknownAction(BadInput):
-    """No such action, or none this caller may see: both answer alike."""
+    """No such action in the catalog. An action that policy denies is answered with a denied operation instead."""
 
     status = 404
     code = "unknown_action"

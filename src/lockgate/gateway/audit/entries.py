@@ -29,6 +29,7 @@ class EntryKind(StrEnum):
     CHECK_DIFFERED = "check.differed"
     CREDENTIAL_INTENDED = "credential.intended"
     CREDENTIAL_ISSUED = "credential.issued"
+    CREDENTIAL_REVOKED = "credential.revoked"
     VOTE_CAST = "vote.cast"
     VOTE_REFUSED = "vote.refused"
     CANCEL_REQUESTED = "cancel.requested"

@@ -1,0 +1,1 @@
+"""Votes of humans on exactly what was shown to them."""

@@ -1,0 +1,128 @@
+"""What every part of the gateway's core shares: store, policy, catalog, keys, clock. It must not decide or do anything itself."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lockgate.contract.dsse import EnvelopeSigner
+from lockgate.contract.intent import Principal
+from lockgate.contract.keyset import Keyset
+from lockgate.gateway.catalog.model import Catalog
+from lockgate.gateway.errors import Unavailable
+from lockgate.gateway.store.port import (
+    Command,
+    Freezes,
+    GetEpoch,
+    Outcome,
+    Revocation,
+    Revocations,
+    Store,
+    StoreBusy,
+    StoreError,
+    StoreUnknown,
+)
+from lockgate.policy.port import PolicyEngine
+
+
+class CatalogSource(Protocol):
+    """Holds the catalog in force."""
+
+    @property
+    def current(self) -> Catalog: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Durations in seconds that shape an operation's life."""
+
+    operation_deadline: int = 24 * 3600
+    lease: int = 30
+    permit: int = 60
+    check_age: int = 30
+    approval_expiry: int = 8 * 3600
+
+
+@dataclass(slots=True)
+class Standing:
+    """What a decision saw besides policy and catalog: the epoch with its revocations and freezes, read together from the store."""
+
+    epoch: int = 0
+    tokens: frozenset[str] = frozenset()
+    principals: dict[str, int] = field(default_factory=dict)
+    frozen: frozenset[str] = frozenset()
+
+    def is_revoked(self, token_id: str, principal_id: str, issued_at: int) -> bool:
+        """True when the token, or every token this principal got until then (Unix ms), was revoked."""
+        since = self.principals.get(principal_id)
+        return token_id in self.tokens or (since is not None and issued_at <= since)
+
+    def is_frozen(self, tenant: str, target: str) -> bool:
+        """True under a kill switch for everything, this tenant or this target."""
+        return bool(self.frozen & {"*", f"tenant:{tenant}", f"target:{target}"})
+
+
+@dataclass(slots=True)
+class Core:
+    """One gateway process. `clock` is Unix ms, `random` gives n random bytes; `policy` is replaced whole by a reload."""
+
+    store: Store
+    policy: PolicyEngine
+    catalog: CatalogSource
+    keyset: Keyset
+    grant_signer: EnvelopeSigner
+    log_signer: EnvelopeSigner
+    clock: Callable[[], int]
+    random: Callable[[int], bytes]
+    dev: bool
+    timing: Timing = field(default_factory=Timing)
+    standing: Standing = field(default_factory=Standing)
+
+    def new_id(self, prefix: str) -> str:
+        """An unguessable id: 128 random bits in base32."""
+        return prefix + "_" + base64.b32encode(self.random(16)).decode().rstrip("=").lower()
+
+    async def commit(self, command: Command) -> Outcome:
+        """Commit, and keep the standing in step with the epoch. Raises Unavailable when the store cannot say that it is durable."""
+        try:
+            outcome = await self.store.commit(command)
+        except StoreBusy:
+            raise Unavailable("The store's queue is full; nothing was recorded.", retry_after=1.0) from None
+        except StoreUnknown:
+            raise Unavailable(
+                "The store failed while committing, so whether this was recorded is unknown.",
+                fix="Send the same call again with the same idempotency_key.",
+                retry_after=1.0,
+            ) from None
+        except StoreError as error:
+            raise Unavailable(f"The store cannot write now: {error}", retry_after=5.0) from None
+        epoch = getattr(outcome, "epoch", self.standing.epoch)
+        if epoch != self.standing.epoch:
+            await self.refresh()
+        return outcome
+
+    async def refresh(self) -> None:
+        """Read epoch, revocations and freezes from the store until they are of one epoch."""
+        for _ in range(8):
+            epoch = await self.store.read(GetEpoch())
+            revocations = await self.store.read(Revocations())
+            frozen = frozenset(await self.store.read(Freezes()))
+            if await self.store.read(GetEpoch()) == epoch:
+                self.standing = _standing(epoch, revocations, frozen)
+                return
+        raise Unavailable("The epoch keeps moving; try again.", retry_after=1.0)
+
+    def revoked(self, principal: Principal, recorded_at: int) -> bool:
+        """Whether this principal's token, or the principal itself since `recorded_at` (Unix ms), is revoked."""
+        return self.standing.is_revoked(principal.token_id, principal.id, recorded_at)
+
+
+def _standing(epoch: int, revocations: tuple[Revocation, ...], frozen: frozenset[str]) -> Standing:
+    return Standing(
+        epoch=epoch,
+        tokens=frozenset(item.subject for item in revocations if item.kind == "token"),
+        principals={item.subject: item.at for item in revocations if item.kind == "principal"},
+        frozen=frozen,
+    )

@@ -1,0 +1,196 @@
+"""The core behind the agents' door: calls, looks and cancellations; every look-up answers alike for unknown and someone else's."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+from lockgate.contract.decision import Question
+from lockgate.contract.intent import Intent, Phase, Principal, PrincipalKind
+from lockgate.gateway.admission import EPOCH_RACES, admit, arrived_intent, idempotency_scope, identify, same_intent
+from lockgate.gateway.audit.entries import EntryDraft, EntryKind
+from lockgate.gateway.catalog.model import Action
+from lockgate.gateway.core import Core
+from lockgate.gateway.doors import Call
+from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound, Unavailable
+from lockgate.gateway.operations.changes import end_entry, moved
+from lockgate.gateway.operations.judging import parts
+from lockgate.gateway.operations.model import Operation
+from lockgate.gateway.operations.questions import Subject, ask
+from lockgate.gateway.operations.replan import admit_plan
+from lockgate.gateway.operations.states import Event, Place, State
+from lockgate.gateway.scheduling.wakeups import Wakeups, until
+from lockgate.gateway.store.port import Done, FindIdempotent, GetOperation, Transition
+
+MAX_WAIT = 60.0
+LIST_CACHE = 1000
+RESTING = frozenset({State.PENDING_APPROVAL, State.INDETERMINATE})
+"""Where an operation stays until a human acts; a waiting call is answered then."""
+
+
+class AgentDesk:
+    """Implements gateway.doors.AgentDoor over a Core."""
+
+    def __init__(self, core: Core, wakeups: Wakeups) -> None:
+        self._core = core
+        self._wakeups = wakeups
+        self._visible: OrderedDict[tuple[object, ...], tuple[Action, ...]] = OrderedDict()
+
+    async def actions(self, principal: Principal) -> tuple[Action, ...]:
+        """See AgentDoor.actions."""
+        core = self._core
+        identify(core, principal)
+        who = (principal.id, principal.kind, principal.roles, principal.on_behalf_of, principal.owner)
+        key = (core.standing.epoch, core.catalog.current.revision, core.policy.revision, principal.tenant, who)
+        found = self._visible.get(key)
+        if found is None:
+            found = await self._ask_visible(principal)
+            self._visible[key] = found
+            while len(self._visible) > LIST_CACHE:
+                self._visible.popitem(last=False)
+        return found
+
+    async def _ask_visible(self, principal: Principal) -> tuple[Action, ...]:
+        visible = []
+        catalog = self._core.catalog.current
+        for action in catalog.actions_of(principal.tenant):
+            for target in catalog.targets_of(action.name, principal.tenant):
+                about = Subject(principal=principal, action=action, target=target)
+                if (await ask(self._core, Question.LIST, about)).decision.allow:
+                    visible.append(action)
+                    break
+        return tuple(visible)
+
+    async def call(self, principal: Principal, call: Call) -> Operation:
+        """See AgentDoor.call."""
+        operation = await admit(self._core, principal, call)
+        return await self._wait(operation, float(call.arguments.get("wait_seconds", 0)))
+
+    async def apply_plan(self, principal: Principal, arguments: dict[str, Any]) -> Operation:
+        """See AgentDoor.apply_plan: a new operation with its own reason and key that enters at step 8."""
+        planned = await self.get(principal, str(arguments["operation_id"]))
+        if planned.state is not State.PLANNED or planned.plan is None:
+            raise Clash(
+                f"Operation {planned.id} is {planned.state.value}; only a planned one can be applied.",
+                field="operation_id",
+            )
+        if arguments["semantic_sha256"] != planned.plan.semantic_sha256:
+            raise BadInput(
+                "is not the digest of that operation's plan",
+                field="semantic_sha256",
+                fix="Use plan.digests.semantic_sha256 as it was answered.",
+            )
+        found = parts(self._core, planned)
+        if found is None:
+            raise Clash("The action or target changed since it was planned.", field="operation_id", fix="Plan again.")
+        intent = Intent(
+            action=planned.action,
+            target=planned.target,
+            arguments=planned.intent["arguments"],
+            reason=str(arguments["reason"]),
+            idempotency_key=arguments.get("idempotency_key"),
+            dry_run=False,
+            plan_of=planned.id,
+            plan_semantic_sha256=planned.plan.semantic_sha256,
+        )
+        arrived = arrived_intent(principal, intent, *found)
+        scope = idempotency_scope(arrived)
+        existing = await self._core.store.read(FindIdempotent(scope)) if scope else None
+        if existing is not None:
+            return same_intent(arrived, existing)
+        for _ in range(EPOCH_RACES):
+            operation = await admit_plan(self._core, arrived, planned)
+            if operation is not None:
+                return await self._wait(operation, float(arguments.get("wait_seconds", 0)))
+        raise Unavailable("Policy keeps changing; nothing was recorded.", retry_after=1.0)
+
+    async def get(self, principal: Principal, operation: str, wait_seconds: float = 0) -> Operation:
+        """See AgentDoor.get."""
+        identify(self._core, principal)
+        return await self._wait(await self.own(principal, operation), wait_seconds)
+
+    async def own(self, principal: Principal, operation: str) -> Operation:
+        """The caller's own operation; NotFound for all else, so that nobody learns what exists."""
+        found = await self._core.store.read(GetOperation(operation[:128]))
+        if found is None or found.tenant != principal.tenant or not _is_own(found, principal):
+            raise not_found()
+        return found
+
+    async def cancel(self, principal: Principal, operation: str) -> Operation:
+        """See AgentDoor.cancel."""
+        identify(self._core, principal)
+        found = await self.own(principal, operation)
+        return await cancel(self._core, principal, found)
+
+    async def _wait(self, operation: Operation, seconds: float) -> Operation:
+        """The operation once it rests (an end, or a human is due), or as it is when the time is over."""
+        loop_end = self._core.clock() + int(min(max(seconds, 0.0), MAX_WAIT) * 1000)
+        while not operation.place.final and operation.state not in RESTING:
+            left = (loop_end - self._core.clock()) / 1000
+            if left <= 0:
+                break
+            watch = self._wakeups.watch(operation.id)
+            newer = await self._core.store.read(GetOperation(operation.id))
+            if newer is not None and newer.version != operation.version:
+                watch.cancel()
+                operation = newer
+                continue
+            await until(watch, left)
+            newer = await self._core.store.read(GetOperation(operation.id))
+            operation = newer if newer is not None else operation
+        return operation
+
+
+def not_found() -> NotFound:
+    """The one answer for an operation that does not exist and one that is someone else's."""
+    return NotFound(
+        "There is no such operation for you.", field="operation_id", fix="Use an operation_id that was answered to you."
+    )
+
+
+async def cancel(core: Core, principal: Principal, operation: Operation) -> Operation:
+    """End it where nothing can have changed yet; note the wish where the world may be changing. Raises Clash, Unavailable."""
+    for _ in range(EPOCH_RACES):
+        if operation.place.final or operation.cancel_requested:
+            return operation
+        only_noted = operation.state is State.INDETERMINATE or operation.place == Place(State.RUNNING, Phase.APPLY)
+        if only_noted:
+            after = moved_note(operation, core.clock())
+        else:
+            after = moved(operation, Event.CANCELLED, core.clock(), message=f"Cancelled by {principal.subject}.")
+        wish = EntryDraft(
+            EntryKind.CANCEL_REQUESTED,
+            operation.id,
+            principal.id,
+            {"state": operation.state.value, "noted": only_noted},
+        )
+        outcome = await core.commit(
+            Transition(
+                now=core.clock(),
+                entries=(wish, *end_entry(after)),
+                operation=after,
+                expected_version=operation.version,
+            )
+        )
+        if isinstance(outcome, Done):
+            return after
+        newer = await core.store.read(GetOperation(operation.id))
+        operation = newer if newer is not None else operation
+    raise Clash("The operation keeps moving; cancel again.", field="operation_id")
+
+
+def moved_note(operation: Operation, now: int) -> Operation:
+    """The operation with the wish to cancel noted."""
+    return replace(operation, cancel_requested=True, version=operation.version + 1, updated_at=now)
+
+
+def _is_own(operation: Operation, principal: Principal) -> bool:
+    mine = (operation.principal.id, operation.principal.on_behalf_of) == (principal.id, principal.on_behalf_of)
+    return mine and operation.principal.kind is principal.kind
+
+
+def require_human(principal: Principal) -> None:
+    """Administrative calls need kind human (TRUST §6). Raises Forbidden."""
+    if principal.kind is not PrincipalKind.HUMAN:
+        raise Forbidden("Only humans may do this; this token is an agent's.")

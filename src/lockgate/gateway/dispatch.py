@@ -1,0 +1,218 @@
+"""The core behind the runners' door: leases, starts, reports, receipts. The certificate says who the runner is; nothing in a body does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lockgate.contract.evidence import Witness
+from lockgate.contract.intent import Phase
+from lockgate.contract.runnerapi import (
+    Ack,
+    CredentialNote,
+    Heartbeat,
+    HeartbeatAnswer,
+    LeaseAnswer,
+    LeaseOffer,
+    LeaseRequest,
+    ReceiptNote,
+    Report,
+    StartAnswer,
+    StartRequest,
+    Stop,
+)
+from lockgate.gateway import progress
+from lockgate.gateway.audit.entries import EntryDraft, EntryKind
+from lockgate.gateway.audit.merkle import consistency_proof, node_of
+from lockgate.gateway.core import Core
+from lockgate.gateway.doors import RunnerPeer
+from lockgate.gateway.errors import BadInput, Clash, NotFound
+from lockgate.gateway.operations import outcomes
+from lockgate.gateway.operations.attempts import AttemptState
+from lockgate.gateway.operations.changes import end_entry, entry, moved
+from lockgate.gateway.operations.model import Attempt, Operation
+from lockgate.gateway.operations.states import Event, State
+from lockgate.gateway.operations.transitions import done
+from lockgate.gateway.oversight import sign_head
+from lockgate.gateway.scheduling.granting import work_for
+from lockgate.gateway.scheduling.wakeups import Wakeups, until
+from lockgate.gateway.store.port import (
+    Append,
+    AttemptByPoll,
+    AttemptChange,
+    EnvelopesOf,
+    GetAttempt,
+    GetOperation,
+    LeafHashes,
+    QueuedOperations,
+    Transition,
+    TreeHead,
+)
+
+MAX_POLL = 30
+LEAF_PAGE = 100_000
+_CREDENTIAL_EVENTS = {
+    "intended": EntryKind.CREDENTIAL_INTENDED,
+    "issued": EntryKind.CREDENTIAL_ISSUED,
+    "revoked": EntryKind.CREDENTIAL_REVOKED,
+}
+
+
+class RunnerDesk:
+    """Implements gateway.doors.RunnerDoor over a Core."""
+
+    def __init__(self, core: Core, wakeups: Wakeups) -> None:
+        self._core = core
+        self._wakeups = wakeups
+
+    async def lease(self, peer: RunnerPeer, request: LeaseRequest) -> LeaseAnswer:
+        """See RunnerDoor.lease."""
+        if not 8 <= len(request.poll_id) <= 64 or not request.poll_id.isalnum():
+            raise BadInput("must be 8 to 64 letters and digits", field="poll_id")
+        end = self._core.clock() + min(max(request.wait_seconds, 0), MAX_POLL) * 1000
+        while True:
+            watch = self._wakeups.watch_any()
+            offer = await self._offer(peer, request)
+            left = (end - self._core.clock()) / 1000
+            if offer is not None or left <= 0:
+                watch.cancel()
+                return await self._answer(request.witness, offer)
+            await until(watch, left)
+
+    async def _offer(self, peer: RunnerPeer, request: LeaseRequest) -> LeaseOffer | None:
+        repeated = await self._core.store.read(AttemptByPoll(peer.runner, request.poll_id))
+        if repeated is not None:
+            return await self._same_offer(repeated)
+        for operation in await self._core.store.read(QueuedOperations(peer.region)):
+            target = self._core.catalog.current.targets.get(operation.target)
+            if operation.tenant != peer.tenant or (target is not None and target.spec.driver not in request.drivers):
+                continue
+            offer = await progress.lease(self._core, peer, request, operation)
+            if offer is not None:
+                return offer
+        return None
+
+    async def _same_offer(self, attempt: Attempt) -> LeaseOffer | None:
+        """What the same poll was answered with, as long as it has not started; a runner may have missed the answer."""
+        operation = await self._core.store.read(GetOperation(attempt.operation))
+        if operation is None or attempt.state is not AttemptState.LEASED or attempt.fence != operation.fence:
+            return None
+        catalog = self._core.catalog.current
+        action, target = catalog.actions.get(operation.action), catalog.targets.get(operation.target)
+        for record in await self._core.store.read(EnvelopesOf(operation.id)):
+            if record.sha256 == attempt.grant_sha256 and action is not None and target is not None:
+                work = work_for(operation, action, target)
+                left = max(0, attempt.lease_until - self._core.clock()) // 1000
+                return LeaseOffer(record.envelope.decode(), work, self._core.clock(), left)
+        return None
+
+    async def _answer(self, witness: Witness | None, offer: LeaseOffer | None) -> LeaseAnswer:
+        head = await self._core.store.read(TreeHead())
+        return LeaseAnswer(offer, sign_head(self._core, head), await self._consistency(witness, head.size))
+
+    async def _consistency(self, witness: Witness | None, size: int) -> tuple[str, ...]:
+        if witness is None or not 0 < witness.size < size:
+            return ()
+        leaves: list[bytes] = []
+        while len(leaves) < size:
+            page = LeafHashes(len(leaves), min(size, len(leaves) + LEAF_PAGE))
+            leaves += await self._core.store.read(page)
+        return tuple(item.hex() for item in consistency_proof(node_of(leaves), witness.size, size))
+
+    async def heartbeat(self, peer: RunnerPeer, attempt: str, beat: Heartbeat) -> HeartbeatAnswer:
+        """See RunnerDoor.heartbeat. An overtaken or ended attempt is told to stop."""
+        found, operation = await self._speaker(peer, attempt, beat.fence)
+        live = found.state in (AttemptState.LEASED, AttemptState.STARTED) and outcomes.speaks_for(found, operation)
+        live = live and operation.state in (State.LEASED, State.RUNNING) and operation.phase is found.phase
+        if not live:
+            return HeartbeatAnswer(found.state is not AttemptState.STARTED or found.phase is not Phase.APPLY, 0)
+        kept = replace(found, lease_until=self._core.clock() + self._core.timing.lease * 1000)
+        await self._core.commit(
+            Transition(now=self._core.clock(), entries=(), attempts=(AttemptChange(kept, found.state),))
+        )
+        return HeartbeatAnswer(False, self._core.timing.lease)
+
+    async def give_back(self, peer: RunnerPeer, attempt: str, stop: Stop) -> Ack:
+        """See RunnerDoor.give_back."""
+        found, operation = await self._speaker(peer, attempt, stop.fence)
+        if not self._may_stop(found, operation):
+            return Ack(operation.state.value)
+        after = moved(operation, Event.LEASE_LOST, self._core.clock(), message=f"Given back: {stop.reason}"[:2000])
+        return await self._stopped(found, operation, after, EntryKind.LEASE_LOST, stop.reason)
+
+    async def refuse(self, peer: RunnerPeer, attempt: str, stop: Stop) -> Ack:
+        """See RunnerDoor.refuse."""
+        found, operation = await self._speaker(peer, attempt, stop.fence)
+        if not self._may_stop(found, operation):
+            return Ack(operation.state.value)
+        message = f"The runner refused the grant: {stop.reason}"[:2000]
+        after = moved(operation, Event.GRANT_REFUSED, self._core.clock(), message=message)
+        return await self._stopped(found, operation, after, EntryKind.GRANT_REFUSED, stop.reason)
+
+    def _may_stop(self, attempt: Attempt, operation: Operation) -> bool:
+        return (
+            attempt.state is AttemptState.LEASED
+            and outcomes.speaks_for(attempt, operation)
+            and operation.state is State.LEASED
+        )
+
+    async def _stopped(
+        self, attempt: Attempt, operation: Operation, after: Operation, kind: EntryKind, why: str
+    ) -> Ack:
+        facts = {"attempt": attempt.id, "runner": attempt.runner, "reason": why[:1000]}
+        alarm = (
+            (entry(EntryKind.ALARM, after, what="grant refused", **facts),) if kind is EntryKind.GRANT_REFUSED else ()
+        )
+        outcome = await self._core.commit(
+            Transition(
+                now=self._core.clock(),
+                entries=(entry(kind, after, **facts), *alarm, *end_entry(after)),
+                operation=after,
+                expected_version=operation.version,
+            )
+        )
+        return Ack(done(outcome, after).state.value)
+
+    async def start(self, peer: RunnerPeer, attempt: str, request: StartRequest) -> StartAnswer:
+        """See RunnerDoor.start."""
+        found, operation = await self._speaker(peer, attempt, request.fence)
+        return await progress.start(self._core, peer, found, operation, request)
+
+    async def credential(self, peer: RunnerPeer, attempt: str, note: CredentialNote) -> Ack:
+        """See RunnerDoor.credential. A write credential is noted only for a started apply (invariant 8)."""
+        found, operation = await self._speaker(peer, attempt, note.fence)
+        kind = _CREDENTIAL_EVENTS.get(note.event)
+        if kind is None:
+            raise BadInput("must be intended, issued or revoked", field="event")
+        opening = note.event != "revoked"
+        if (
+            opening
+            and note.scope == "write"
+            and (found.phase is not Phase.APPLY or found.state is not AttemptState.STARTED)
+        ):
+            raise Clash("Write credentials exist only between start and the end of apply.", field="scope")
+        body = {"attempt": found.id, "scope": note.scope, "accessor": note.accessor, "expires_in": note.expires_in}
+        draft = EntryDraft(kind, operation.id, None, {**body, "runner": peer.runner})
+        await self._core.commit(Append((draft,), self._core.clock()))
+        return Ack(operation.state.value)
+
+    async def report(self, peer: RunnerPeer, attempt: str, report: Report) -> Ack:
+        """See RunnerDoor.report."""
+        found, operation = await self._speaker(peer, attempt, report.fence)
+        return Ack((await progress.finish(self._core, peer, found, operation, report)).state.value)
+
+    async def receipt(self, peer: RunnerPeer, attempt: str, note: ReceiptNote) -> Ack:
+        """See RunnerDoor.receipt."""
+        found, operation = await self._speaker(peer, attempt, None)
+        return Ack((await progress.settle(self._core, peer, found, operation, note)).state.value)
+
+    async def _speaker(self, peer: RunnerPeer, attempt: str, fence: int | None) -> tuple[Attempt, Operation]:
+        """The attempt this runner holds. Raises NotFound for unknown ones and other runners', Clash for another fence."""
+        found = await self._core.store.read(GetAttempt(attempt[:128]))
+        operation = await self._core.store.read(GetOperation(found.operation)) if found is not None else None
+        if found is None or operation is None or (found.runner, found.region) != (peer.runner, peer.region):
+            raise NotFound("There is no such attempt for this runner.", field="attempt")
+        if operation.tenant != peer.tenant:
+            raise NotFound("There is no such attempt for this runner.", field="attempt")
+        if fence is not None and fence != found.fence:
+            raise Clash("is not this attempt's fence", field="fence")
+        return found, operation

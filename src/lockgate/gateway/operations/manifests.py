@@ -1,0 +1,132 @@
+"""Opens what runners sign and holds it against the attempt it claims to be about; it must not believe a summary it can recompute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lockgate.contract.canonical import sha256
+from lockgate.contract.codec import DocumentError
+from lockgate.contract.dsse import EnvelopeError
+from lockgate.contract.evidence import MANIFEST_TYPE, RECEIPT_TYPE, Manifest, Receipt
+from lockgate.contract.intent import Stage
+from lockgate.contract.keyset import KeyRole
+from lockgate.contract.plan import PlanDocument, plan_digests, read_plan
+from lockgate.contract.runnerapi import StageReport
+from lockgate.contract.signed import envelope_sha256, read_signed_by
+from lockgate.gateway.core import Core
+from lockgate.gateway.doors import RunnerPeer
+from lockgate.gateway.errors import BadInput
+from lockgate.gateway.operations.model import Attempt, Operation, PlanRecord
+from lockgate.gateway.store.port import EnvelopeRecord, PlanBytes
+
+T = TypeVar("T", Manifest, Receipt)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """One stage as reported and verified; `plan` was recomputed from the canonical bytes the runner sent."""
+
+    manifest: Manifest
+    sha256: str
+    envelope: EnvelopeRecord
+    plan: PlanDocument | None
+    plan_bytes: bytes | None
+    output: str | None
+
+    def plan_record(self, now: int) -> PlanRecord:
+        """The plan as the operation keeps it. Raises BadInput when the stage brought none."""
+        if self.plan is None or self.plan_bytes is None:
+            raise BadInput("A successful stage of this kind must bring its plan.", field="plan")
+        digests = plan_digests(self.plan_bytes, self.plan)
+        summary = self.plan.summary
+        return PlanRecord(
+            file_sha256=digests.file_sha256,
+            inputs_sha256=digests.inputs_sha256,
+            semantic_sha256=digests.semantic_sha256,
+            snapshot_sha256=self.manifest.snapshot_sha256,
+            fidelity=self.plan.fidelity.value,
+            incomplete=self.plan.incomplete,
+            create=summary.create,
+            update=summary.update,
+            delete=summary.delete,
+            replace=summary.replace,
+            manifest_sha256=self.sha256,
+            planned_at=now,
+        )
+
+    def stored_plan(self, operation: str) -> PlanBytes:
+        """The canonical bytes for the store."""
+        if self.plan_bytes is None:
+            raise BadInput("A successful stage of this kind must bring its plan.", field="plan")
+        return PlanBytes(sha256(self.plan_bytes), operation, self.plan_bytes)
+
+
+def open_stage(
+    core: Core, peer: RunnerPeer, attempt: Attempt, operation: Operation, report: StageReport, expected: Stage
+) -> Reported:
+    """Verify one reported stage. Raises BadInput naming the field."""
+    envelope = report.manifest.encode()
+    manifest = _open(core, peer, Manifest, envelope, MANIFEST_TYPE)
+    _about(manifest, attempt, operation)
+    if manifest.stage is not expected or manifest.phase is not attempt.phase:
+        raise BadInput(f"is of stage {manifest.stage}, where {expected} was due", field="manifest.stage")
+    if attempt.inputs_sha256 is not None and manifest.inputs_sha256 != attempt.inputs_sha256:
+        raise BadInput("is not what this attempt started with", field="manifest.inputs_sha256")
+    plan, data = _plan(manifest, report.plan)
+    digest = envelope_sha256(envelope)
+    record = EnvelopeRecord(digest, f"manifest.{manifest.stage.value}", operation.id, attempt.id, envelope)
+    return Reported(manifest, digest, record, plan, data, report.output)
+
+
+def open_receipt(
+    core: Core, peer: RunnerPeer, attempt: Attempt, operation: Operation, text: str
+) -> tuple[Receipt, EnvelopeRecord]:
+    """Verify a teardown receipt. Raises BadInput naming the field."""
+    envelope = text.encode()
+    receipt = _open(core, peer, Receipt, envelope, RECEIPT_TYPE)
+    _about(receipt, attempt, operation)
+    return receipt, EnvelopeRecord(envelope_sha256(envelope), "receipt", operation.id, attempt.id, envelope)
+
+
+def _open(core: Core, peer: RunnerPeer, kind: type[T], envelope: bytes, payload_type: str) -> T:
+    try:
+        document, keyid = read_signed_by(kind, envelope, payload_type, core.keyset, KeyRole.RUNNER)
+        key = core.keyset.entry(keyid)
+    except EnvelopeError as error:
+        raise BadInput(str(error), field="envelope") from None
+    if (key.holder, key.region, key.tenant) != (peer.runner, peer.region, peer.tenant):
+        raise BadInput("is signed by another runner's key", field="envelope.signatures")
+    if document.dev != core.keyset.dev:
+        raise BadInput("carries another dev stamp than this deployment", field="dev")
+    return document
+
+
+def _about(document: Manifest | Receipt, attempt: Attempt, operation: Operation) -> None:
+    expected = {
+        "operation": operation.id,
+        "attempt": attempt.id,
+        "fence": attempt.fence,
+        "tenant": operation.tenant,
+        "grant_sha256": attempt.grant_sha256,
+        "runner": attempt.runner,
+        "region": attempt.region,
+    }
+    for field, value in expected.items():
+        if getattr(document, field) != value:
+            raise BadInput("is not this attempt's", field=f"{type(document).__name__.lower()}.{field}")
+
+
+def _plan(manifest: Manifest, text: str | None) -> tuple[PlanDocument | None, bytes | None]:
+    if (text is None) != (manifest.plan is None):
+        raise BadInput("plan bytes and the manifest's plan digests must come together", field="plan")
+    if text is None:
+        return None, None
+    data = text.encode()
+    try:
+        plan = read_plan(data)
+    except DocumentError as error:
+        raise BadInput(str(error), field=error.field) from None
+    if plan.inputs_sha256 != manifest.inputs_sha256 or plan_digests(data, plan) != manifest.plan:
+        raise BadInput("the plan bytes do not have the digests the manifest states", field="manifest.plan")
+    return plan, data

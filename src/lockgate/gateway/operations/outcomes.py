@@ -1,0 +1,219 @@
+"""What a report, a difference or a teardown means for an operation: pure judgement over signed statements; it must not soften *unknown*."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from lockgate.contract.decision import Obligations, Question
+from lockgate.contract.intent import Phase, Stage
+from lockgate.contract.runnerapi import Report, StartRequest
+from lockgate.gateway.core import Core
+from lockgate.gateway.doors import RunnerPeer
+from lockgate.gateway.errors import BadInput
+from lockgate.gateway.operations.attempts import AttemptState
+from lockgate.gateway.operations.changes import moved
+from lockgate.gateway.operations.judging import CATALOG_CHANGED, REVOKED, Judgement, parts
+from lockgate.gateway.operations.manifests import Reported, open_stage
+from lockgate.gateway.operations.model import Attempt, Operation
+from lockgate.gateway.operations.questions import Subject, ask, plan_document
+from lockgate.gateway.operations.states import Event, Place, State
+
+MAX_OUTPUT = 64 << 10
+_STAGES = {Phase.READ: (Stage.READ,), Phase.PLAN: (Stage.PLAN,)}
+
+
+def speaks_for(attempt: Attempt, operation: Operation) -> bool:
+    """True when the attempt is the operation's latest: an older fence may say nothing any more."""
+    return attempt.fence == operation.fence
+
+
+def stale(core: Core, attempt: Attempt, operation: Operation, not_after: int) -> str | None:
+    """Why an attempt may not start: overtaken, or its lease or grant has run out; None when it may. Times are the gateway's own."""
+    if not speaks_for(attempt, operation) or operation.place != Place(State.LEASED, attempt.phase):
+        return f"the operation is {operation.state.value} and no longer leased to this attempt"
+    now = core.clock()
+    if now >= attempt.lease_until:
+        return "the lease has run out"
+    if now >= not_after:
+        return "the grant has expired"
+    return None
+
+
+def inputs_differ(operation: Operation, request: StartRequest, phase: Phase) -> bool:
+    """At apply: what the runner sealed now is not what was planned and approved (invariant 3)."""
+    return phase is Phase.APPLY and (operation.plan is None or request.inputs_sha256 != operation.plan.inputs_sha256)
+
+
+def check_differs(operation: Operation, check: Reported) -> bool:
+    """At apply: the plan made again right now is not the approved one, byte for byte of its canonical form (invariant 3)."""
+    record = check.plan_record(0)
+    return operation.plan is None or (record.semantic_sha256, record.inputs_sha256) != (
+        operation.plan.semantic_sha256,
+        operation.plan.inputs_sha256,
+    )
+
+
+async def judge_plan(core: Core, planned: Operation, reported: Reported) -> Judgement:
+    """Ask `plan` about a plan that has just been received and is not stored yet."""
+    found = parts(core, planned)
+    if found is None:
+        return Judgement(Event.DENIED, (CATALOG_CHANGED,))
+    if core.revoked(planned.principal, planned.created_at):
+        return Judgement(Event.DENIED, (REVOKED,))
+    if reported.plan is None or planned.plan is None:
+        raise BadInput("A successful plan stage must bring its plan.", field="plan")
+    about = Subject(
+        principal=planned.principal,
+        action=found[0],
+        target=found[1],
+        arguments=planned.intent["arguments"],
+        reason=planned.intent["reason"],
+        plan=plan_document(planned.plan, reported.plan),
+        operation=planned.id,
+    )
+    asked = await ask(core, Question.PLAN, about)
+    denied = not asked.decision.allow and not asked.decision.waitable
+    return Judgement(Event.DENIED if denied else None, asked.reasons, asked, *found)
+
+
+def after_plan(core: Core, planned: Operation, verdict: Judgement) -> Operation:
+    """The operation after its plan was decided on: empty, denied, dry run, approvals needed, or allowed."""
+    now = core.clock()
+    if verdict.event is Event.DENIED or verdict.asked is None:
+        return moved(planned, Event.DENIED, now, reasons=verdict.reasons, message=first_message(verdict))
+    decision = verdict.asked.decision
+    merged = obligations_of(planned).merge(decision.obligations)
+    fields: dict[str, Any] = {"decision": decision.id, "obligations": merged.to_document()}
+    if is_empty(planned):
+        return moved(
+            planned, Event.PLAN_EMPTY, now, message="Nothing to change: the target is already as asked.", **fields
+        )
+    if planned.dry_run:
+        return moved(planned, Event.PLAN_DRY_RUN, now, message="Planned; nothing is applied in a dry run.", **fields)
+    if merged.approvals is not None:
+        fields["approval_expires_at"] = approval_expiry(core, planned)
+        return moved(
+            planned, Event.PLAN_NEEDS_APPROVAL, now, message="Waiting for human approval of this plan.", **fields
+        )
+    return moved(planned, Event.PLAN_ALLOWED, now, **fields)
+
+
+def is_empty(operation: Operation) -> bool:
+    """True only for a complete plan without a change: what a tool could not predict is not nothing."""
+    plan = operation.plan
+    return plan is not None and not plan.incomplete and not (plan.create or plan.update or plan.delete or plan.replace)
+
+
+def obligations_of(operation: Operation) -> Obligations:
+    """Obligations of all questions so far."""
+    return Obligations.from_document(operation.obligations or {})
+
+
+def approval_expiry(core: Core, operation: Operation) -> int:
+    """When a pending operation stops waiting for votes (Unix ms)."""
+    return min(operation.deadline, core.clock() + core.timing.approval_expiry * 1000)
+
+
+def may_report(attempt: Attempt, operation: Operation) -> bool:
+    """Whether a report of this attempt still counts; also a late one of the same fence for an indeterminate operation."""
+    if not speaks_for(attempt, operation):
+        return False
+    if operation.state is State.INDETERMINATE:
+        return attempt.phase is Phase.APPLY
+    return operation.state in (State.LEASED, State.RUNNING) and operation.phase is attempt.phase
+
+
+def open_stages(
+    core: Core, peer: RunnerPeer, attempt: Attempt, operation: Operation, report: Report
+) -> tuple[Reported, ...]:
+    """Verify every reported stage in its due order. Raises BadInput."""
+    if attempt.phase is Phase.APPLY:
+        started = attempt.started_at is not None
+        due: tuple[Stage, ...] = (Stage.APPLY, Stage.VERIFY)[: len(report.stages)] if started else (Stage.CHECK,)
+    else:
+        due = _STAGES[attempt.phase]
+    if not report.stages or len(report.stages) != len(due):
+        raise BadInput(f"must be {' and '.join(stage.value for stage in due)}", field="stages")
+    return tuple(
+        open_stage(core, peer, attempt, operation, stage, expected)
+        for stage, expected in zip(report.stages, due, strict=True)
+    )
+
+
+def conclude(core: Core, attempt: Attempt, operation: Operation, stages: tuple[Reported, ...]) -> Operation:
+    """The operation after a report that is no successful plan."""
+    now = core.clock()
+    first = stages[0].manifest.outcome
+    if attempt.phase is Phase.APPLY and attempt.started_at is not None:
+        return after_apply(operation, stages, now)
+    if first.status != "ok" or attempt.phase is Phase.APPLY:
+        message = f"The {stages[0].manifest.stage.value} stage ended as {first.status}: {first.detail}"
+        return moved(operation, Event.TOOL_FAILED, now, message=message[:2000])
+    output = stages[0].output or ""
+    return moved(operation, Event.FINISHED, now, output=output[:MAX_OUTPUT], message="Read.")
+
+
+def after_apply(operation: Operation, stages: tuple[Reported, ...], now: int) -> Operation:
+    """What *verify* showed: nothing left to change, something, exactly what was planned before, or nothing that could be known."""
+    tool = stages[0].manifest.outcome
+    said = f"The tool ended as {tool.status}" + (f" ({tool.detail})" if tool.status != "ok" else "") + "; "
+    verify = stages[1] if len(stages) > 1 else None
+    if verify is None or verify.manifest.outcome.status != "ok" or verify.plan is None or verify.plan.incomplete:
+        detail = verify.manifest.outcome.detail if verify is not None else "it was not reached"
+        message = said + f"verify could not tell what holds now: {detail}"
+        if operation.state is State.INDETERMINATE:
+            return replace(operation, version=operation.version + 1, updated_at=now, message=message[:2000])
+        return moved(operation, Event.UNKNOWN, now, message=message[:2000])
+    if verify.plan.summary.empty:
+        return moved(operation, Event.VERIFIED_EMPTY, now, message=said + "verify found nothing left to change.")
+    record, plan = verify.plan_record(now), operation.plan
+    # Only a complete plan can show that *nothing* changed; an incomplete one may look the same afterwards.
+    if plan is not None and not plan.incomplete and record.semantic_sha256 == plan.semantic_sha256:
+        return moved(
+            operation, Event.VERIFIED_UNCHANGED, now, message=(said + "verify shows the target unchanged.")[:2000]
+        )
+    left = f"verify found {record.create + record.update + record.delete + record.replace} change(s) still to make."
+    return moved(operation, Event.VERIFIED_PARTIAL, now, message=(said + left)[:2000])
+
+
+def after_teardown(core: Core, attempt: Attempt, operation: Operation) -> Operation:
+    """A receipt without a report: the runner has given up; what it had started is unknown, what it had not goes back to the queue."""
+    if attempt.state in (AttemptState.REPORTED, AttemptState.UNPROVEN) or not speaks_for(attempt, operation):
+        return operation
+    return lost(core, attempt, operation, "The runner tore down without a report.")
+
+
+def lost(core: Core, attempt: Attempt, operation: Operation, why: str) -> Operation:
+    """The operation after its lease ended without a report: a started apply is indeterminate, never failed, never retried (invariant 7)."""
+    now = core.clock()
+    if operation.place == Place(State.RUNNING, Phase.APPLY):
+        return moved(
+            operation,
+            Event.UNKNOWN,
+            now,
+            message=why + " What it changed is not known; a human must look and resolve it.",
+        )
+    if operation.place in (Place(State.LEASED, attempt.phase), Place(State.RUNNING, attempt.phase)):
+        return moved(operation, Event.LEASE_LOST, now, message=why)
+    return operation
+
+
+def plan_facts(planned: Operation) -> dict[str, object]:
+    """What the log says of a plan."""
+    plan = planned.plan
+    if plan is None:
+        return {}
+    return {
+        "file_sha256": plan.file_sha256,
+        "inputs_sha256": plan.inputs_sha256,
+        "semantic_sha256": plan.semantic_sha256,
+        "summary": {"create": plan.create, "update": plan.update, "delete": plan.delete, "replace": plan.replace},
+        "fidelity": plan.fidelity,
+        "incomplete": len(plan.incomplete),
+    }
+
+
+def first_message(verdict: Judgement) -> str:
+    """The first reason's message, for the operation's own line."""
+    return verdict.reasons[0].message if verdict.reasons else ""

@@ -1,0 +1,158 @@
+"""Puts a question to policy: builds the input document, asks, and makes the record. It must not soften an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from lockgate.contract.codec import to_document
+from lockgate.contract.decision import Decision, Question
+from lockgate.contract.intent import Principal
+from lockgate.contract.plan import PlanDocument
+from lockgate.gateway.catalog.model import Action, Target
+from lockgate.gateway.core import Core
+from lockgate.gateway.operations.model import DecisionRecord, PlanRecord, Reason, Vote
+from lockgate.policy.input import build_input
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A decision with the record that keeps it."""
+
+    decision: Decision
+    record: DecisionRecord
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """The rules that said no, in words."""
+        return tuple(Reason(v.rule, v.title, v.message, v.fix) for v in self.decision.violations)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a question is about; parts that do not apply are None or empty."""
+
+    principal: Principal
+    action: Action | None = None
+    target: Target | None = None
+    arguments: Mapping[str, Any] | None = None
+    reason: str | None = None
+    plan: dict[str, Any] | None = None
+    votes: tuple[Vote, ...] = ()
+    operation: str | None = None
+    requester: Principal | None = None
+
+
+async def ask(core: Core, question: Question, about: Subject) -> Asked:
+    """Ask one question now. Never raises for what policy does: a fault is a denial (invariant 4)."""
+    now = core.clock()
+    document = build_input(
+        question=question,
+        tenant=about.principal.tenant,
+        subject=subject_document(about.principal),
+        action=action_document(about.action),
+        target=target_document(about.target),
+        arguments=dict(about.arguments or {}),
+        reason=about.reason,
+        plan=about.plan,
+        approvals=vote_documents(about.votes, about.plan),
+        context=_context(core, about, now),
+    )
+    decision = await core.policy.decide(question, document)
+    record = DecisionRecord(
+        id=decision.id,
+        operation=about.operation,
+        question=question.value,
+        allow=decision.allow,
+        revision=decision.revision,
+        document=decision.to_document(),
+        input=document,
+        at=now,
+    )
+    return Asked(decision, record)
+
+
+def rfc3339(ms: int) -> str:
+    """Unix ms as RFC 3339 in UTC, to the second: what policies read as `input.context.now`."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def subject_document(principal: Principal) -> dict[str, Any]:
+    """`subject` of policy input v1."""
+    return {
+        **principal_document(principal),
+        "roles": list(principal.roles),
+        "authentication": {"method": "jwt", "audience": principal.audience, "auth_time": principal.auth_time},
+    }
+
+
+def principal_document(principal: Principal) -> dict[str, Any]:
+    """Who someone is, without how they came."""
+    return {
+        "id": principal.id,
+        "issuer": principal.issuer,
+        "subject": principal.subject,
+        "kind": principal.kind.value,
+        "owner": principal.owner,
+        "on_behalf_of": principal.on_behalf_of,
+    }
+
+
+def action_document(action: Action | None) -> dict[str, Any] | None:
+    """`action` of policy input v1."""
+    if action is None:
+        return None
+    spec = action.spec
+    return {"name": spec.name, "driver": spec.driver, "effect": spec.effect.value, "risk": spec.risk}
+
+
+def target_document(target: Target | None) -> dict[str, Any] | None:
+    """`target` of policy input v1."""
+    if target is None:
+        return None
+    spec = target.spec
+    return {"name": spec.name, "environment": spec.environment, "region": spec.region, "labels": dict(spec.labels)}
+
+
+def plan_document(record: PlanRecord, plan: PlanDocument) -> dict[str, Any]:
+    """`plan` of policy input v1, from what the gateway itself recomputed from the canonical bytes."""
+    return {
+        "digests": {
+            "file_sha256": record.file_sha256,
+            "inputs_sha256": record.inputs_sha256,
+            "semantic_sha256": record.semantic_sha256,
+        },
+        "fidelity": plan.fidelity.value,
+        "incomplete": bool(plan.incomplete),
+        "summary": to_document(plan.summary),
+        "resource_changes": list(plan.resource_changes),
+        "provisioners": list(plan.provisioners),
+        "providers": list(plan.providers),
+    }
+
+
+def vote_documents(votes: tuple[Vote, ...], plan: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """`approvals` of policy input v1: only votes on exactly this plan; policy looks at expiry and at who may vote now."""
+    if plan is None:
+        return []
+    digests = plan["digests"]
+    return [
+        {
+            "voter": {**principal_document(vote.voter), "roles": list(vote.voter.roles)},
+            "verdict": vote.verdict,
+            "digests": digests,
+            "expires_at": rfc3339(vote.expires_at),
+        }
+        for vote in votes
+        if (vote.semantic_sha256, vote.inputs_sha256) == (digests["semantic_sha256"], digests["inputs_sha256"])
+    ]
+
+
+def _context(core: Core, about: Subject, now: int) -> dict[str, Any]:
+    target = about.target.name if about.target else ""
+    context: dict[str, Any] = {"now": rfc3339(now), "freeze": core.standing.is_frozen(about.principal.tenant, target)}
+    if about.requester is not None:
+        context["requester"] = principal_document(about.requester)
+    return context

@@ -1,0 +1,310 @@
+"""The core behind the humans' door: views, votes, resolutions, locks, freezes and revocations. Each asks policy its own question first."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from typing import Any
+
+from lockgate.contract.decision import Question
+from lockgate.contract.dsse import EnvelopeError
+from lockgate.contract.evidence import CHECKPOINT_TYPE, Checkpoint
+from lockgate.contract.intent import Principal
+from lockgate.contract.signed import write_signed
+from lockgate.gateway.admission import EPOCH_RACES, decision_entry, identify
+from lockgate.gateway.approvals import votes
+from lockgate.gateway.audit.entries import EntryDraft, EntryKind, Head, StoredEntry
+from lockgate.gateway.core import Core
+from lockgate.gateway.desk import AgentDesk, cancel, not_found, require_human
+from lockgate.gateway.doors import Details, VoteCall
+from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound
+from lockgate.gateway.operations import locks
+from lockgate.gateway.operations.changes import end_entry, moved
+from lockgate.gateway.operations.judging import parts, plan_bytes
+from lockgate.gateway.operations.locks import LockEvent, LockState
+from lockgate.gateway.operations.model import Lock, Operation
+from lockgate.gateway.operations.questions import Asked, Subject, ask
+from lockgate.gateway.operations.states import Event, State
+from lockgate.gateway.store.port import (
+    Append,
+    AttemptsOf,
+    AuditEntries,
+    Control,
+    ControlKind,
+    DecisionsOf,
+    Done,
+    EnvelopeRecord,
+    EnvelopesOf,
+    GetLock,
+    GetOperation,
+    ListLocks,
+    ListOperations,
+    LockChange,
+    Transition,
+    TreeHead,
+    VotesOf,
+)
+
+RESOLUTIONS = {
+    "succeeded": Event.RESOLVED_SUCCEEDED,
+    "failed_none": Event.RESOLVED_FAILED_NONE,
+    "failed_partial": Event.RESOLVED_FAILED_PARTIAL,
+}
+MAX_PAGE = 200
+
+
+class HumanDesk(AgentDesk):
+    """Implements gateway.doors.HumanDoor over a Core."""
+
+    async def cancel(self, principal: Principal, operation: str) -> Operation:
+        """A human cancels their own operation, or another's when policy allows `cancel`."""
+        found = await self._operation(principal, operation)
+        if found.principal.id != principal.id:
+            await self._permit(principal, Question.CANCEL, found)
+        return await cancel(self._core, principal, found)
+
+    async def list(
+        self, principal: Principal, *, states: tuple[str, ...], target: str | None, before: str | None, limit: int
+    ) -> tuple[Operation, ...]:
+        """See HumanDoor.list."""
+        await self._permit(principal, Question.VIEW, None)
+        for state in states:
+            if state not in {item.value for item in State}:
+                raise BadInput(f"must be of {', '.join(item.value for item in State)}", field="states")
+        query = ListOperations(
+            principal.tenant, states=states, target=target, before=before, limit=min(max(limit, 1), MAX_PAGE)
+        )
+        return await self._core.store.read(query)
+
+    async def get(self, principal: Principal, operation: str, wait_seconds: float = 0) -> Operation:
+        """One operation of the tenant, the caller's own or with question `view`."""
+        found = await self._operation(principal, operation)
+        if found.principal.id != principal.id:
+            await self._permit(principal, Question.VIEW, found)
+        return await self._wait(found, wait_seconds)
+
+    async def show(self, principal: Principal, operation: str) -> Details:
+        """See HumanDoor.show."""
+        found = await self._operation(principal, operation)
+        await self._permit(principal, Question.VIEW, found)
+        store = self._core.store
+        data = await plan_bytes(self._core, found)
+        viewed = {"semantic_sha256": found.plan.semantic_sha256 if found.plan else None}
+        await self._core.commit(
+            Append((EntryDraft(EntryKind.PLAN_VIEWED, found.id, principal.id, viewed),), self._core.clock())
+        )
+        return Details(
+            operation=found,
+            attempts=await store.read(AttemptsOf(found.id)),
+            votes=await store.read(VotesOf(found.id)),
+            decisions=await store.read(DecisionsOf(found.id)),
+            envelopes=tuple(_opened(record) for record in await store.read(EnvelopesOf(found.id))),
+            plan=json.loads(data) if data is not None else None,
+            entries=tuple(entry_document(item) for item in await store.read(AuditEntries(operation=found.id))),
+        )
+
+    async def vote(self, principal: Principal, vote: VoteCall) -> Operation:
+        """See HumanDoor.vote."""
+        require_human(principal)
+        identify(self._core, principal)
+        return await votes.cast(self._core, principal, vote, await self._operation(principal, vote.operation))
+
+    async def resolve(self, principal: Principal, operation: str, outcome: str, reason: str) -> Operation:
+        """See HumanDoor.resolve. Raises Clash unless it is indeterminate and its writer is dead."""
+        event = RESOLUTIONS.get(outcome)
+        if event is None:
+            raise BadInput(f"must be one of {', '.join(RESOLUTIONS)}", field="outcome")
+        _reasoned(reason)
+        for _ in range(EPOCH_RACES):
+            epoch = self._core.standing.epoch
+            found = await self._operation(principal, operation)
+            asked = await self._permit(principal, Question.RESOLVE, found)
+            if found.state is not State.INDETERMINATE:
+                raise Clash(
+                    f"It is {found.state.value}; only an indeterminate operation is resolved.", field="operation"
+                )
+            ended = moved(found, event, self._core.clock(), message=f"Resolved by {principal.subject}: {reason}"[:2000])
+            body = {"outcome": outcome, "reason": reason}
+            entry = EntryDraft(EntryKind.OPERATION_RESOLVED, found.id, principal.id, body)
+            done = await self._core.commit(
+                Transition(
+                    now=self._core.clock(),
+                    entries=(decision_entry(found.id, principal.id, asked), entry, *end_entry(ended)),
+                    operation=ended,
+                    expected_version=found.version,
+                    decisions=(replace(asked.record, operation=found.id),),
+                    epoch=epoch,
+                )
+            )
+            if isinstance(done, Done):
+                return ended
+            await self._core.refresh()
+        raise Clash("The operation keeps moving; look at it again.", field="operation")
+
+    async def locks(self, principal: Principal) -> tuple[Lock, ...]:
+        """See HumanDoor.locks."""
+        await self._permit(principal, Question.VIEW, None)
+        return await self._core.store.read(ListLocks())
+
+    async def targets(self, principal: Principal) -> tuple[dict[str, Any], ...]:
+        """See HumanDoor.targets."""
+        held = {lock.name: lock for lock in await self.locks(principal)}
+        found = []
+        for target in self._core.catalog.current.targets.values():
+            if target.tenant == principal.tenant:
+                lock = held.get(target.lock)
+                spec = target.spec
+                found.append(
+                    {
+                        "name": spec.name,
+                        "driver": spec.driver,
+                        "environment": spec.environment,
+                        "region": spec.region,
+                        "labels": dict(spec.labels),
+                        "lock": target.lock,
+                        "lock_state": lock.state.value if lock else LockState.FREE.value,
+                        "held_by": lock.attempt if lock else None,
+                    }
+                )
+        return tuple(found)
+
+    async def unlock(self, principal: Principal, target: str, reason: str) -> Lock:
+        """See HumanDoor.unlock. Raises NotFound, Clash when the lock is not quarantined."""
+        _reasoned(reason)
+        await self._permit(principal, Question.ADMIN, None)
+        found = self._core.catalog.current.targets.get(target)
+        if found is None or found.tenant != principal.tenant:
+            raise NotFound("There is no such target for you.", field="target", fix="lockgate target list")
+        lock = await self._core.store.read(GetLock(found.lock))
+        if lock.state is not LockState.QUARANTINED:
+            raise Clash(f"The lock is {lock.state.value}; only a quarantined one is opened by hand.", field="target")
+        to = locks.move(lock.state, LockEvent.UNLOCKED_BY_HUMAN)
+        body = {"lock": lock.name, "was_held_by": lock.attempt, "reason": reason}
+        outcome = await self._core.commit(
+            Transition(
+                now=self._core.clock(),
+                entries=(EntryDraft(EntryKind.LOCK_UNLOCKED, None, principal.id, body),),
+                locks=(LockChange(lock.name, lock.state, lock.attempt, to, None),),
+            )
+        )
+        if not isinstance(outcome, Done):
+            raise Clash("Something else happened to the lock first.", field="target")
+        return await self._core.store.read(GetLock(found.lock))
+
+    async def freeze(self, principal: Principal, scope: str, frozen: bool, reason: str) -> None:
+        """See HumanDoor.freeze."""
+        _reasoned(reason)
+        if scope != "*" and not scope.startswith(("tenant:", "target:")):
+            raise BadInput("must be *, tenant:NAME or target:NAME", field="scope")
+        await self._permit(principal, Question.ADMIN, None)
+        kind = ControlKind.FREEZE if frozen else ControlKind.UNFREEZE
+        entry = EntryKind.FREEZE_SET if frozen else EntryKind.FREEZE_LIFTED
+        await self._control(principal, kind, scope, entry, reason)
+
+    async def revoke(self, principal: Principal, kind: str, subject: str, reason: str) -> None:
+        """See HumanDoor.revoke."""
+        _reasoned(reason)
+        kinds = {"token": ControlKind.REVOKE_TOKEN, "principal": ControlKind.REVOKE_PRINCIPAL}
+        if kind not in kinds:
+            raise BadInput("must be token or principal", field="kind")
+        if not subject or len(subject) > 1100:
+            raise BadInput("must be a token id or a principal id (issuer#subject)", field="subject")
+        await self._permit(principal, Question.ADMIN, None)
+        await self._control(principal, kinds[kind], subject, EntryKind.TOKEN_REVOKED, reason)
+
+    async def audit(
+        self, principal: Principal, since: int, limit: int, operation: str | None
+    ) -> tuple[dict[str, Any], ...]:
+        """See HumanDoor.audit."""
+        await self._permit(principal, Question.VIEW, None)
+        entry = EntryDraft(EntryKind.AUDIT_EXPORTED, operation, principal.id, {"since": since, "limit": limit})
+        await self._core.commit(Append((entry,), self._core.clock()))
+        found = await self._core.store.read(AuditEntries(since, min(max(limit, 1), 500), operation))
+        return tuple(entry_document(item) for item in found)
+
+    async def checkpoint(self, principal: Principal) -> str:
+        """See HumanDoor.checkpoint."""
+        await self._permit(principal, Question.VIEW, None)
+        return await sign_checkpoint(self._core)
+
+    async def _control(
+        self, principal: Principal, kind: ControlKind, subject: str, entry: EntryKind, reason: str
+    ) -> None:
+        draft = EntryDraft(entry, None, principal.id, {"kind": kind.value, "subject": subject, "reason": reason})
+        await self._core.commit(Control(kind, subject, (draft,), self._core.clock()))
+        await self._core.refresh()
+
+    async def _operation(self, principal: Principal, operation: str) -> Operation:
+        require_human(principal)
+        identify(self._core, principal)
+        found = await self._core.store.read(GetOperation(operation[:128]))
+        if found is None or found.tenant != principal.tenant:
+            raise not_found()
+        return found
+
+    async def _permit(self, principal: Principal, question: Question, operation: Operation | None) -> Asked:
+        """Ask policy; raises Forbidden with the rules. Without `view` an operation is as if it did not exist."""
+        require_human(principal)
+        identify(self._core, principal)
+        found = parts(self._core, operation) if operation is not None else None
+        about = Subject(
+            principal=principal,
+            action=found[0] if found else None,
+            target=found[1] if found else None,
+            operation=operation.id if operation else None,
+            requester=operation.principal if operation else None,
+        )
+        asked = await ask(self._core, question, about)
+        if not asked.decision.allow:
+            entry = decision_entry(operation.id if operation else None, principal.id, asked)
+            await self._core.commit(Append((entry,), self._core.clock()))
+            rules = tuple({"rule": r.rule, "title": r.title, "message": r.message, "fix": r.fix} for r in asked.reasons)
+            raise Forbidden(
+                f"Policy does not let you {question.value} here.", rules=rules, decision_id=asked.decision.id
+            )
+        return asked
+
+
+async def sign_checkpoint(core: Core) -> str:
+    """The newest tree head, signed by the log key (envelope text)."""
+    return sign_head(core, await core.store.read(TreeHead()))
+
+
+def sign_head(core: Core, head: Head) -> str:
+    """A tree head, signed by the log key (envelope text)."""
+    checkpoint = Checkpoint(core.keyset.deployment, head.size, "sha256:" + head.root.hex(), core.clock())
+    return write_signed(checkpoint, CHECKPOINT_TYPE, core.log_signer).decode()
+
+
+def entry_document(entry: StoredEntry) -> dict[str, Any]:
+    """An audit entry as JSON."""
+    return {
+        "seq": entry.seq,
+        "time": entry.time,
+        "kind": entry.kind,
+        "operation": entry.operation,
+        "principal": entry.principal,
+        "body_sha256": entry.body_sha256,
+        "body": entry.body,
+    }
+
+
+def _opened(record: EnvelopeRecord) -> dict[str, Any]:
+    text = record.envelope.decode()
+    try:
+        payload = json.loads(base64.b64decode(json.loads(text)["payload"]))
+    except (ValueError, KeyError) as error:
+        raise EnvelopeError(f"stored envelope {record.sha256} is unreadable: {error}") from None
+    return {
+        "sha256": record.sha256,
+        "kind": record.kind,
+        "attempt": record.attempt,
+        "payload": payload,
+        "envelope": text,
+    }
+
+
+def _reasoned(reason: str) -> None:
+    if not 3 <= len(reason) <= 500:
+        raise BadInput("must say why, in 3 to 500 characters", field="reason")

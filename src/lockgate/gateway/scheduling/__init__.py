@@ -1,0 +1,1 @@
+"""Queue, leases and their end: who may work on what now."""
