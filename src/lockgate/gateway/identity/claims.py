@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lockgate.contract.intent import Principal, PrincipalKind
-from lockgate.gateway.identity.port import Audience, Unauthenticated
+from lockgate.gateway.identity.port import Audience
 from lockgate.gateway.identity.settings import IdentitySettings, IssuerSettings
 from lockgate.gateway.identity.token import Parts, invalid
 
@@ -189,6 +189,3 @@ def _name(value: Any, claim: str) -> str:
     ):
         raise invalid(f"{claim}: must be 1 to {MAX_NAME} printable characters")
     return value
-
-
-__all__ = ["DEV_CLAIM", "Unauthenticated", "Verified", "check_auth_age", "read_claims"]

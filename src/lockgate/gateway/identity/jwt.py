@@ -11,7 +11,7 @@ from lockgate.gateway.identity.claims import Verified, check_auth_age, read_clai
 from lockgate.gateway.identity.jwks import Keys, KeysUnavailable
 from lockgate.gateway.identity.port import Audience, RevocationView
 from lockgate.gateway.identity.settings import IdentitySettings, IssuerSettings
-from lockgate.gateway.identity.token import MAX_TOKEN, check_signature, invalid, take_apart
+from lockgate.gateway.identity.token import check_signature, invalid, take_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,3 @@ class JwtVerifier:
         for person in {principal.id, *principal.persons}:
             if self._revocations.is_revoked(principal.token_id, person, issued_at):
                 raise invalid("the token, or someone it speaks for, has been revoked")
-
-
-__all__ = ["MAX_TOKEN", "JwtVerifier"]
