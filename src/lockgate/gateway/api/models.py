@@ -1,0 +1,238 @@
+"""The REST API's documents as pydantic models, closed and strict; they describe, and must not decide or change anything."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Reason = Annotated[str, Field(min_length=8, max_length=500)]
+Comment = Annotated[str, Field(max_length=2000)]
+
+
+class Closed(BaseModel):
+    """What comes in: unknown members are refused, nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class NewOperation(Closed):
+    """Ask for an action. `arguments` also holds target, reason, idempotency_key, dry_run and wait_seconds, as an MCP tool call does."""
+
+    action: Name
+    arguments: dict[str, Any]
+
+
+class Digests(Closed):
+    """The digests of the plan that was displayed to the voter."""
+
+    semantic_sha256: Digest
+    inputs_sha256: Digest
+
+
+class NewVote(Closed):
+    """A vote on exactly the digests that were displayed."""
+
+    verdict: Literal["approve", "reject"]
+    digests: Digests
+    comment: Comment = ""
+
+
+class Resolution(Closed):
+    """What a person found to have happened at the target."""
+
+    outcome: Literal["succeeded", "failed_none", "failed_partial"]
+    reason: Reason
+
+
+class Empty(Closed):
+    """Nothing to say."""
+
+
+class Unlock(Closed):
+    """Open a quarantined lock."""
+
+    reason: Reason
+
+
+class Freeze(Closed):
+    """Set (`frozen`: true) or lift the kill switch."""
+
+    scope: Annotated[str, Field(pattern=r"^(\*|tenant:[A-Za-z0-9._-]{1,128}|target:[A-Za-z0-9._-]{1,128})$")]
+    frozen: bool
+    reason: Reason
+
+
+class NewRevocation(Closed):
+    """Revoke one token by its id, or all tokens a principal (`issuer#subject`) has had until now."""
+
+    kind: Literal["token", "principal"]
+    subject: Annotated[str, Field(min_length=1, max_length=1024)]
+    reason: Reason
+
+
+class OperationQuery(BaseModel):
+    """Filter and page of a list; `before` is the id of the last operation of the page before."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    state: list[str] = Field(default=[], max_length=16)
+    target: Name | None = None
+    before: Name | None = None
+    limit: int = Field(default=50, ge=1, le=200)
+
+
+class WaitQuery(BaseModel):
+    """`wait_seconds`: how long to wait for the operation to end before answering."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    wait_seconds: float = Field(default=0, ge=0, le=60)
+
+
+class AuditQuery(BaseModel):
+    """`since`: the first sequence number wanted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    since: int = Field(default=0, ge=0, le=2**53 - 1)
+    limit: int = Field(default=100, ge=1, le=1000)
+    operation: Name | None = None
+
+
+class NoQuery(BaseModel):
+    """No query parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Answer(BaseModel):
+    """What goes out; later versions may add members."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ActionDocument(Answer):
+    """An action this caller may ask for."""
+
+    name: str
+    title: str
+    description: str
+    effect: Literal["read", "change", "destroy"]
+    idempotent: bool
+    arguments: dict[str, Any]
+
+
+class Actions(Answer):
+    """Actions by name."""
+
+    actions: list[ActionDocument]
+
+
+class OperationDocument(Answer):
+    """One operation. Times are Unix ms; `effect` is what verify showed, `effect_declared` what the action may do."""
+
+    id: str
+    status: str
+    final: bool
+    tenant: str
+    action: str
+    target: str
+    phase: str | None
+    waiting_for: str | None
+    effect: str | None
+    effect_declared: str
+    principal: dict[str, Any]
+    intent: dict[str, Any]
+    dry_run: bool
+    plan: dict[str, Any] | None
+    decision: str
+    message: str
+    reasons: list[dict[str, Any]]
+    output: dict[str, Any] | None
+    created_at: int
+    updated_at: int
+    deadline: int
+
+
+class Operations(Answer):
+    """A page of operations, newest first; `next_before` is for the next page, null at the end."""
+
+    operations: list[OperationDocument]
+    next_before: str | None
+
+
+class OperationDetails(Answer):
+    """Everything recorded about one operation."""
+
+    operation: OperationDocument
+    attempts: list[dict[str, Any]]
+    votes: list[dict[str, Any]]
+    decisions: list[dict[str, Any]]
+    envelopes: list[dict[str, Any]]
+    plan: dict[str, Any] | None
+    entries: list[dict[str, Any]]
+
+
+class PlanAnswer(Answer):
+    """A plan's digests and summary with its canonical document. A vote must carry the digests of what was displayed."""
+
+    operation_id: str
+    digests: dict[str, str]
+    summary: dict[str, int]
+    fidelity: str
+    incomplete: list[str]
+    plan: dict[str, Any] | None
+
+
+class Targets(Answer):
+    """Targets with the state of their locks."""
+
+    targets: list[dict[str, Any]]
+
+
+class LockDocument(Answer):
+    """A target's lock; `since` is Unix ms."""
+
+    name: str
+    state: str
+    attempt: str | None
+    since: int
+
+
+class Locks(Answer):
+    """Locks that are held or quarantined."""
+
+    locks: list[LockDocument]
+
+
+class Done(Answer):
+    """It is recorded."""
+
+    done: Literal[True]
+
+
+class AuditEntries(Answer):
+    """Entries by sequence number; `next_since` is where to go on, null at the end."""
+
+    entries: list[dict[str, Any]]
+    next_since: int | None
+
+
+class Checkpoint(Answer):
+    """A signed checkpoint as DSSE envelope text."""
+
+    checkpoint: str
+
+
+class Problem(Answer):
+    """RFC 9457. `code` is stable; `field` names the faulty input; `fix` is what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    field: str | None = None
+    fix: str | None = None
+    rules: list[dict[str, Any]] | None = None
+    decision_id: str | None = None
