@@ -87,8 +87,10 @@ class Relay:
             self._drain_output()
             self._put(FAULT + fault.kind.encode())
         self._put(TAIL + self._output_count.to_bytes(COUNT_BYTES, "big") + self._tail)
-        self._link.sock.setblocking(True)
-        if self._link.open:
+        while self._link.open and self._link.pending:
+            poller = select.poll()
+            poller.register(self._link.sock, select.POLLOUT)
+            poller.poll()
             self._link.flush()
 
     def _step(self) -> None:
