@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -36,70 +36,149 @@ def to_document(value: Any) -> Any:
 
 def from_document(kind: type[T], document: Any, field: str = "") -> T:
     """Build `kind` from a JSON value: every field present, none unknown, each of its declared type. Raises DocumentError."""
-    result: T = _read(kind, document, field)
+    try:
+        result: T = _reader(typing.cast(Any, kind))(document)
+    except _Fault as fault:
+        raise DocumentError(_joined(field, fault.path), fault.message) from None
     return result
 
 
-@lru_cache(maxsize=256)
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+class _Fault(Exception):
+    """A fault on its way up; each container it passes puts its own part before the path."""
+
+    def __init__(self, message: str, path: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+
+    def under(self, part: str) -> _Fault:
+        return _Fault(self.message, (part, *self.path))
 
 
-def _read(kind: Any, value: Any, field: str) -> Any:
+def _joined(field: str, path: tuple[str, ...]) -> str:
+    for part in path:
+        field = f"{field}.{part}" if field and not part.startswith("[") else f"{field}{part}"
+    return field
+
+
+_Reader = Callable[[Any], Any]
+
+
+@lru_cache(maxsize=512)
+def _reader(kind: Any) -> _Reader:
+    """A function that reads values of `kind`, made once: looking at type hints costs far more than reading."""
     if kind is Any:
-        return value
+        return lambda value: value
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
-        return _read_optional(kind, value, field)
+        return _optional_reader(kind)
     if origin is tuple:
-        if not isinstance(value, list):
-            raise DocumentError(field, "must be a list")
-        inner = typing.get_args(kind)[0]
-        return tuple(_read(inner, item, f"{field}[{index}]") for index, item in enumerate(value))
+        return _tuple_reader(typing.get_args(kind)[0])
     if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        return _read_mapping(kind, value, field)
+        return _mapping_reader(typing.get_args(kind)[1])
     if dataclasses.is_dataclass(kind):
-        return _read_dataclass(kind, value, field)
+        return _dataclass_reader(kind)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        if value not in [member.value for member in kind]:
-            raise DocumentError(field, f"must be one of {', '.join(member.value for member in kind)}")
-        return kind(value)
-    if type(value) is not kind:
-        raise DocumentError(field, f"must be {kind.__name__}, not {type(value).__name__}")
-    return value
+        return _enum_reader(kind)
+    return _plain_reader(kind)
 
 
-def _read_optional(kind: Any, value: Any, field: str) -> Any:
+def _plain_reader(kind: Any) -> _Reader:
+    def read(value: Any) -> Any:
+        if type(value) is not kind:
+            raise _Fault(f"must be {kind.__name__}, not {type(value).__name__}")
+        return value
+
+    return read
+
+
+def _enum_reader(kind: type[StrEnum]) -> _Reader:
+    members = {member.value: member for member in kind}
+
+    def read(value: Any) -> Any:
+        found = members.get(value) if isinstance(value, str) else None
+        if found is None:
+            raise _Fault(f"must be one of {', '.join(members)}")
+        return found
+
+    return read
+
+
+def _optional_reader(kind: Any) -> _Reader:
     arms = [arm for arm in typing.get_args(kind) if arm is not type(None)]
-    if value is None:
-        return None
-    if len(arms) != 1:
-        raise DocumentError(field, "has an ambiguous type")
-    return _read(arms[0], value, field)
+    inner = _reader(arms[0]) if len(arms) == 1 else None
+
+    def read(value: Any) -> Any:
+        if value is None:
+            return None
+        if inner is None:
+            raise _Fault("has an ambiguous type")
+        return inner(value)
+
+    return read
 
 
-def _read_mapping(kind: Any, value: Any, field: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise DocumentError(field, "must be an object")
-    inner = typing.get_args(kind)[1]
-    return {key: _read(inner, item, f"{field}.{key}" if field else key) for key, item in value.items()}
+def _tuple_reader(item_kind: Any) -> _Reader:
+    inner = _reader(item_kind)
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _Fault("must be a list")
+        made = []
+        for index, item in enumerate(value):
+            try:
+                made.append(inner(item))
+            except _Fault as fault:
+                raise fault.under(f"[{index}]") from None
+        return tuple(made)
+
+    return read
 
 
-def _read_dataclass(kind: Any, value: Any, field: str) -> Any:
-    if not isinstance(value, dict):
-        raise DocumentError(field, "must be an object")
-    hints = _hints(kind)
-    names = [f.name for f in dataclasses.fields(kind)]
-    prefix = f"{field}." if field else ""
-    for name in value:
-        if name not in names:
-            raise DocumentError(f"{prefix}{name}", "is not known")
-    for name in names:
-        if name not in value:
-            raise DocumentError(f"{prefix}{name}", "is missing")
-    try:
-        return kind(**{name: _read(hints[name], value[name], f"{prefix}{name}") for name in names})
-    except ValueError as error:
-        if isinstance(error, DocumentError):
+def _mapping_reader(item_kind: Any) -> _Reader:
+    inner = _reader(item_kind)
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise _Fault("must be an object")
+        made = {}
+        for key, item in value.items():
+            try:
+                made[key] = inner(item)
+            except _Fault as fault:
+                raise fault.under(key) from None
+        return made
+
+    return read
+
+
+def _dataclass_reader(kind: Any) -> _Reader:
+    hints = typing.get_type_hints(kind)
+    readers = {f.name: _reader(hints[f.name]) for f in dataclasses.fields(kind)}
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _Fault("must be an object")
+        if value.keys() != readers.keys():
+            raise _misfit(value, readers)
+        made, name = {}, ""
+        try:
+            for name, inner in readers.items():
+                made[name] = inner(value[name])
+        except _Fault as fault:
+            raise fault.under(name) from None
+        try:
+            return kind(**made)
+        except DocumentError:
             raise
-        raise DocumentError(field, str(error)) from None
+        except ValueError as error:
+            raise _Fault(str(error)) from None
+
+    return read
+
+
+def _misfit(value: dict[Any, Any], readers: dict[str, _Reader]) -> _Fault:
+    for name in value:
+        if name not in readers:
+            return _Fault("is not known", (str(name),))
+    return _Fault("is missing", (next(name for name in readers if name not in value),))

@@ -27,7 +27,6 @@ from lockgate.gateway.store.port import (
 from lockgate.gateway.store.sqlite.connection import Connection
 from lockgate.gateway.store.sqlite.prepared import Prepared
 from lockgate.gateway.store.sqlite.rows import (
-    OPERATION_COLUMNS,
     attempt_row,
     decode,
     due_at,
