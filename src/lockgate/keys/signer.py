@@ -33,7 +33,7 @@ class FileSigner:
     """An Ed25519 key of a PKCS 8 PEM file, read once. Raises KeyFileError when others can read the file and this is no `dev`."""
 
     def __init__(self, path: Path, *, dev: bool = False) -> None:
-        self._key = _load(path, read_private(path, dev=dev))
+        self._key = read_private_key(path, dev=dev)
         self.public: bytes = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         self.keyid: str = keyid_of(self.public)
 
@@ -52,9 +52,12 @@ def generate_key(path: Path) -> FileSigner:
     return FileSigner(path)
 
 
-def _load(path: Path, content: bytes) -> Ed25519PrivateKey:
+def read_private_key(path: Path, *, dev: bool) -> Ed25519PrivateKey:
+    """The key itself, for libraries that sign on their own (the built-in token issuer). Raises KeyFileError."""
     try:
-        key = load_pem_private_key(content, password=None)
+        key = load_pem_private_key(read_private(path, dev=dev), password=None)
+    except KeyFileError:
+        raise
     except (ValueError, TypeError):
         raise KeyFileError(path, "is not an unencrypted PKCS 8 PEM key; make one with `lockgate init`") from None
     if not isinstance(key, Ed25519PrivateKey):

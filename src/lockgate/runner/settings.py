@@ -1,0 +1,228 @@
+"""The runner's own mind (TRUST §3): what its region lets it serve, documented where declared; it must not take a word from the gateway."""
+
+# ruff: noqa: RUF009  `setting` makes a dataclasses.field, not a value
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from lockgate.contract.decision import SANDBOX_ORDER
+from lockgate.contract.grant import Limits
+from lockgate.keys.pki import RunnerIdentity, is_name
+from lockgate.keys.tls import TlsFiles
+from lockgate.wire.settingsfile import SettingInvalid, load_settings, setting
+
+SandboxClass = Literal["process", "bubblewrap", "namespace", "gvisor", "kata", "microvm"]
+Scope = Literal["none", "read", "write"]
+_HOST_PORT = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?:([1-9][0-9]{0,4})")
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
+_PREFIX = re.compile(r"secret://([a-z0-9][a-z0-9._-]{0,62}/)+")
+_REFERENCE = re.compile(r"secret://([a-z0-9][a-z0-9._-]{0,62}/)+[a-z0-9][a-z0-9._-]{0,62}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MaxLimits:
+    """The widest limits any grant for a target may name."""
+
+    memory_bytes: int = setting("Memory of one sandbox.", 1024 * _MIB)
+    processes: int = setting("Processes and threads of one sandbox.", 256)
+    cpu_seconds: int = setting("CPU time of one sandbox, in seconds.", 600)
+    wall_seconds: int = setting("Run time of one sandbox, in seconds.", 900)
+    open_files: int = setting("Open files of one process.", 1024)
+    file_bytes: int = setting("The largest file a process may write.", 256 * _MIB)
+    disk_bytes: int = setting("Size of each scratch file system.", 256 * _MIB)
+    output_bytes: int = setting("Output that is kept of one sandbox.", 4 * _MIB)
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 1:
+                raise SettingInvalid(name, "must be at least 1")
+
+    @property
+    def limits(self) -> Limits:
+        """As a grant names them."""
+        return Limits(**{name: getattr(self, name) for name in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPath:
+    """A host path that stages of a target see."""
+
+    path: Path = setting("The path on this host.")
+    target: str = setting("Where it stands inside the sandbox.")
+    gid: int | None = setting(
+        "The extra group through which the sandbox reaches it; without it, its uid must reach it.", None
+    )
+    mode: Literal["read", "write"] = setting(
+        "`write` is given to the apply stage only; every other stage gets `read`.", "read"
+    )
+
+    def __post_init__(self) -> None:
+        plain = PurePosixPath(self.target)
+        if not plain.is_absolute() or ".." in plain.parts or str(plain) != self.target or self.target == "/":
+            raise SettingInvalid("target", "must be a plain absolute path inside the sandbox")
+        if self.gid is not None and self.gid < 1:
+            raise SettingInvalid("gid", "must be a group other than root's")
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialSettings:
+    """Which secrets a target's stages get, as files by name; values are references `secret://prefix/name`."""
+
+    read: dict[str, str] = setting("Files given to plan, check, verify and read stages.", factory=dict)
+    write: dict[str, str] = setting("Files given to the apply stage, after its permit.", factory=dict)
+    prefixes: tuple[str, ...] = setting("What every reference must begin with, as `secret://prefix/`.", ())
+
+    def __post_init__(self) -> None:
+        for prefix in self.prefixes:
+            if not _PREFIX.fullmatch(prefix):
+                raise SettingInvalid("prefixes", f"{prefix[:80]!r}: must be secret://NAME/ and end with a slash")
+        for scope in ("read", "write"):
+            for name, reference in getattr(self, scope).items():
+                if not _FILE_NAME.fullmatch(name):
+                    raise SettingInvalid(f"{scope}.{name}", "must be a plain file name")
+                if not _REFERENCE.fullmatch(reference) or not reference.startswith(self.prefixes):
+                    raise SettingInvalid(
+                        f"{scope}.{name}", "must be secret://prefix/name under one of this target's prefixes"
+                    )
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSettings:
+    """What this runner does for one target, at most. What is not named is refused."""
+
+    drivers: tuple[str, ...] = setting("Drivers that may act on it.")
+    sources: tuple[str, ...] = setting("Names of `sources` it may be planned from.")
+    limits: MaxLimits = setting("The widest limits a grant may name.", factory=MaxLimits)
+    paths: tuple[SharedPath, ...] = setting("Host paths its stages see.", ())
+    egress: tuple[str, ...] = setting("Network destinations, as host:port, that a grant may name.", ())
+    credential: CredentialSettings = setting("Its secrets.", factory=CredentialSettings)
+    credential_scopes: tuple[Scope, ...] = setting("Credential scopes that a grant may name, besides none.", ())
+    min_sandbox: SandboxClass = setting("The least sandbox class; the runner's own floor counts too.", "process")
+
+    def __post_init__(self) -> None:
+        if not self.drivers:
+            raise SettingInvalid("drivers", "must name at least one driver")
+        for index, place in enumerate(self.egress):
+            if not _HOST_PORT.fullmatch(place):
+                raise SettingInvalid(f"egress[{index}]", "must be host:port, exact and in lower case")
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSettings:
+    """How sandboxes are made here."""
+
+    base_dir: Path = setting("The provider's own directory; as root searchable by others (0711).")
+    provider: str = setting("`bubblewrap`, or `unsafe-no-sandbox` under dev.", "bubblewrap")
+    uid_base: int = setting("As root: the first of the uids that belong to sandboxes only.", 700_000)
+    uid_count: int = setting("As root: how many such uids there are; two per live sandbox.", 4096)
+    floor: SandboxClass = setting("The least sandbox class for every target.", "bubblewrap")
+
+    @property
+    def sandbox_class(self) -> str:
+        """The class of the provider, one of contract.decision.SANDBOX_ORDER."""
+        return "process" if self.provider == "unsafe-no-sandbox" else self.provider
+
+    def __post_init__(self) -> None:
+        if self.provider not in (*SANDBOX_ORDER[1:], "unsafe-no-sandbox"):
+            raise SettingInvalid("provider", f"must be one of {', '.join(SANDBOX_ORDER[1:])}")
+        if self.uid_base < 65_536 or self.uid_count < 2:
+            raise SettingInvalid(
+                "uid_base", "must be at least 65536, and uid_count at least 2: these uids belong to nobody else"
+            )
+        if SANDBOX_ORDER.index(self.sandbox_class) < SANDBOX_ORDER.index(self.floor):
+            raise SettingInvalid("floor", f"the provider {self.provider} is weaker than this floor")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSettings:
+    """Which builds of a tool are trusted (TRUST §2)."""
+
+    sha256: tuple[str, ...] = setting("Digests, as sha256:…, of builds that may run.", ())
+    any: bool = setting("Any build may run; dev only.", False)
+
+    def __post_init__(self) -> None:
+        for index, value in enumerate(self.sha256):
+            if not _SHA256.fullmatch(value):
+                raise SettingInvalid(f"sha256[{index}]", "must be sha256: and 64 hex digits")
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerKeys:
+    """The runner's keys and the trust it pins."""
+
+    root_public: Path = setting("The pinned root key: base64 of 32 bytes.")
+    keyset: Path = setting("The signed keyset.")
+    signing: Path = setting("PEM key that signs manifests and receipts, mode 0600.")
+    region: Path = setting("The region's secret (32 bytes, base64), mode 0600; never on the gateway.")
+    certificate: Path = setting("PEM client certificate; it says tenant, region and runner.")
+    tls_key: Path = setting("PEM key of the certificate, mode 0600.")
+    ca: Path = setting("PEM certificate of the only CA whose gateway is believed.")
+
+    @property
+    def tls(self) -> TlsFiles:
+        """The files as `keys.tls.runner_client` takes them."""
+        return TlsFiles(self.certificate, self.tls_key, self.ca)
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSettings:
+    """runner.yaml. Relative paths are below the file's own directory."""
+
+    id: str = setting("This runner's name, as in its certificate.")
+    deployment: str = setting("The deployment's name.")
+    region: str = setting("The region it serves, as in its certificate.")
+    gateway: str = setting("URL of the gateway's runner-facing listener: https://host[:port].")
+    keys: RunnerKeys = setting("Keys and pinned trust.")
+    state_dir: Path = setting("Directory of its journal and snapshots.")
+    sandbox: SandboxSettings = setting("How sandboxes are made.")
+    tenant: str = setting("The tenant it serves, as in its certificate.", "default")
+    dev: bool = setting("A throw-away deployment.", False)
+    max_attempts: int = setting("Attempts run at the same time.", 4)
+    sources: dict[str, Path] = setting("Directories that targets are planned from, by name.", factory=dict)
+    targets: dict[str, TargetSettings] = setting("The targets this runner serves.", factory=dict)
+    tools: dict[str, ToolSettings] = setting("Trusted builds of tools, by tool name.", factory=dict)
+    broker: str = setting("Credential broker: `none` or `file`.", "none")
+    secrets_dir: Path | None = setting("Directory of the `file` broker's secrets, mode 0700.", None)
+
+    def __post_init__(self) -> None:
+        for name in ("id", "deployment", "region", "tenant"):
+            if not is_name(getattr(self, name)):
+                raise SettingInvalid(name, "must be 1 to 63 of a-z, 0-9, '.', '_', '-'")
+        if not 1 <= self.max_attempts <= 256:
+            raise SettingInvalid("max_attempts", "must be 1 to 256")
+        if (self.broker == "file") != (self.secrets_dir is not None):
+            raise SettingInvalid("secrets_dir", "is needed by the broker `file`, and by no other")
+        for name, target in self.targets.items():
+            for source in target.sources:
+                if source not in self.sources:
+                    raise SettingInvalid(f"targets.{name}.sources", f"{source[:80]!r} is not among `sources`")
+        if not self.dev:
+            self._check_production()
+
+    def _check_production(self) -> None:
+        for name, tool in self.tools.items():
+            if tool.any:
+                raise SettingInvalid(f"tools.{name}.any", "exists under `dev: true` only; list the builds you trust")
+        if self.sandbox.sandbox_class == "process":
+            raise SettingInvalid("sandbox.provider", "unsafe-no-sandbox exists under `dev: true` only")
+
+    @property
+    def identity(self) -> RunnerIdentity:
+        """What the client certificate must say."""
+        return RunnerIdentity(self.deployment, self.tenant, self.region, self.id)
+
+    def tool_allowed(self, name: str, sha256: str) -> bool:
+        """Whether a build of a tool (`sha256:…`) may run; one that is not named may not."""
+        tool = self.tools.get(name)
+        return tool is not None and (sha256 in tool.sha256 or (tool.any and self.dev))
+
+
+def load_runner_settings(path: Path) -> RunnerSettings:
+    """Read runner.yaml. Raises SettingsError naming file, line and field."""
+    return load_settings(path, RunnerSettings)
