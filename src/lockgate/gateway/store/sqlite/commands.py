@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from lockgate.gateway.audit.merkle import Frontier
+from lockgate.contract.merkle import Frontier
 from lockgate.gateway.operations.locks import LockState
 from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.store.entryrows import PreparedEntry

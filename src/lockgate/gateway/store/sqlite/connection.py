@@ -57,11 +57,16 @@ def open_reader(path: Path) -> Connection:
     return db
 
 
-def open_copy(path: Path) -> Connection:
-    """A copy that nobody writes, e.g. for offline verification: nothing beside it is read or created. Raises StoreError."""
+def open_copy(path: Path, *, replay: bool = False) -> Connection:
+    """A copy that nobody writes, for offline verification: nothing beside it is read or created. Raises StoreError.
+
+    `replay`: the copy is the verifier's own and its write-ahead log may be played into it.
+    """
     try:
-        db = pysqlite3.connect(_uri(path, "ro") + "&immutable=1", uri=True, isolation_level=None)
+        uri = _uri(path, "rw") if replay else _uri(path, "ro") + "&immutable=1"
+        db = pysqlite3.connect(uri, uri=True, isolation_level=None)
         db.execute("PRAGMA query_only = ON")
+        db.execute("PRAGMA trusted_schema = OFF")
         db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except pysqlite3.Error as error:
         raise StoreError(f"store: cannot read the copy {path}: {error}") from None

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lockgate.gateway.audit.merkle import Frontier
+from lockgate.contract.merkle import Frontier
 from lockgate.gateway.store.entryrows import number
 from lockgate.gateway.store.port import Admit, Done, Outcome, StoreError, StoreUnknown
 from lockgate.gateway.store.sqlite.admits import admit_all
