@@ -44,6 +44,6 @@ violations contains {"rule": "role", "details": details} if {
 		"action": object.get(input, ["action", "name"], null),
 		"target": object.get(input, ["target", "name"], null),
 		"environment": object.get(input, ["target", "environment"], null),
-		"roles": roles,
+		"roles": sort(roles),
 	}
 }

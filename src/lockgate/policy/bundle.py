@@ -13,7 +13,7 @@ from typing import Any, Final
 import rfc8785
 
 from lockgate.policy.compile import MANIFEST_NAME, WASM_NAME
-from lockgate.policy.parameters import read_parameters
+from lockgate.policy.parameters import MAX_DATA_BYTES, read_parameters
 from lockgate.policy.port import PolicyLoadError
 
 DEFAULT_DATA_NAME: Final = "data.default.yaml"
@@ -59,7 +59,8 @@ def library_bundle(wasm: bytes, manifest: Mapping[str, Any], parameters: Mapping
 
 def _read_text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        with file.open("rb") as stream:
+            return stream.read(MAX_DATA_BYTES + 1).decode("utf-8")
     except FileNotFoundError:
         raise PolicyLoadError(str(file), "does not exist") from None
     except OSError as error:

@@ -50,13 +50,13 @@ def pure_capabilities(opa: Path) -> dict[str, Any]:
 
 def compile_bundle(opa: Path, source: Path) -> dict[str, bytes]:
     """Compile the bundle folder `source` (with its capabilities.json): file name → bytes. Raises OpaFailed."""
-    arguments = ["build", "--target", "wasm", "--bundle", str(source), "--ignore", "*_test.rego"]
-    arguments += ["--capabilities", str(source / CAPABILITIES_NAME)]
+    arguments = ["build", "--target", "wasm", "--bundle", ".", "--ignore", "*_test.rego"]
+    arguments += ["--capabilities", CAPABILITIES_NAME]
     for question in Question:
         arguments += ["--entrypoint", entrypoint(question)]
     with tempfile.TemporaryDirectory(prefix="lockgate-policy-") as folder:
         output = Path(folder) / "bundle.tar.gz"
-        run_opa(opa, [*arguments, "--output", str(output)])
+        run_opa(opa, [*arguments, "--output", str(output)], folder=source)  # the module holds the paths it was given
         with tarfile.open(output) as archive:
             member = archive.extractfile("/" + WASM_NAME)
             if member is None:  # pragma: no cover - opa always writes it

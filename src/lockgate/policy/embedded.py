@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -116,6 +117,7 @@ class EmbeddedEngine:
             raise PolicyLoadError(bundle.source, f"cannot be started: {refused}") from refused
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lockgate-policy")
         self._waiting, self._closed = 0, False
+        self._waiting_lock = threading.Lock()
         self._timed_out: set[Question] = set()
 
     @property
@@ -145,7 +147,7 @@ class EmbeddedEngine:
         await asyncio.get_running_loop().run_in_executor(None, self._shut_down)
 
     def _shut_down(self) -> None:
-        self._worker.shutdown(wait=True, cancel_futures=False)
+        self._worker.shutdown(wait=True)
         self._module.close()
 
     def _read(self, question: Question, document: Mapping[str, Any], started_ns: int) -> _Case:
@@ -170,17 +172,22 @@ class EmbeddedEngine:
             raise
 
     async def _in_worker(self, bench: _Bench, case: _Case) -> Any:
-        if self._waiting >= self._settings.worker_queue:
-            raise EvaluationFailed("lockgate.engine.busy")
-        self._waiting += 1
-        job = asyncio.get_running_loop().run_in_executor(self._worker, bench.evaluate, case.question, case.document)
+        with self._waiting_lock:
+            if self._waiting >= self._settings.worker_queue:
+                raise EvaluationFailed("lockgate.engine.busy")
+            self._waiting += 1
+        job = self._worker.submit(self._work, bench, case)
         job.add_done_callback(self._worker_done)
-        return await asyncio.shield(job)  # a caller that gives up does not free the thread
+        return await asyncio.wrap_future(job)  # a caller that gives up takes back a job that has not begun
 
-    def _worker_done(self, job: asyncio.Future[Any]) -> None:
-        self._waiting -= 1
-        if not job.cancelled():
-            job.exception()  # the caller may have gone: nobody else will look
+    def _work(self, bench: _Bench, case: _Case) -> Any:
+        if self._closed:
+            raise EvaluationFailed("lockgate.engine.unavailable", "the engine is closed")
+        return bench.evaluate(case.question, case.document)
+
+    def _worker_done(self, _: Future[Any]) -> None:
+        with self._waiting_lock:
+            self._waiting -= 1
 
     def _answer(self, case: _Case, value: Any) -> Decision:
         violations, obligations = read_answer(value, self._bundle.rules)

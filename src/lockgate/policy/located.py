@@ -41,15 +41,34 @@ def dotted(path: Path) -> str:
 class _Loader(yaml.SafeLoader):
     """YAML with JSON's scalars only: a time such as 22:00, a date or `on` stays the text that was written."""
 
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As PyYAML's, but refuses deep nesting before it costs anything."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(
+                problem=f"is nested deeper than {MAX_DEPTH}", problem_mark=self.get_mark()
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+_PREFIX: Final = "tag:yaml.org,2002:"
+_TAGS: Final = frozenset(_PREFIX + name for name in ("map", "seq", "str", "null", "bool", "int", "float"))
+_INTEGER: Final = re.compile(r"^-?(?:0|[1-9][0-9]*)$")
+_DECIMAL: Final = re.compile(r"^-?(?:0|[1-9][0-9]*)\.[0-9]+$")
+MAX_DIGITS: Final = 15
 
 _Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("null", r"^(?:~|null|)$", ["~", "n", ""]),
-    ("bool", r"^(?:true|false)$", ["t", "f"]),
-    ("int", r"^-?(?:0|[1-9][0-9]*)$", list("-0123456789")),
-    ("float", r"^-?(?:0|[1-9][0-9]*)\.[0-9]+$", list("-0123456789")),
+for _name, _pattern, _first in (
+    ("null", re.compile(r"^(?:~|null|)$"), ["~", "n", ""]),
+    ("bool", re.compile(r"^(?:true|false)$"), ["t", "f"]),
+    ("int", _INTEGER, list("-0123456789")),
+    ("float", _DECIMAL, list("-0123456789")),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+    _Loader.add_implicit_resolver(_PREFIX + _name, _pattern, _first)
 
 
 def read_located(text: str, file: str) -> Located:
@@ -71,7 +90,7 @@ def read_located(text: str, file: str) -> Located:
     if node is None:
         raise PolicyLoadError(file, "is empty", line=1)
     lines: dict[Path, int] = {}
-    return Located(file, _Reader(file, lines).read(node, ()), lines)
+    return Located(file, _Reader(file, lines).read(node, (), 1), lines)
 
 
 def _require_json(text: str, file: str) -> None:
@@ -90,18 +109,19 @@ class _Reader:
         self._file, self._lines = file, lines
         self._seen: set[int] = set()
 
-    def read(self, node: yaml.Node, path: Path) -> Any:
+    def read(self, node: yaml.Node, path: Path, referrer: int) -> Any:
+        """The value of `node`; `referrer` is the line that names it, which for an alias is not the node's own."""
         line = node.start_mark.line + 1
-        self._lines[path] = line
-        if len(path) > MAX_DEPTH:
-            raise PolicyLoadError(self._file, f"is nested deeper than {MAX_DEPTH}", line=line)
         if id(node) in self._seen:
-            raise PolicyLoadError(self._file, "aliases (*name) are not read", line=line, field=dotted(path))
+            raise PolicyLoadError(self._file, "aliases (*name) are not read", line=referrer, field=dotted(path))
         self._seen.add(id(node))
+        self._lines[path] = line
+        if node.tag not in _TAGS:
+            raise PolicyLoadError(self._file, f"the tag {node.tag!r} is not read", line=line, field=dotted(path))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
-            return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+            return [self.read(item, (*path, index), line) for index, item in enumerate(node.value)]
         return self._scalar(node, line, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
@@ -112,20 +132,20 @@ class _Reader:
                 raise PolicyLoadError(self._file, "a key must be text", line=line, field=dotted(path))
             if key in mapping:
                 raise PolicyLoadError(self._file, "is there twice", line=line, field=dotted((*path, key)))
-            mapping[key] = self.read(value_node, (*path, key))
+            mapping[key] = self.read(value_node, (*path, key), line)
             self._lines[(*path, key)] = line
         return mapping
 
     def _scalar(self, node: yaml.Node, line: int, path: Path) -> Any:
-        match node.tag.removeprefix("tag:yaml.org,2002:"):
-            case "str":
-                return node.value
+        match node.tag.removeprefix(_PREFIX):
             case "null":
                 return None
-            case "bool":
+            case "bool" if node.value in {"true", "false"}:
                 return node.value == "true"
-            case "int":
-                return int(node.value) if len(node.value) < 20 else node.value
-            case "float":
+            case "int" if len(node.value) <= MAX_DIGITS and _INTEGER.match(node.value):
+                return int(node.value)
+            case "float" if _DECIMAL.match(node.value):
                 return float(node.value)
-        raise PolicyLoadError(self._file, f"the tag {node.tag!r} is not read", line=line, field=dotted(path))
+            case "str":
+                return node.value
+        raise PolicyLoadError(self._file, "is no text, number or boolean", line=line, field=dotted(path))

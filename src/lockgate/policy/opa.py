@@ -37,11 +37,17 @@ def find_opa(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(found)
 
 
-def run_opa(opa: Path, arguments: Sequence[str], accept: Sequence[int] = (0,)) -> str:
-    """Run `opa`; its standard output, if it ended with one of the codes `accept`. Raises OpaFailed, with what it said."""
+def run_opa(opa: Path, arguments: Sequence[str], *, folder: Path | None = None, accept: Sequence[int] = (0,)) -> str:
+    """Run `opa` in `folder`; its standard output, if it ended with one of the codes `accept`. Raises OpaFailed, with what it said."""
     try:
         done = subprocess.run(
-            [str(opa), *arguments], capture_output=True, text=True, timeout=RUN_SECONDS, check=False, env={}
+            [str(opa.absolute()), *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+            env={},
         )
     except subprocess.TimeoutExpired:
         raise OpaFailed(f"opa {arguments[0]} did not end within {RUN_SECONDS} s") from None

@@ -153,9 +153,12 @@ class PolicyInstance:
             answer = orjson.loads(text)
         except orjson.JSONDecodeError:
             raise EvaluationFailed("lockgate.engine.output", "is no JSON") from None
-        if not answer:
-            raise EvaluationFailed("lockgate.engine.undefined", f"{entrypoint} is undefined")
-        return answer[0]["result"]
+        match answer:
+            case [{"result": value}]:
+                return value
+            case []:
+                raise EvaluationFailed("lockgate.engine.undefined", f"{entrypoint} is undefined")
+        raise EvaluationFailed("lockgate.engine.output", "is no result set")
 
     def _running(self, seconds: float) -> _Running:
         return _Running(self._store, self._ticker, seconds)

@@ -1,3 +1,4 @@
+# ruff: noqa: S101 - a contract suite asserts
 """The contract suite of the PolicyEngine port: subclass it, give it an engine, run it. It tests no policy of its own."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from lockgate.policy.input import build_input
 from lockgate.policy.port import PolicyEngine
 
 NOON = "2026-11-23T12:00:00Z"
-DIGESTS = {name: "0" * 64 for name in ("file_sha256", "inputs_sha256", "semantic_sha256")}
+DIGESTS = dict.fromkeys(("file_sha256", "inputs_sha256", "semantic_sha256"), "0" * 64)
 AGENT = {
     "id": "https://issuer.test#agent-1",
     "issuer": "https://issuer.test",
