@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from lockgate.contract.canonical import CanonicalError, digest
 from lockgate.contract.dsse import EnvelopeError
 from lockgate.contract.keyset import Keyset
+from lockgate.contract.merkle import Frontier, leaf_hash
 from lockgate.gateway.audit.claims import Claim, claim_of
 from lockgate.gateway.audit.entries import StoredEntry
-from lockgate.contract.merkle import Frontier, leaf_hash
 from lockgate.gateway.audit.report import AuditReport, Fault, FaultKind
 
 MAX_FAULTS = 100

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lockgate.contract.canonical import CanonicalError, canonical, sha256
+from lockgate.contract.merkle import Frontier, leaf_hash
 from lockgate.contract.strictjson import MAX_SAFE_INTEGER
 from lockgate.gateway.audit.entries import EntryDraft, StoredEntry
-from lockgate.contract.merkle import Frontier, leaf_hash
 from lockgate.gateway.store.port import StoreError
 
 MAX_BODY_BYTES = 64 << 10

@@ -326,7 +326,7 @@ class GetEpoch(Query[int]):
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A revoked token id (`token`) or a principal id whose tokens issued before `at` (Unix ms) are revoked (`principal`)."""
+    """A revoked token id (`token`) or a principal id whose tokens issued before or at `at` (Unix ms) are revoked (`principal`)."""
 
     kind: str
     subject: str
@@ -363,6 +363,22 @@ class LeafHashes(Query[tuple[bytes, ...]]):
 
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyProof(Query[tuple[bytes, ...]]):
+    """RFC 9162 §2.1.4 proof that the tree of `old` leaves is a prefix of that of `new`, from few rows however long the log."""
+
+    old: int
+    new: int
+
+
+@dataclass(frozen=True, slots=True)
+class InclusionProof(Query[tuple[bytes, ...]]):
+    """RFC 9162 §2.1.3 audit path of entry `seq` in the tree of `size` leaves, from few rows however long the log."""
+
+    seq: int
+    size: int
 
 
 class Store(Protocol):

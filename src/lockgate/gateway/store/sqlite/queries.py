@@ -6,10 +6,12 @@ from collections.abc import Callable
 from itertools import zip_longest
 from typing import Any, TypeVar
 
+from lockgate.contract.merkle import Node, consistency_proof, inclusion_proof, root_of
 from lockgate.gateway.audit.entries import Head, StoredEntry
 from lockgate.gateway.operations.locks import LockState
 from lockgate.gateway.operations.model import Attempt, DecisionRecord, Lock, Operation, Vote
 from lockgate.gateway.store import port
+from lockgate.gateway.store.entryrows import STORED_LEVEL
 from lockgate.gateway.store.port import StoreError
 from lockgate.gateway.store.sqlite.connection import Connection
 from lockgate.gateway.store.sqlite.rows import decode, entry_of
@@ -182,6 +184,34 @@ def _leaves(db: Connection, query: port.LeafHashes) -> tuple[bytes, ...]:
     return leaves
 
 
+def _node(db: Connection) -> Node:
+    """Complete nodes: stored ones as they are, those below `STORED_LEVEL` from at most 128 leaves."""
+
+    def node(level: int, index: int) -> bytes:
+        if level >= STORED_LEVEL:
+            row = db.execute("SELECT hash FROM audit_node WHERE level = ? AND idx = ?", (level, index)).fetchone()
+            if row is None:
+                raise StoreError(f"proof: the log has fewer than {(index + 1) << level} entries")
+            return bytes(row[0])
+        return root_of(_leaves(db, port.LeafHashes(index << level, (index + 1) << level)))
+
+    return node
+
+
+def _consistency(db: Connection, query: port.ConsistencyProof) -> tuple[bytes, ...]:
+    try:
+        return consistency_proof(_node(db), query.old, query.new)
+    except ValueError as error:
+        raise StoreError(f"proof: {error}") from None
+
+
+def _inclusion(db: Connection, query: port.InclusionProof) -> tuple[bytes, ...]:
+    try:
+        return inclusion_proof(_node(db), query.seq, query.size)
+    except ValueError as error:
+        raise StoreError(f"proof: {error}") from None
+
+
 def _bounded(limit: int, most: int) -> int:
     return max(1, min(limit, most))
 
@@ -213,5 +243,7 @@ IN_THREAD: dict[type, Callable[[Connection, Any], Any]] = {
     port.Freezes: _freezes,
     port.AuditEntries: _entries,
     port.LeafHashes: _leaves,
+    port.ConsistencyProof: _consistency,
+    port.InclusionProof: _inclusion,
 }
 """What may be large or scan."""
