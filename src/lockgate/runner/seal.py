@@ -10,8 +10,6 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,16 +25,6 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 class SealRefused(SnapshotError):
     """The source cannot be sealed; nothing is left of the snapshot. The message names the path and what to change."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealedSource:
-    """A snapshot: its directory, its digest by contract.snapshot, and how much it holds."""
-
-    path: Path
-    sha256: str
-    files: int
-    size: int
 
 
 @dataclass(slots=True)
@@ -58,44 +46,40 @@ class _Sealing:
             raise SealRefused(f"the source holds more than {MAX_BYTES >> 20} MiB; point it at a smaller directory")
 
 
-def seal_source(source: Path, dest: Path) -> SealedSource:
-    """Copy the tree below `source` to the new directory `dest` and digest it. Blocks; run it in a thread.
+def seal(source: Path, dest: Path) -> str:
+    """Copy the tree below `source` to the new directory `dest`; the snapshot's digest by contract.snapshot. Blocks; run it in a thread.
 
-    Directories become 0555, files 0444 or 0555, so that any uid may read it and none write; `dest`'s parent keeps others out. Empty
-    directories are left out. Raises SealRefused (a link, a special file, a bad name, a file that changes meanwhile, too much), OSError; then `dest` is gone.
+    Directories become 0755, files 0444 or 0555: any uid may read it and none but the runner's write; `dest`'s parent keeps others out. Empty
+    directories are left out. Raises SealRefused (a link, a special file, a bad name, a file that changes meanwhile, too much), OSError; then
+    nothing of `dest` is left.
     """
     sealing = _Sealing()
     try:
         root = os.open(source, _DIRECTORY)
     except OSError as error:
         raise SealRefused(f"{source}: the source must be a directory and no link ({error.strerror})") from None
-    dest.mkdir(mode=0o700)
     try:
+        dest.mkdir(mode=0o700)
         try:
-            with _opened(dest) as into:
-                _copy_directory(sealing, root, into, "")
-        finally:
-            os.close(root)
-        try:
-            digest = snapshot_digest(sealing.entries)
-        except SnapshotError as error:
-            raise SealRefused(str(error)) from None
-        _close_for_writing(dest)
-    except BaseException:
-        remove_snapshot(dest)
-        raise
-    return SealedSource(dest, digest, len(sealing.entries), sealing.size)
+            return _fill(sealing, root, dest)
+        except BaseException:
+            shutil.rmtree(dest)
+            raise
+    finally:
+        os.close(root)
 
 
-def remove_snapshot(path: Path) -> bool:
-    """Remove a snapshot (or what a crash left of one) without following links; True when it is gone. Idempotent. Raises OSError."""
-    if path.is_symlink() or (os.path.lexists(path) and not path.is_dir()):
-        path.unlink()
-    if path.is_dir():
-        for directory, _, _ in os.walk(path):  # its directories are read-only; os.walk never follows a link
-            Path(directory).chmod(0o700)
-        shutil.rmtree(path)
-    return not os.path.lexists(path)
+def _fill(sealing: _Sealing, root: int, dest: Path) -> str:
+    into = os.open(dest, _DIRECTORY)
+    try:
+        _copy_directory(sealing, root, into, "")
+        os.fchmod(into, 0o755)
+    finally:
+        os.close(into)
+    try:
+        return snapshot_digest(sealing.entries)
+    except SnapshotError as error:
+        raise SealRefused(str(error)) from None
 
 
 def _copy_directory(sealing: _Sealing, source: int, into: int, relative: str) -> int:
@@ -195,17 +179,3 @@ def _kind(mode: int) -> str:
     if stat.S_ISLNK(mode):
         return "a symbolic link"
     return "a directory" if stat.S_ISDIR(mode) else "a special file"
-
-
-def _close_for_writing(dest: Path) -> None:
-    for directory, _, _ in os.walk(dest):
-        Path(directory).chmod(0o555)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, _DIRECTORY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -76,12 +76,20 @@ class CredentialSettings:
 
     read: dict[str, str] = setting("Files given to plan, check, verify and read stages.", factory=dict)
     write: dict[str, str] = setting("Files given to the apply stage, after its permit.", factory=dict)
+    read_is_read_only: bool = setting(
+        "Your word that what `read` references give cannot write; without it no stage before apply gets a secret.",
+        False,
+    )
     prefixes: tuple[str, ...] = setting("What every reference must begin with, as `secret://prefix/`.", ())
 
     def __post_init__(self) -> None:
         for prefix in self.prefixes:
             if not _PREFIX.fullmatch(prefix):
                 raise SettingInvalid("prefixes", f"{prefix[:80]!r}: must be secret://NAME/ and end with a slash")
+        if self.read and not self.read_is_read_only:
+            raise SettingInvalid(
+                "read_is_read_only", "must be true where `read` names secrets: plans run untrusted code with them"
+            )
         for scope in ("read", "write"):
             for name, reference in getattr(self, scope).items():
                 if not _FILE_NAME.fullmatch(name):
@@ -216,6 +224,11 @@ class RunnerSettings:
     def identity(self) -> RunnerIdentity:
         """What the client certificate must say."""
         return RunnerIdentity(self.deployment, self.tenant, self.region, self.id)
+
+    @property
+    def workspaces(self) -> Path:
+        """Where attempts keep their snapshots: below the sandboxes' own directory, which the uids of sandboxes can pass through."""
+        return self.sandbox.base_dir / "attempts"
 
     def tool_allowed(self, name: str, sha256: str) -> bool:
         """Whether a build of a tool (`sha256:…`) may run; one that is not named may not."""

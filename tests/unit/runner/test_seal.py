@@ -9,8 +9,8 @@ import pytest
 
 from lockgate.contract import snapshot
 from lockgate.job.source import walk
-from lockgate.runner import seal
-from lockgate.runner.seal import SealRefused, remove_snapshot, seal_source
+from lockgate.runner import seal as sealing
+from lockgate.runner.seal import SealRefused, seal
 
 
 @pytest.fixture
@@ -25,17 +25,16 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_the_snapshot_is_a_read_only_copy_that_the_job_digests_alike(source: Path, tmp_path: Path) -> None:
-    sealed = seal_source(source, tmp_path / "dest")
-    assert (sealed.files, sealed.size) == (3, 300_023)
-    assert snapshot.snapshot_digest(walk(sealed.path)) == sealed.sha256
-    modes = {str(path.relative_to(sealed.path)): stat.S_IMODE(path.stat().st_mode) for path in sealed.path.rglob("*")}
-    assert modes == {"roles": 0o555, "roles/web": 0o555, "roles/web/ünï.txt": 0o444, "run": 0o555, "site.yml": 0o444}
-    assert stat.S_IMODE(sealed.path.stat().st_mode) == 0o555
+    sealed, dest = seal(source, tmp_path / "dest"), tmp_path / "dest"
+    assert snapshot.snapshot_digest(walk(dest)) == snapshot.snapshot_digest(walk(source)) == sealed
+    modes = {str(path.relative_to(dest)): stat.S_IMODE(path.stat().st_mode) for path in dest.rglob("*")}
+    assert modes == {"roles": 0o755, "roles/web": 0o755, "roles/web/ünï.txt": 0o444, "run": 0o555, "site.yml": 0o444}
+    assert stat.S_IMODE(dest.stat().st_mode) == 0o755
 
 
 def test_the_same_content_has_the_same_digest_and_any_change_another(source: Path, tmp_path: Path) -> None:
     def digest(name: str) -> str:
-        return seal_source(source, tmp_path / name).sha256
+        return seal(source, tmp_path / name)
 
     first = digest("1")
     os.utime(source / "site.yml", (1, 1))
@@ -51,10 +50,11 @@ def test_the_same_content_has_the_same_digest_and_any_change_another(source: Pat
 
 def test_a_hard_link_is_copied_as_a_file_of_its_own(source: Path, tmp_path: Path) -> None:
     os.link(source / "site.yml", source / "twin.yml")
-    sealed = seal_source(source, tmp_path / "dest")
+    dest = tmp_path / "dest"
+    seal(source, dest)
     (source / "twin.yml").write_bytes(b"changed after sealing")
-    assert (sealed.path / "site.yml").read_bytes() == b"- hosts: all\n"
-    assert (sealed.path / "twin.yml").stat().st_nlink == 1
+    assert (dest / "site.yml").read_bytes() == b"- hosts: all\n"
+    assert (dest / "twin.yml").stat().st_nlink == 1
 
 
 def unix_socket(path: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_is_no_plain_file_with_a_plain_name_is_refused_and_nothing_is_left(
 ) -> None:
     BAD[what](source)
     with pytest.raises(SealRefused, match="bad"):
-        seal_source(source, tmp_path / "dest")
+        seal(source, tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
 
 
@@ -95,26 +95,26 @@ def test_the_source_itself_must_be_a_directory_and_no_link(source: Path, tmp_pat
     (tmp_path / "link").symlink_to(source)
     for wrong in (tmp_path / "link", source / "site.yml", tmp_path / "missing"):
         with pytest.raises(SealRefused, match="must be a directory"):
-            seal_source(wrong, tmp_path / "dest")
+            seal(wrong, tmp_path / "dest")
 
 
 def test_an_empty_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "source" / "empty").mkdir(parents=True)
     with pytest.raises(SealRefused, match="no file"):
-        seal_source(tmp_path / "source", tmp_path / "dest")
+        seal(tmp_path / "source", tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
 
 
 def test_more_files_or_bytes_than_the_bounds_are_refused(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seal, "MAX_FILES", 4)
+    monkeypatch.setattr(sealing, "MAX_FILES", 4)
     with pytest.raises(SealRefused, match="more than 4 files"):
-        seal_source(source, tmp_path / "dest")
-    monkeypatch.setattr(seal, "MAX_FILES", 5)
-    monkeypatch.setattr(seal, "MAX_BYTES", 1 << 18)
+        seal(source, tmp_path / "dest")
+    monkeypatch.setattr(sealing, "MAX_FILES", 5)
+    monkeypatch.setattr(sealing, "MAX_BYTES", 1 << 18)
     with pytest.raises(SealRefused, match="MiB"):
-        seal_source(source, tmp_path / "dest")
+        seal(source, tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
 
 
@@ -124,7 +124,7 @@ def test_too_deep_a_tree_is_refused_before_descriptors_run_out(tmp_path: Path) -
         place = place / "d"
     place.mkdir(parents=True)
     with pytest.raises(SealRefused, match="deeper"):
-        seal_source(tmp_path / "source", tmp_path / "dest")
+        seal(tmp_path / "source", tmp_path / "dest")
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(
@@ -141,7 +141,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 
     monkeypatch.setattr(os, "read", read)
     with pytest.raises(SealRefused, match="changed while"):
-        seal_source(source, tmp_path / "dest")
+        seal(source, tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
 
 
@@ -167,7 +167,7 @@ def test_a_file_replaced_between_look_and_open_is_not_followed(
 
     def attempt() -> None:
         with pytest.raises(SealRefused, match=r"site\.yml"):
-            seal_source(source, tmp_path / "dest")
+            seal(source, tmp_path / "dest")
         done.set()
 
     thread = threading.Thread(target=attempt, daemon=True)
@@ -191,21 +191,12 @@ def test_a_directory_replaced_by_a_link_is_not_followed(
 
     monkeypatch.setattr(os, "open", replacing)
     with pytest.raises(SealRefused, match="replaced"):
-        seal_source(source, tmp_path / "dest")
+        seal(source, tmp_path / "dest")
 
 
 def test_an_existing_destination_is_neither_filled_nor_removed(source: Path, tmp_path: Path) -> None:
     (tmp_path / "dest").mkdir()
     (tmp_path / "dest" / "mine").write_bytes(b"")
     with pytest.raises(FileExistsError):
-        seal_source(source, tmp_path / "dest")
+        seal(source, tmp_path / "dest")
     assert (tmp_path / "dest" / "mine").exists()
-
-
-def test_removing_a_snapshot_takes_nothing_else_along_and_may_be_repeated(source: Path, tmp_path: Path) -> None:
-    sealed = seal_source(source, tmp_path / "dest")
-    (tmp_path / "link").symlink_to(source)
-    assert remove_snapshot(tmp_path / "link")
-    assert remove_snapshot(sealed.path)
-    assert remove_snapshot(sealed.path)
-    assert (source / "site.yml").exists()
