@@ -17,6 +17,7 @@ from lockgate.gateway.operations.locks import LockState
 from lockgate.gateway.operations.model import Attempt, DecisionRecord, Lock, Operation, Vote
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class StoreError(Exception):
@@ -194,7 +195,7 @@ Outcome = Done | Existing | Conflict | EpochMoved
 # --- queries ------------------------------------------------------------------------------------------------------------------
 
 
-class Query(Generic[R]):
+class Query(Generic[R_co]):
     """Base of all queries; the type parameter is what `read` answers."""
 
     __slots__ = ()
