@@ -104,9 +104,11 @@ def _verify_store(path: Path, trust: Trust) -> AuditReport:
         known = "SELECT body FROM audit_entry WHERE kind = ?"
         bodies = db.execute(known, (EntryKind.KEYSET_LOADED.value,)).fetchall()
         keysets, faults = _keysets(_keyset_envelopes(orjson.loads(row[0]) for row in bodies), trust)
-        size, root = db.execute("SELECT size, root FROM head").fetchone()
+        size, root = db.execute("SELECT size, root FROM head").fetchone() or (None, None)
+        if type(size) is not int or type(root) is not bytes:
+            raise UnreadableLog(f"{path.name}: the log's head is missing or malformed")
         sql = "SELECT envelope FROM envelope WHERE kind = 'receipt' OR kind LIKE 'manifest%' ORDER BY ordinal"
-        envelopes = (row[0] for row in db.execute(sql)) if keysets else ()
+        envelopes = (_blob(row[0]) for row in db.execute(sql)) if keysets else ()
         evidence = Evidence(keysets, envelopes, trust.kept, Claim(size, root, OWN_HEAD, False))
         return _with(verify(_store_entries(db), evidence), faults)
 
@@ -118,7 +120,12 @@ def _store_entries(db: Connection) -> Iterator[LoggedEntry]:
             value = orjson.loads(body)
         except orjson.JSONDecodeError:
             value = None
-        yield LoggedEntry(StoredEntry(seq, time, kind, operation, principal, body_sha256, value), leaf)
+        yield LoggedEntry(StoredEntry(seq, time, kind, operation, principal, body_sha256, value), _blob(leaf))
+
+
+def _blob(value: object) -> bytes:
+    """A column's bytes; someone who rewrote the schema may have put anything there, and no hash fits nothing."""
+    return value if isinstance(value, bytes) else b""
 
 
 def _keyset_envelopes(bodies: Iterable[Any]) -> Iterator[bytes]:
