@@ -6,8 +6,6 @@ import os
 import socket
 import sys
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from lockgate.contract import jobchannel
@@ -16,28 +14,15 @@ from lockgate.contract.grant import Grant
 from lockgate.contract.intent import Stage
 from lockgate.contract.jobchannel import JobInputs, JobResult
 from lockgate.contract.keyset import Keyset
-from lockgate.contract.work import InputsDocument
 from lockgate.job import verify
 from lockgate.job.drivers import registry
-from lockgate.job.drivers.port import BLANK, Driver, StageContext, StageRefused
+from lockgate.job.places import Places
 from lockgate.job.verify import JobRefused
 from lockgate.wire.frames import SMALL_MESSAGE_BYTES, FrameError, read_frame, write_frame
 
 CHANNEL_VARIABLE = "LOCKGATE_CHANNEL_FD"
 EXIT_REFUSED = 70
-_MAX_TEXT = 2 << 20
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the runner put things inside the sandbox; only tests say otherwise."""
-
-    keyset: Path = Path(jobchannel.KEYSET_FILE)
-    root_key: Path = Path(jobchannel.ROOT_KEY_FILE)
-    source: Path = Path(jobchannel.SANDBOX_SOURCE)
-    scratch: Path = Path(jobchannel.SANDBOX_SCRATCH)
-    credentials: Path = Path(jobchannel.SANDBOX_CREDENTIALS)
 
 
 def main(places: Places | None = None) -> int:
@@ -87,10 +72,12 @@ def serve(channel: socket.socket, places: Places) -> None:
     _send(channel, "ready", {})
     # 6. The stage; at apply only after `go`, with a permit for exactly these inputs.
     refusal = _await_go(channel, message, grant, keyset) if message.stage is Stage.APPLY else None
+    from lockgate.job import stage
+
     if refusal is None:
-        result = run_stage(loader(), _context(message, inputs, places, started))
+        result = stage.run_stage(loader, message, inputs, places, started)
     else:
-        result = replace(BLANK, status="refused", detail=str(refusal))
+        result = stage.refused(str(refusal))
     # 7. The report: a claim, whatever it says.
     _report(channel, result)
 
@@ -120,35 +107,6 @@ def _await_go(channel: socket.socket, message: JobInputs, grant: Grant, keyset: 
     return None
 
 
-def _context(message: JobInputs, inputs: InputsDocument, places: Places, started: float) -> StageContext:
-    return StageContext(
-        stage=message.stage,
-        source=places.source,
-        scratch=places.scratch,
-        credentials=places.credentials if places.credentials.is_dir() else None,
-        inputs=inputs,
-        output_bytes=min(max(message.output_bytes, 0), _MAX_TEXT),
-        wall_seconds=float(message.wall_seconds),
-        clock=time.monotonic,
-        started=started,
-    )
-
-
-def run_stage(driver: Driver, ctx: StageContext) -> JobResult:
-    """The driver's claim; a refusal by the driver is a result of status `refused`, with the reason, and nothing was started."""
-    calls = {
-        Stage.PLAN: driver.plan,
-        Stage.CHECK: driver.plan,
-        Stage.APPLY: driver.apply,
-        Stage.VERIFY: driver.verify,
-        Stage.READ: driver.read,
-    }
-    try:
-        return calls[ctx.stage](ctx)
-    except StageRefused as refused:
-        return replace(BLANK, status="refused", detail=str(refused))
-
-
 def _send(channel: socket.socket, kind: str, body: dict[str, Any]) -> None:
     try:
         write_frame(channel, {"type": kind, **body})
@@ -160,10 +118,9 @@ def _report(channel: socket.socket, result: JobResult) -> None:
     try:
         _send(channel, "result", to_document(result))
     except FrameError as error:
-        blank = replace(
-            BLANK, exit_code=result.exit_code, detail=f"the result could not be sent: {error}", truncated=True
-        )
-        _send(channel, "result", to_document(blank))
+        from lockgate.job.stage import unsendable
+
+        _send(channel, "result", to_document(unsendable(result, str(error))))
 
 
 def _receive(channel: socket.socket, kind: str, shape: type[T]) -> T:

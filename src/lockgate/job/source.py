@@ -6,19 +6,18 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 from lockgate.contract.snapshot import MAX_BYTES, MAX_FILES, Entry, SnapshotError, checked_path
 
 _CHUNK = 1 << 20
 
 
-def walk(root: Path) -> Iterator[Entry]:
+def walk(root: str | os.PathLike[str]) -> Iterator[Entry]:
     """Every file below `root`, depth first. Raises SnapshotError: a link, a special file, an empty directory, a bad name, or over the bounds;
     OSError when something cannot be read."""
     budget = [MAX_FILES, MAX_BYTES]
     # The stack holds (path, name relative to root): an open directory per level would let depth use up the descriptors.
-    stack = [(str(root), "")]
+    stack = [(os.fspath(root), "")]
     while stack:
         place, relative = stack.pop()
         with os.scandir(place) as listing:

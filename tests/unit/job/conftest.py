@@ -29,9 +29,10 @@ DIGEST = "sha256:" + "0" * 64
 CHILD = """
 import sys
 from pathlib import Path
-from lockgate.job.main import Places, main
+from lockgate.job.main import main
+from lockgate.job.places import Places
 base = Path(sys.argv[1])
-places = Places(base / "keyset.json", base / "root.pub", base / "source", base / "scratch", base / "credentials")
+places = Places(*(str(base / name) for name in ("keyset.json", "root.pub", "source", "scratch", "credentials")))
 raise SystemExit(main(places))
 """
 
@@ -113,7 +114,7 @@ class Desk:
             "entry": entry,
             "variables": variables if variables is not None else {},
             "settings": {},
-            "snapshot_sha256": snapshot_digest(walk(self.base / "source")),
+            "snapshot_sha256": snapshot_digest(walk(str(self.base / "source"))),
             "tool_name": "runbook",
             "tool_version": "1",
             "tool_sha256": DIGEST,

@@ -60,7 +60,7 @@ def test_walk_finds_every_file(tmp_path):
     (tmp_path / "a" / "b" / "run").chmod(0o744)
     (tmp_path / ".hidden").write_text("")
     digest = hashlib.sha256(b"x").digest()
-    assert sorted(walk(tmp_path)) == [entry(".hidden"), entry("a/b/run", True, 1, digest)]
+    assert sorted(walk(str(tmp_path))) == [entry(".hidden"), entry("a/b/run", True, 1, digest)]
 
 
 def link(root):
@@ -92,11 +92,11 @@ def test_walk_refuses_what_cannot_be_sealed(tmp_path, make):
     (tmp_path / "file").write_text("")
     make(tmp_path)
     with pytest.raises(SnapshotError):
-        list(walk(tmp_path))
+        list(walk(str(tmp_path)))
 
 
 def test_walk_stops_at_the_bounds(tmp_path, monkeypatch):
     monkeypatch.setattr("lockgate.job.source.MAX_BYTES", 10)
     (tmp_path / "large").write_text("x" * 11)
     with pytest.raises(SnapshotError, match="more than"):
-        list(walk(tmp_path))
+        list(walk(str(tmp_path)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from lockgate.job.drivers.port import Driver
+if TYPE_CHECKING:
+    from lockgate.job.drivers.port import Driver
 
 ENTRY_POINTS = "lockgate.drivers"
-Loader = Callable[[], Driver]
+Loader = Callable[[], "Driver"]
 
 _BUILT_IN: Mapping[str, str] = {
     "runbook": "lockgate.job.drivers.runbook:RunbookDriver",

@@ -146,6 +146,8 @@ def _environment(ctx: StageContext, tool: AnsibleTool, work: Path) -> dict[str, 
     env |= {f"ANSIBLE_{kind}_PLUGINS": nowhere for kind in _PLUGIN_KINDS.split()}
     if tool.path is not None:
         env["PYTHONPATH"] = str(tool.path)
+        # The job root's interpreter may bring its own shared library; modules on the local connection start it again.
+        env["LD_LIBRARY_PATH"] = str(tool.python.parent.parent / "lib")
     if ctx.credentials is not None:
         env["LOCKGATE_CREDENTIALS"] = str(ctx.credentials)
     return env
