@@ -53,13 +53,19 @@ def read_private(path: Path, *, dev: bool) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise KeyFileError(path, f"cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
+    try:
+        found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise KeyFileError(path, "is not a regular file")
         if not dev:
             _check_closed(path, found)
-        content = file.read(MAX_PRIVATE_BYTES + 1)
+        content = b""
+        while len(content) <= MAX_PRIVATE_BYTES and (chunk := os.read(descriptor, MAX_PRIVATE_BYTES + 1)):
+            content += chunk
+    except OSError as error:
+        raise KeyFileError(path, f"cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
     if len(content) > MAX_PRIVATE_BYTES:
         raise KeyFileError(path, f"is larger than {MAX_PRIVATE_BYTES} bytes")
     return content

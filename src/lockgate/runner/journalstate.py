@@ -99,7 +99,7 @@ class JournalState:
 
     def _gone(self, record: Record) -> None:
         for attempt in self.open.values():
-            attempt.sandboxes.discard(record["id"])
+            attempt.sandboxes.discard(_text(record["id"]))
 
     def _intended(self, record: Record) -> None:
         self._opened(record).credentials.append(JournaledCredential(record["attempt"], _text(record["scope"]), None))
@@ -130,7 +130,7 @@ class JournalState:
         self._opened(record).receipt = _text(record["receipt"])
 
     def _ended(self, record: Record) -> None:
-        self.open.pop(record["attempt"], None)
+        self.open.pop(_text(record["attempt"]), None)
 
     def _witness(self, record: Record) -> None:
         witness = Witness(record["size"], _text(record["root"]))
