@@ -91,7 +91,7 @@ def identify(core: Core, principal: Principal) -> None:
     """The token was verified at the door; here revocation and kind are looked at again, every time. Raises Forbidden."""
     if principal.kind not in (PrincipalKind.AGENT, PrincipalKind.HUMAN):
         raise Forbidden("Runners do not ask for changes.")
-    if core.standing.is_revoked(principal.token_id, principal.id, core.clock()):
+    if core.revoked(principal, core.clock()):
         raise Forbidden("This token has been revoked.")
 
 

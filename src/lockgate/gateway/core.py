@@ -115,8 +115,9 @@ class Core:
         raise Unavailable("The epoch keeps moving; try again.", retry_after=1.0)
 
     def revoked(self, principal: Principal, recorded_at: int) -> bool:
-        """Whether this principal's token, or the principal itself since `recorded_at` (Unix ms), is revoked."""
-        return self.standing.is_revoked(principal.token_id, principal.id, recorded_at)
+        """Whether this principal's token is revoked, or since `recorded_at` (Unix ms) anyone who stands behind it (invariant 14)."""
+        standing = self.standing
+        return any(standing.is_revoked(principal.token_id, who, recorded_at) for who in principal.persons)
 
 
 def _standing(epoch: int, revocations: tuple[Revocation, ...], frozen: frozenset[str]) -> Standing:

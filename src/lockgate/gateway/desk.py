@@ -20,6 +20,7 @@ from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.operations.questions import Subject, ask
 from lockgate.gateway.operations.replan import admit_plan
 from lockgate.gateway.operations.states import Event, Place, State
+from lockgate.gateway.scheduling.rates import Rates
 from lockgate.gateway.scheduling.wakeups import Wakeups, until
 from lockgate.gateway.store.port import Done, FindIdempotent, GetOperation, Transition
 
@@ -32,9 +33,10 @@ RESTING = frozenset({State.PENDING_APPROVAL, State.INDETERMINATE})
 class AgentDesk:
     """Implements gateway.doors.AgentDoor over a Core."""
 
-    def __init__(self, core: Core, wakeups: Wakeups) -> None:
+    def __init__(self, core: Core, wakeups: Wakeups, rates: Rates) -> None:
         self._core = core
         self._wakeups = wakeups
+        self._rates = rates
         self._visible: OrderedDict[tuple[object, ...], tuple[Action, ...]] = OrderedDict()
 
     async def actions(self, principal: Principal) -> tuple[Action, ...]:
@@ -64,12 +66,14 @@ class AgentDesk:
 
     async def call(self, principal: Principal, call: Call) -> Operation:
         """See AgentDoor.call."""
+        self._rates.take(principal.id)
         operation = await admit(self._core, principal, call)
         return await self._wait(operation, float(call.arguments.get("wait_seconds", 0)))
 
     async def apply_plan(self, principal: Principal, arguments: dict[str, Any]) -> Operation:
         """See AgentDoor.apply_plan: a new operation with its own reason and key that enters at step 8."""
-        planned = await self.get(principal, str(arguments["operation_id"]))
+        self._rates.take(principal.id)
+        planned = await self.own(principal, str(arguments["operation_id"]))
         if planned.state is not State.PLANNED or planned.plan is None:
             raise Clash(
                 f"Operation {planned.id} is {planned.state.value}; only a planned one can be applied.",

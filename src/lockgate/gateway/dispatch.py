@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lockgate.contract.evidence import Witness
 from lockgate.contract.intent import Phase
+from lockgate.contract.merkle import consistency_proof, node_of
 from lockgate.contract.runnerapi import (
     Ack,
     CredentialNote,
@@ -22,7 +23,6 @@ from lockgate.contract.runnerapi import (
 )
 from lockgate.gateway import progress
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind
-from lockgate.gateway.audit.merkle import consistency_proof, node_of
 from lockgate.gateway.core import Core
 from lockgate.gateway.doors import RunnerPeer
 from lockgate.gateway.errors import BadInput, Clash, NotFound
@@ -115,7 +115,8 @@ class RunnerDesk:
         leaves: list[bytes] = []
         while len(leaves) < size:
             page = LeafHashes(len(leaves), min(size, len(leaves) + LEAF_PAGE))
-            leaves += await self._core.store.read(page)
+            found = await self._core.store.read(page)
+            leaves.extend(found)
         return tuple(item.hex() for item in consistency_proof(node_of(leaves), witness.size, size))
 
     async def heartbeat(self, peer: RunnerPeer, attempt: str, beat: Heartbeat) -> HeartbeatAnswer:

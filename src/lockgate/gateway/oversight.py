@@ -10,7 +10,7 @@ from typing import Any
 from lockgate.contract.decision import Question
 from lockgate.contract.dsse import EnvelopeError
 from lockgate.contract.evidence import CHECKPOINT_TYPE, Checkpoint
-from lockgate.contract.intent import Principal
+from lockgate.contract.intent import Principal, PrincipalKind
 from lockgate.contract.signed import write_signed
 from lockgate.gateway.admission import EPOCH_RACES, decision_entry, identify
 from lockgate.gateway.approvals import votes
@@ -58,7 +58,9 @@ class HumanDesk(AgentDesk):
     """Implements gateway.doors.HumanDoor over a Core."""
 
     async def cancel(self, principal: Principal, operation: str) -> Operation:
-        """A human cancels their own operation, or another's when policy allows `cancel`."""
+        """A human cancels their own operation, or another's when policy allows `cancel`; an agent only its own."""
+        if principal.kind is not PrincipalKind.HUMAN:
+            return await super().cancel(principal, operation)
         found = await self._operation(principal, operation)
         if found.principal.id != principal.id:
             await self._permit(principal, Question.CANCEL, found)
@@ -78,7 +80,9 @@ class HumanDesk(AgentDesk):
         return await self._core.store.read(query)
 
     async def get(self, principal: Principal, operation: str, wait_seconds: float = 0) -> Operation:
-        """One operation of the tenant, the caller's own or with question `view`."""
+        """One operation of the tenant, the caller's own or with question `view`; for an agent its own."""
+        if principal.kind is not PrincipalKind.HUMAN:
+            return await super().get(principal, operation, wait_seconds)
         found = await self._operation(principal, operation)
         if found.principal.id != principal.id:
             await self._permit(principal, Question.VIEW, found)

@@ -155,7 +155,9 @@ async def refuse(
     )
 
 
-async def _counted(core: Core, operation: Operation, vote: Vote) -> tuple[Operation, tuple[EntryDraft, ...], tuple[DecisionRecord, ...]]:
+async def _counted(
+    core: Core, operation: Operation, vote: Vote
+) -> tuple[Operation, tuple[EntryDraft, ...], tuple[DecisionRecord, ...]]:
     if vote.verdict == "reject":
         who = vote.voter.subject
         reason = Reason("rejected", "Rejected", f"Rejected by {who}.", "Talk to whoever rejected it, then ask again.")

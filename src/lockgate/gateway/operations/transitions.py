@@ -219,7 +219,7 @@ def _still_trusted(operation: Operation) -> StillTrusted:
     who = operation.principal
     frozen = ("*", f"tenant:{operation.tenant}", f"target:{operation.target}")
     scopes = () if operation.effect is Effect.READ else frozen
-    return StillTrusted(((who.token_id, who.id, operation.created_at),), scopes)
+    return StillTrusted(tuple((who.token_id, person, operation.created_at) for person in sorted(who.persons)), scopes)
 
 
 def reported(attempt: Attempt) -> AttemptChange:

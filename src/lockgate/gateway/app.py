@@ -1,0 +1,306 @@
+"""Wires one gateway process from its settings: keys, store, policy, catalog, identity, doors, listeners. It chooses parts and decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import uvicorn
+
+import lockgate
+from lockgate.contract.drivers import declarations
+from lockgate.contract.intent import Principal
+from lockgate.gateway.api.app import WebSettings, public_app, runner_app
+from lockgate.gateway.catalog.watch import CatalogHolder
+from lockgate.gateway.core import Core, Timing
+from lockgate.gateway.dispatch import RunnerDesk
+from lockgate.gateway.errors import Refusal
+from lockgate.gateway.identity.issuer import BuiltinIssuer, same_roles
+from lockgate.gateway.identity.jwt import JwtVerifier
+from lockgate.gateway.identity.port import Audience
+from lockgate.gateway.identity.settings import IdentitySettings, IssuerSettings
+from lockgate.gateway.oversight import HumanDesk
+from lockgate.gateway.reloading import Reloader, load_engine
+from lockgate.gateway.scheduling.rates import Rates
+from lockgate.gateway.scheduling.sweep import sweep
+from lockgate.gateway.scheduling.wakeups import Wakeups
+from lockgate.gateway.settings import GatewaySettings
+from lockgate.gateway.store.sqlite import SqliteStore
+from lockgate.keys.keysets import load_keyset
+from lockgate.keys.signer import FileSigner, read_private_key
+from lockgate.keys.tls import public_server, runner_facing_server
+from lockgate.wire.peer import runner_facing_config
+
+LOG = structlog.get_logger("lockgate.gateway")
+SWEEP_SECONDS = 1.0
+DEV_ROLES = ("operator", "approver", "admin")
+
+
+class PortBusy(RuntimeError):
+    """Another process listens on that address; stop it, or choose another port in gateway.yaml (`public.port`, `runners.port`)."""
+
+    def __init__(self, field: str, host: str, port: int) -> None:
+        super().__init__(
+            f"{field}: {host}:{port} is in use; stop what listens there, or set another {field} in gateway.yaml"
+        )
+
+
+@dataclass(slots=True)
+class Built:
+    """The parts of one gateway before it listens."""
+
+    core: Core
+    store: SqliteStore
+    wakeups: Wakeups
+    reloader: Reloader
+    doors: Doors
+    runners: RunnerDesk
+    verifier: JwtVerifier
+
+    def verify(self, token: str, audience: Audience) -> Principal:
+        """Verify a bearer token at a door, revocation looked up every time. Raises Unauthenticated."""
+        return self.verifier.verify(token, audience=audience, now=time.time())
+
+
+class Doors(HumanDesk):
+    """Agents' and humans' doors of this process, with its health."""
+
+    def __init__(
+        self,
+        core: Core,
+        wakeups: Wakeups,
+        reloader: Reloader,
+        store: SqliteStore,
+        rates: Rates,
+        unsafe: tuple[str, ...],
+    ) -> None:
+        super().__init__(core, wakeups, rates)
+        self._reloader = reloader
+        self._store = store
+        self._unsafe = unsafe
+
+    async def health(self) -> dict[str, Any]:
+        """See HumanDoor.health."""
+        core, catalog_error = self._core, self._reloader.catalog.last_error
+        return {
+            "ready": self._store.failure is None,
+            "store": self._store.failure or "ok",
+            "policy": {"revision": core.policy.revision, "error": self._reloader.policy_error},
+            "catalog": {
+                "revision": core.catalog.current.revision,
+                "error": str(catalog_error) if catalog_error else None,
+            },
+            "epoch": core.standing.epoch,
+            "version": lockgate.__version__,
+            "dev": core.dev,
+            "unsafe": list(self._unsafe),
+        }
+
+
+async def build(settings: GatewaySettings) -> Built:
+    """Open everything. Raises what the parts raise: each message names the file or field. Closes the store again on failure."""
+    keys = settings.keys
+    keyset = load_keyset(keys.keyset, keys.root_public, now=now_ms(), dev=settings.dev)
+    engine = await asyncio.to_thread(load_engine, settings.policy_data)
+    catalog = CatalogHolder(settings.catalog, declarations())
+    store = SqliteStore(settings.store, queue_limit=settings.bounds.store_queue)
+    await store.migrate()
+    try:
+        timing = settings.timing
+        core = Core(
+            store=store,
+            policy=engine,
+            catalog=catalog,
+            keyset=keyset,
+            grant_signer=FileSigner(keys.grant, dev=settings.dev),
+            log_signer=FileSigner(keys.log, dev=settings.dev),
+            clock=now_ms,
+            random=os.urandom,
+            dev=settings.dev,
+            timing=Timing(timing.operation_deadline, timing.lease, approval_expiry=timing.approval_expiry),
+        )
+        await core.refresh()
+        reloader = Reloader(core, catalog, settings.policy_data)
+        await reloader.record()
+        wakeups = Wakeups()
+        rates = Rates(settings.bounds.calls_per_second, settings.bounds.burst, now_ms)
+        doors = Doors(core, wakeups, reloader, store, rates, unsafe_choices(settings))
+        return Built(core, store, wakeups, reloader, doors, RunnerDesk(core, wakeups), make_verifier(settings, core))
+    except BaseException:
+        await store.close()
+        raise
+
+
+async def serve(
+    settings: GatewaySettings, *, ready: asyncio.Event | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """Run until `stop` is set. Raises PortBusy, StoreLocked, SettingsError, PolicyLoadError, CatalogErrors."""
+    public, runners = settings.public, settings.runners
+    with (
+        listening("public.port", public.host, public.port) as public_socket,
+        listening("runners.port", runners.host, runners.port) as runner_socket,
+    ):
+        built = await build(settings)
+        servers = [(public_listener(settings, built), public_socket), (runner_listener(settings, built), runner_socket)]
+        await _run(settings, built, servers, ready, stop or asyncio.Event())
+
+
+async def _run(
+    settings: GatewaySettings,
+    built: Built,
+    servers: list[tuple[Listener, socket.socket]],
+    ready: asyncio.Event | None,
+    stop: asyncio.Event,
+) -> None:
+    serving = [asyncio.create_task(server.serve(sockets=[sock])) for server, sock in servers]
+    background = [
+        asyncio.create_task(built.wakeups.run(built.store)),
+        asyncio.create_task(sweeping(built.core)),
+        asyncio.create_task(built.reloader.run(settings.timing.reload)),
+    ]
+    stopped = asyncio.create_task(stop.wait())
+    LOG.info("gateway", url=settings.public.url, dev=settings.dev, unsafe=list(unsafe_choices(settings)))
+    if ready is not None:
+        ready.set()
+    try:
+        # Any of these ending before `stop` is a fault: end as a whole rather than half alive.
+        done, _ = await asyncio.wait({*serving, *background, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for server, _socket in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
+        for task in done:
+            task.result()
+    finally:
+        for task in (*background, stopped, *serving):
+            task.cancel()
+        await built.store.close()
+        await built.core.policy.close()
+
+
+async def sweeping(core: Core) -> None:
+    """Sweep for ever; a store that is busy or down is tried again at the next turn."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        try:
+            await sweep(core)
+        except Refusal as refusal:
+            LOG.warning("sweep", error=refusal.message)
+
+
+class Listener(uvicorn.Server):
+    """A uvicorn server that leaves signals to whoever runs the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None are captured."""
+        yield
+
+
+def public_listener(settings: GatewaySettings, built: Built) -> Listener:
+    """MCP, REST and metadata."""
+    public = settings.public
+    web = WebSettings(
+        public_url=public.url.rstrip("/"),
+        allowed_hosts=public.allowed_hosts,
+        allowed_origins=public.allowed_origins,
+        max_body=settings.bounds.max_body_bytes,
+        dev=settings.dev,
+        unsafe=unsafe_choices(settings),
+    )
+    config = uvicorn.Config(
+        public_app(built.doors, web, built.verify),
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )
+    if public.certificate is not None and public.key is not None:
+        config.load()
+        config.ssl = public_server(public.certificate, public.key, dev=settings.dev)
+    return Listener(config)
+
+
+def runner_listener(settings: GatewaySettings, built: Built) -> Listener:
+    """The runner-facing API over mTLS."""
+    context = runner_facing_server(settings.runners.tls, dev=settings.dev)
+    app = runner_app(built.runners, settings.deployment)
+    config = runner_facing_config(app, host=settings.runners.host, port=settings.runners.port, context=context)
+    config.timeout_graceful_shutdown = 1
+    return Listener(config)
+
+
+@contextlib.contextmanager
+def listening(field: str, host: str, port: int) -> Iterator[socket.socket]:
+    """A bound socket, so that a busy port is said before anything else is opened. Raises PortBusy."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        try:
+            sock.bind((host, port))
+        except OSError:
+            raise PortBusy(field, host, port) from None
+        yield sock
+    finally:
+        sock.close()
+
+
+def builtin_issuer(settings: GatewaySettings) -> BuiltinIssuer | None:
+    """The built-in issuer, where the settings give it a key; its name is `lockgate:DEPLOYMENT`."""
+    if settings.keys.issuer is None:
+        return None
+    public = settings.public
+    return BuiltinIssuer(
+        issuer=f"lockgate:{settings.deployment}",
+        agent_audience=public.agent_audience,
+        human_audience=public.human_audience,
+        key=read_private_key(settings.keys.issuer, dev=settings.dev),
+        dev=settings.dev,
+    )
+
+
+def make_verifier(settings: GatewaySettings, core: Core) -> JwtVerifier:
+    """The identity verifier over the built-in issuer and those of the settings. Raises IdentitySettingsError."""
+    issuers: list[IssuerSettings] = []
+    builtin = builtin_issuer(settings)
+    if builtin is not None:
+        issuers.append(builtin.settings(roles=same_roles(DEV_ROLES) if settings.dev else {}))
+    public = settings.public
+    identity = IdentitySettings(
+        agent_audience=public.agent_audience,
+        human_audience=public.human_audience,
+        issuers=tuple(issuers),
+        dev=settings.dev,
+    )
+    return JwtVerifier(identity, Revoked(core))
+
+
+class Revoked:
+    """The revocations as the core has them now; a new standing is seen at once."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def is_revoked(self, token_id: str, principal_id: str, issued_at: int) -> bool:
+        """See RevocationView."""
+        return self._core.standing.is_revoked(token_id, principal_id, issued_at)
+
+
+def unsafe_choices(settings: GatewaySettings) -> tuple[str, ...]:
+    """The unsafe settings in force, shown on every screen."""
+    return tuple(name for name in ("no_sandbox", "unsigned_policy_data") if getattr(settings.unsafe, name))
+
+
+def now_ms() -> int:
+    """Unix ms."""
+    return time.time_ns() // 1_000_000

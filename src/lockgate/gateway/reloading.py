@@ -1,0 +1,104 @@
+"""Keeps policy and catalog as their files say, each change an epoch and an audit entry; a broken file keeps what was good and says so."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from lockgate.gateway.audit.entries import EntryDraft, EntryKind
+from lockgate.gateway.catalog.errors import CatalogErrors
+from lockgate.gateway.catalog.watch import CatalogHolder
+from lockgate.gateway.core import Core
+from lockgate.gateway.store.port import Control, ControlKind
+from lockgate.policy.bundle import load_library
+from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.port import PolicyEngine, PolicyLoadError
+
+LOG = structlog.get_logger("lockgate.gateway")
+DATA_FILE = "data.yaml"
+
+
+def data_file(path: Path) -> Path:
+    """The policy data file that the settings' path means: itself, or `data.yaml` in it."""
+    return path / DATA_FILE if path.is_dir() else path
+
+
+def load_engine(path: Path) -> PolicyEngine:
+    """The embedded engine with the library and this data. Blocks (compiles a module). Raises PolicyLoadError."""
+    return EmbeddedEngine(load_library(data_file(path)))
+
+
+@dataclass(slots=True)
+class Reloader:
+    """Watches the files of one gateway. `policy_error` and `catalog.last_error` say why the newest files were not taken."""
+
+    core: Core
+    catalog: CatalogHolder
+    policy_path: Path
+    policy_error: str | None = None
+    _seen: tuple[int, int, int] | None = None
+
+    async def record(self) -> None:
+        """Make what is loaded now the recorded revisions; only a real change moves the epoch."""
+        core = self.core
+        loads = (
+            (ControlKind.KEYSET, str(core.keyset.version), EntryKind.KEYSET_LOADED),
+            (ControlKind.POLICY, core.policy.revision, EntryKind.POLICY_LOADED),
+            (ControlKind.CATALOG, core.catalog.current.revision, EntryKind.CATALOG_LOADED),
+        )
+        for kind, revision, entry in loads:
+            draft = EntryDraft(entry, None, None, {"revision": revision})
+            await core.commit(Control(kind, revision, (draft,), core.clock()))
+        await core.refresh()
+
+    async def run(self, interval: float) -> None:
+        """For ever: look every `interval` seconds."""
+        self._seen = await asyncio.to_thread(_stamp, data_file(self.policy_path))
+        while True:
+            await asyncio.sleep(interval)
+            await self.look()
+
+    async def look(self) -> None:
+        """One look at the files; reload what changed."""
+        changed = await self._reload_catalog()
+        changed = await self._reload_policy() or changed
+        if changed:
+            await self.record()
+
+    async def _reload_catalog(self) -> bool:
+        if not await asyncio.to_thread(self.catalog.changed):
+            return False
+        try:
+            await asyncio.to_thread(self.catalog.reload)
+        except CatalogErrors as errors:
+            LOG.error("catalog not taken; the old one stays in force", errors=[str(error) for error in errors.errors])
+            return False
+        LOG.info("catalog loaded", revision=self.catalog.current.revision)
+        return True
+
+    async def _reload_policy(self) -> bool:
+        stamp = await asyncio.to_thread(_stamp, data_file(self.policy_path))
+        if stamp == self._seen:
+            return False
+        self._seen = stamp
+        try:
+            engine = await asyncio.to_thread(load_engine, self.policy_path)
+        except PolicyLoadError as error:
+            self.policy_error = str(error)
+            LOG.error("policy not taken; the old one stays in force", error=str(error))
+            return False
+        old, self.core.policy, self.policy_error = self.core.policy, engine, None
+        await old.close()
+        LOG.info("policy loaded", revision=engine.revision)
+        return True
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

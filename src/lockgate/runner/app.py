@@ -1,0 +1,137 @@
+"""Wires one runner process from its settings: keys, trust, sandbox, broker, line to the gateway. It chooses parts by name and decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import importlib.metadata
+import os
+import time
+from pathlib import Path
+
+import structlog
+
+from lockgate.contract.keyset import keyid_of, open_keyset
+from lockgate.keys.privatefile import read_private
+from lockgate.keys.signer import FileSigner, read_public_key
+from lockgate.keys.tls import runner_client
+from lockgate.runner.credentials.file import FileBroker
+from lockgate.runner.credentials.none import NoBroker
+from lockgate.runner.credentials.port import CredentialBroker
+from lockgate.runner.journal import Journal
+from lockgate.runner.loop import RunnerLoop
+from lockgate.runner.parts import Parts, Trust
+from lockgate.runner.recovery import recover
+from lockgate.runner.sandbox.bubblewrap import BubblewrapSandbox, BubblewrapSettings
+from lockgate.runner.sandbox.port import Sandbox, SandboxUnavailable
+from lockgate.runner.sandbox.runtime_root import TOOL_DISTRIBUTIONS, build_job_root
+from lockgate.runner.sandbox.uids import UidRange
+from lockgate.runner.sandbox.unsafe import UnsafeNoSandbox
+from lockgate.runner.settings import RunnerSettings
+from lockgate.wire.client import GatewayClient
+
+LOG = structlog.get_logger("lockgate.runner")
+
+
+async def serve(
+    settings: RunnerSettings, *, ready: asyncio.Event | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """Run until `stop` is set, then drain. Raises SandboxUnavailable, KeyFileError, JournalError, LogInconsistent."""
+    # The launcher is a process of its own and starts before this one has read a key (TRUST §3).
+    sandbox = make_sandbox(settings)
+    capabilities = await sandbox.probe()
+    LOG.info("sandbox", provider=capabilities.provider, isolated=capabilities.isolated, notes=list(capabilities.notes))
+    job_root = await asyncio.to_thread(build_job_root, settings.sandbox.base_dir, tools=installed_tools())
+    trust = read_trust(settings)
+    gateway = GatewayClient(settings.gateway, runner_client(settings.keys.tls, dev=settings.dev))
+    journal = Journal(settings.state_dir / "journal.jsonl")
+    parts = Parts(
+        settings=settings,
+        trust=trust,
+        gateway=gateway,
+        sandbox=sandbox,
+        capabilities=capabilities,
+        broker=make_broker(settings, trust),
+        job_root=job_root,
+        journal=journal,
+        signer=FileSigner(settings.keys.signing, dev=settings.dev),
+        region_secret=region_secret(settings.keys.region, dev=settings.dev),
+        clock=boot_clock,
+        random=os.urandom,
+    )
+    try:
+        await _work(parts, ready, stop)
+    finally:
+        await sandbox.close()
+        await gateway.close()
+        journal.close()
+
+
+async def _work(parts: Parts, ready: asyncio.Event | None, stop: asyncio.Event | None) -> None:
+    settled = await recover(parts)
+    LOG.info("runner", id=parts.settings.id, region=parts.settings.region, settled_from_before=settled)
+    loop = RunnerLoop(parts)
+    if ready is not None:
+        ready.set()
+    work = asyncio.create_task(loop.run())
+    stopped = asyncio.create_task((stop or asyncio.Event()).wait())
+    try:
+        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        loop.drain()
+        await work
+    finally:
+        stopped.cancel()
+        work.cancel()
+
+
+def make_sandbox(settings: RunnerSettings) -> Sandbox:
+    """The provider the settings name; never another one instead. Raises SandboxUnavailable."""
+    box = settings.sandbox
+    if box.provider == "bubblewrap":
+        return BubblewrapSandbox(BubblewrapSettings(base=box.base_dir, uids=UidRange(box.uid_base, box.uid_count)))
+    if box.provider == "unsafe-no-sandbox" and settings.dev:
+        return UnsafeNoSandbox(box.base_dir, i_accept_no_isolation=True)
+    raise SandboxUnavailable(
+        f"sandbox.provider: {box.provider} is not available in this version", "set sandbox.provider: bubblewrap"
+    )
+
+
+def make_broker(settings: RunnerSettings, trust: Trust) -> CredentialBroker:
+    """The broker the settings name."""
+    if settings.broker == "file" and settings.secrets_dir is not None:
+        return FileBroker(settings.secrets_dir, lambda: trust.keyset, os.urandom, dev=settings.dev)
+    return NoBroker()
+
+
+def read_trust(settings: RunnerSettings) -> Trust:
+    """The keyset, verified under the pinned root key. Raises EnvelopeError, KeyFileError."""
+    root = read_public_key(settings.keys.root_public)
+    envelope = settings.keys.keyset.read_bytes()
+    keyset = open_keyset(envelope, root, now=time.time_ns() // 1_000_000)
+    LOG.info("keyset", version=keyset.version, deployment=keyset.deployment, root=keyid_of(root), dev=keyset.dev)
+    return Trust(keyset, envelope, base64.b64encode(root))
+
+
+def region_secret(path: Path, *, dev: bool) -> bytes:
+    """The region's 32-byte secret. Raises KeyFileError."""
+    return base64.b64decode(read_private(path, dev=dev).strip())
+
+
+def installed_tools() -> tuple[str, ...]:
+    """The tools whose distributions are installed beside this runner; a driver without its tool is not offered."""
+    return tuple(
+        tool for tool, distributions in TOOL_DISTRIBUTIONS.items() if all(_installed(name) for name in distributions)
+    )
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def boot_clock() -> int:
+    """CLOCK_BOOTTIME in ms: it counts suspend and never steps."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

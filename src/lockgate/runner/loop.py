@@ -1,0 +1,137 @@
+"""Pulls leases and runs attempts until told to drain; it must not take more than it may run, nor work for a log that was rewritten."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from lockgate.contract.codec import DocumentError, from_document, to_document
+from lockgate.contract.dsse import EnvelopeError
+from lockgate.contract.grant import read_grant
+from lockgate.contract.runnerapi import LeaseAnswer, LeaseOffer, LeaseRequest
+from lockgate.contract.signed import envelope_sha256
+from lockgate.runner.acceptance import Accepted, GrantRefused, accept
+from lockgate.runner.inputs import drivers_served
+from lockgate.runner.link import AttemptLink
+from lockgate.runner.parts import Parts
+from lockgate.runner.run import run_attempt
+from lockgate.runner.sandbox.port import SandboxUnavailable
+from lockgate.runner.settings import TargetSettings
+from lockgate.runner.witness import LogInconsistent, advance
+from lockgate.wire.client import GatewayRefused, GatewayUnavailable
+
+LOG = structlog.get_logger("lockgate.runner")
+POLL_SECONDS = 20
+BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class RunnerLoop:
+    """One runner's work. `run` returns after `drain`, when the last attempt has ended."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._draining = asyncio.Event()
+        self._attempts: set[asyncio.Task[None]] = set()
+        self.leased = 0
+
+    def drain(self) -> None:
+        """Take no more leases; finish what is running. A second call changes nothing."""
+        self._draining.set()
+
+    async def run(self) -> None:
+        """Until drained. Raises LogInconsistent (after the running attempts have ended) and then takes no more work."""
+        failures = 0
+        try:
+            while not self._draining.is_set():
+                if len(self._attempts) >= self._parts.settings.max_attempts:
+                    await self._any_ended()
+                    continue
+                try:
+                    await self._unless_draining(self._poll())
+                    failures = 0
+                except (GatewayUnavailable, GatewayRefused) as error:
+                    failures += 1
+                    pause = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1]
+                    LOG.warning("gateway", error=str(error), retry_in=pause)
+                    await self._unless_draining(asyncio.sleep(pause))
+        finally:
+            await self._finish()
+
+    async def _poll(self) -> None:
+        parts = self._parts
+        request = LeaseRequest(parts.random(16).hex(), drivers_served(parts), POLL_SECONDS, parts.witness)
+        answer = await parts.gateway.post("/runner/v1/lease", to_document(request), POLL_SECONDS + 15)
+        try:
+            lease = from_document(LeaseAnswer, answer)
+        except DocumentError as error:
+            raise GatewayRefused("bad_response", str(error)) from None
+        parts.journal.witnessed(advance(parts.trust.keyset, parts.witness, lease))
+        if lease.offer is not None:
+            task = asyncio.create_task(self._attempt(lease.offer))
+            self._attempts.add(task)
+            task.add_done_callback(self._attempts.discard)
+            self.leased += 1
+
+    async def _attempt(self, offer: LeaseOffer) -> None:
+        accepted = await self._accepted(offer)
+        if accepted is None:
+            return
+        link = AttemptLink(self._parts, accepted, offer.lease_seconds, asyncio.current_task())
+        beats = asyncio.create_task(link.keep_alive())
+        try:
+            await run_attempt(self._parts, accepted, link)
+        except GrantRefused as refused:
+            await link.refuse(refused.reason)
+        except SandboxUnavailable as error:
+            await link.give_back(f"no sandbox: {error}")
+        except (GatewayUnavailable, GatewayRefused) as error:
+            # The line failed in the middle: the lease tells the gateway, the journal tells the next start.
+            link.note(f"line lost: {error}")
+        except asyncio.CancelledError:
+            link.note("stopped")
+        finally:
+            beats.cancel()
+
+    async def _accepted(self, offer: LeaseOffer) -> Accepted | None:
+        parts = self._parts
+        try:
+            accepted = accept(parts.settings, parts.trust.keyset, offer, parts.clock())
+            if not parts.journal.first_sight(accepted.grant.attempt, accepted.envelope):
+                raise GrantRefused("attempt: this grant was acted on before; a grant is used once")
+        except GrantRefused as refused:
+            await self._refuse_unaccepted(offer, refused.reason)
+            return None
+        return accepted
+
+    async def _refuse_unaccepted(self, offer: LeaseOffer, reason: str) -> None:
+        LOG.warning("grant refused", reason=reason)
+        try:
+            grant = read_grant(offer.grant.encode(), self._parts.trust.keyset)
+        except EnvelopeError:
+            return
+        nothing = TargetSettings(drivers=(grant.phase.value,), sources=())
+        accepted = Accepted(grant, offer.grant, envelope_sha256(offer.grant.encode()), offer.work, nothing, 0)
+        await AttemptLink(self._parts, accepted, 0, None).refuse(reason)
+
+    async def _unless_draining(self, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        drained = asyncio.create_task(self._draining.wait())
+        try:
+            await asyncio.wait({task, drained}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()
+            drained.cancel()
+
+    async def _any_ended(self) -> None:
+        await asyncio.wait(self._attempts, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _finish(self) -> None:
+        if self._attempts:
+            LOG.info("draining", attempts=len(self._attempts))
+            await asyncio.gather(*self._attempts, return_exceptions=True)
+
+
+__all__ = ["LogInconsistent", "RunnerLoop"]

@@ -1,0 +1,72 @@
+"""What a runner does before it takes work: ends what an earlier process left, and tells the gateway. Idempotent; it must not retry an apply."""
+
+from __future__ import annotations
+
+import structlog
+
+from lockgate.contract.dsse import EnvelopeError
+from lockgate.contract.evidence import CredentialReceipt, SandboxReceipt
+from lockgate.contract.grant import read_grant
+from lockgate.contract.intent import Stage
+from lockgate.contract.runnerapi import ReceiptNote
+from lockgate.contract.signed import envelope_sha256
+from lockgate.runner.journalstate import OpenAttempt
+from lockgate.runner.parts import Parts
+from lockgate.runner.run import remove_workspace
+from lockgate.runner.sandbox.port import TeardownProof
+from lockgate.runner.statements import Evidence, sign_receipt_for
+from lockgate.wire.client import GatewayRefused, GatewayUnavailable
+
+LOG = structlog.get_logger("lockgate.runner")
+RECEIPT_SECONDS = 15.0
+
+
+async def recover(parts: Parts) -> int:
+    """Reap every sandbox of a dead process, revoke what it held, sign and send the receipts; answers how many attempts were settled."""
+    proofs = {proof.sandbox_id: proof for proof in await parts.sandbox.reap(())}
+    settled = 0
+    for left in parts.journal.open_attempts:
+        receipt = left.receipt if left.receipt is not None else await close_attempt(parts, left, proofs)
+        if receipt is not None and await deliver(parts, left.attempt, receipt):
+            settled += 1
+    return settled
+
+
+async def close_attempt(parts: Parts, left: OpenAttempt, proofs: dict[str, TeardownProof]) -> str | None:
+    """Look for every sandbox of a dead process's attempt, revoke its credentials, sign what was found."""
+    try:
+        grant = read_grant(left.grant.encode(), parts.trust.keyset)
+    except EnvelopeError as error:
+        LOG.error("journal", attempt=left.attempt, error=str(error))
+        parts.journal.attempt_ended(left.attempt)
+        return None
+    evidence = Evidence()
+    for sandbox in sorted(left.sandboxes):
+        proof = proofs.get(sandbox) or await parts.sandbox.destroy(sandbox)
+        evidence.sandboxes.append(SandboxReceipt(sandbox, Stage.APPLY, proof.torn_down, dict(proof.checks), (), False))
+        if proof.torn_down:
+            parts.journal.sandbox_gone(sandbox)
+    for credential in list(left.credentials):
+        gone = credential.accessor is not None and await parts.broker.revoke(credential.accessor)
+        evidence.credentials.append(CredentialReceipt(credential.accessor or "(unknown)", credential.scope, gone))
+        if gone and credential.accessor is not None:
+            parts.journal.credential_revoked(credential.accessor)
+    remove_workspace(parts.settings.sandbox.base_dir / "attempts" / left.attempt)
+    receipt = sign_receipt_for(parts, grant, envelope_sha256(left.grant.encode()), evidence)
+    parts.journal.receipt_signed(left.attempt, receipt)
+    return receipt
+
+
+async def deliver(parts: Parts, attempt: str, receipt: str) -> bool:
+    """Send one receipt; kept for the next time when the gateway cannot take it now, forgotten when it never will."""
+    try:
+        await parts.gateway.post(
+            f"/runner/v1/attempts/{attempt}/receipt", {"receipt": ReceiptNote(receipt).receipt}, RECEIPT_SECONDS
+        )
+    except GatewayUnavailable as error:
+        LOG.warning("receipt kept for later", attempt=attempt, error=str(error))
+        return False
+    except GatewayRefused as error:
+        LOG.error("receipt refused", attempt=attempt, error=str(error))
+    parts.journal.attempt_ended(attempt)
+    return True

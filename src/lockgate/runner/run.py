@@ -1,0 +1,218 @@
+"""One attempt from accepted grant to signed receipt: steps 7, 11, 12 and 13, each one named function. It must not apply without a permit.
+
+Whatever happens in between, the end is the same: credentials revoked, sandboxes destroyed and looked for, receipt signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lockgate.contract.canonical import CanonicalError
+from lockgate.contract.drivers import declaration
+from lockgate.contract.evidence import StageOutcome
+from lockgate.contract.intent import Phase, Stage
+from lockgate.contract.plan import PlanDigests, plan_digests
+from lockgate.contract.runnerapi import StageReport, StartAnswer, StartRequest
+from lockgate.contract.steps import step
+from lockgate.runner.acceptance import Accepted, GrantRefused
+from lockgate.runner.credentials.port import BrokerRefused, BrokerUnavailable, Credential
+from lockgate.runner.inputs import build_inputs
+from lockgate.runner.link import AttemptLink
+from lockgate.runner.parts import Parts
+from lockgate.runner.planning import canonical_plan, plan_key
+from lockgate.runner.sandbox.port import SandboxUnavailable
+from lockgate.runner.seal import SealRefused, seal
+from lockgate.runner.secrets import AttemptSecrets
+from lockgate.runner.stages import Going, GoTooLate, Stageable, StageRun, run_stage
+from lockgate.runner.statements import Evidence, StageFacts, sign_manifest, sign_receipt
+
+CHECK_AGE_MS = 30_000
+"""How old a check may be when `go` is said (invariant 3)."""
+
+
+class NotStarted(Exception):
+    """The gateway did not let the attempt start; nothing ran with write access."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A stage's run with the signed words about it; `plan` is the canonical plan's text."""
+
+    run: StageRun
+    report: StageReport
+
+    @property
+    def ok(self) -> bool:
+        """True when the stage did what it was for."""
+        return self.run.outcome.status == "ok"
+
+
+async def run_attempt(parts: Parts, accepted: Accepted, link: AttemptLink) -> None:
+    """Everything about one attempt. Raises GrantRefused when nothing was started; network faults are the caller's to note."""
+    evidence = Evidence()
+    secrets = AttemptSecrets(parts, accepted, link, evidence)
+    workspace = parts.settings.sandbox.base_dir / "attempts" / accepted.grant.attempt
+    try:
+        attempt = await seal_inputs(parts, accepted, secrets, workspace)
+        await open_reading(secrets)
+        if accepted.grant.phase is Phase.APPLY:
+            await apply_phase(parts, attempt, link)
+        else:
+            await plan_phase(parts, attempt, link)
+    except NotStarted as refused:
+        link.note(f"not started: {refused}")
+    finally:
+        await tear_down(parts, accepted, link, secrets, workspace)
+
+
+@step(7)
+async def seal_inputs(parts: Parts, accepted: Accepted, secrets: AttemptSecrets, workspace: Path) -> Stageable:
+    """Seal the source into a snapshot of this attempt's own while hashing it, and make the inputs document. Raises GrantRefused."""
+    source = parts.settings.sources[accepted.work.target.source]
+    try:
+        await asyncio.to_thread(make_workspace, workspace)
+        sealed = await asyncio.to_thread(seal, source, workspace / "source")
+    except (SealRefused, OSError) as error:
+        raise GrantRefused(f"source: {error}") from None
+    return Stageable(accepted, build_inputs(parts, accepted.work, sealed), workspace / "source", secrets)
+
+
+async def open_reading(secrets: AttemptSecrets) -> None:
+    """Read credentials, if any. Raises GrantRefused when the broker will not give them."""
+    try:
+        await secrets.open_reading()
+    except (BrokerRefused, BrokerUnavailable) as error:
+        raise GrantRefused(f"credential: {error}") from None
+
+
+@step(7)
+async def plan_phase(parts: Parts, attempt: Stageable, link: AttemptLink) -> None:
+    """Start, one read-only stage (plan or read), canonical plan, signed manifest."""
+    permit = started(await link.start(StartRequest(link.fence, attempt.inputs.sha256, None, None)))
+    stage = Stage.READ if attempt.accepted.grant.phase is Phase.READ else Stage.PLAN
+    spoken = speak(parts, attempt, await run_stage(parts, attempt, stage, permit=permit))
+    await link.report((spoken.report,))
+
+
+async def apply_phase(parts: Parts, attempt: Stageable, link: AttemptLink) -> None:
+    """Check, start, apply, revoke, verify: in this order or not at all."""
+    if attempt.accepted.grant.inputs_sha256 != attempt.inputs.sha256:
+        # The source, tool or arguments are not what was approved: say so; the gateway plans again (invariant 3).
+        started(await link.start(StartRequest(link.fence, attempt.inputs.sha256, None, None)))
+        raise NotStarted("the sealed inputs differ from the approved ones")
+    checked = await check(parts, attempt)
+    if not checked.ok:
+        await link.report((checked.report,))
+        return
+    applied = await apply(parts, attempt, link, checked)
+    verified = await verify(parts, attempt)
+    await link.report((applied.report,) if verified is None else (applied.report, verified.report))
+
+
+@step(11)
+async def check(parts: Parts, attempt: Stageable) -> Spoken:
+    """Plan again in a fresh read-only sandbox, right before apply; the gateway compares."""
+    return speak(parts, attempt, await run_stage(parts, attempt, Stage.CHECK))
+
+
+@step(12)
+async def apply(parts: Parts, attempt: Stageable, link: AttemptLink, checked: Spoken) -> Spoken:
+    """*Start* with the check's manifest; only with its permit do write credentials exist; then a sandbox that never ran planning code."""
+    report = checked.report
+    permit = started(await link.start(StartRequest(link.fence, attempt.inputs.sha256, report.manifest, report.plan)))
+    received_at = parts.clock()
+    link.point_of_no_return()
+    credential: Credential | None = None
+    try:
+        credential = await attempt.secrets.open_writing(permit, received_at)
+        files = credential.files if credential is not None else {}
+        going = Going(permit, files, min(checked.run.ended_at + CHECK_AGE_MS, link.deadline))
+        return speak(parts, attempt, await run_stage(parts, attempt, Stage.APPLY, going=going))
+    except GoTooLate:
+        why = "the check was too old when everything else was ready; nothing was applied"
+    except (BrokerRefused, BrokerUnavailable) as error:
+        why = f"no write credential: {error}; nothing was applied"
+    finally:
+        await revoke(attempt, credential)
+    return speak(parts, attempt, StageRun(Stage.APPLY, "", StageOutcome("refused", None, why), None, parts.clock()))
+
+
+@step(13)
+async def revoke(attempt: Stageable, credential: Credential | None) -> None:
+    """Write credentials are gone before anything else happens."""
+    await attempt.secrets.close(credential, "write")
+
+
+@step(13)
+async def verify(parts: Parts, attempt: Stageable) -> Spoken | None:
+    """A new read-only sandbox looks at what holds now; None when none could be made."""
+    try:
+        return speak(parts, attempt, await run_stage(parts, attempt, Stage.VERIFY))
+    except SandboxUnavailable:
+        return None
+
+
+@step(13)
+async def tear_down(
+    parts: Parts, accepted: Accepted, link: AttemptLink, secrets: AttemptSecrets, workspace: Path
+) -> None:
+    """The attempt's directory is gone, every sandbox was looked for; the receipt says so, and is kept until the gateway has it."""
+    await secrets.close_reading()
+    await asyncio.to_thread(remove_workspace, workspace)
+    receipt = sign_receipt(parts, accepted, secrets.evidence)
+    parts.journal.receipt_signed(accepted.grant.attempt, receipt)
+    if await link.try_receipt(receipt):
+        parts.journal.attempt_ended(accepted.grant.attempt)
+
+
+def remove_workspace(workspace: Path) -> None:
+    """Remove the attempt's directory, sealed snapshot included; idempotent. Raises OSError."""
+    for directory, _, _ in os.walk(workspace):  # sealed directories are read-only; os.walk follows no link
+        Path(directory).chmod(0o700)
+    if workspace.is_dir():
+        shutil.rmtree(workspace)
+
+
+def make_workspace(workspace: Path) -> None:
+    """The attempt's own directory: a sandbox's uid must reach its snapshot, and may list nobody's."""
+    workspace.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    workspace.mkdir(mode=0o711)
+
+
+def started(answer: StartAnswer) -> str:
+    """The permit of a start. Raises NotStarted."""
+    if answer.permit is None:
+        raise NotStarted("the plan differs; it is planned again" if answer.differs else str(answer.refused))
+    return answer.permit
+
+
+def speak(parts: Parts, attempt: Stageable, run: StageRun) -> Spoken:
+    """Sign what a stage did: the canonical plan for plan, check and verify, the masked output for read."""
+    text, digests, outcome = _plan_of(parts, attempt, run)
+    facts = StageFacts(
+        stage=run.stage,
+        sandbox=run.sandbox,
+        outcome=outcome,
+        plan=digests,
+        fidelity=declaration(attempt.inputs.document.driver).fidelity,
+        ended_at=run.ended_at,
+    )
+    manifest = sign_manifest(parts, attempt.accepted, attempt.inputs, facts)
+    output = run.result.output if run.result is not None and run.stage is Stage.READ else None
+    return Spoken(replace(run, outcome=outcome), StageReport(manifest, text, output))
+
+
+def _plan_of(parts: Parts, attempt: Stageable, run: StageRun) -> tuple[str | None, PlanDigests | None, StageOutcome]:
+    if run.result is None or run.outcome.status != "ok" or run.stage not in (Stage.PLAN, Stage.CHECK, Stage.VERIFY):
+        return None, None, run.outcome
+    key = plan_key(parts.region_secret, attempt.accepted.grant, attempt.accepted.work.target.name)
+    try:
+        data, plan = canonical_plan(run.result, attempt.inputs, key)
+        plan.summary  # noqa: B018  (raises for changes that are no changes)
+    except (CanonicalError, ValueError) as error:
+        return None, None, StageOutcome("failed", None, f"the job's plan has no canonical form: {error}"[:2000])
+    return data.decode(), plan_digests(data, plan), run.outcome

@@ -1,0 +1,206 @@
+"""Runs one stage: a fresh sandbox, the fixed conversation with its job, teardown that is checked. What a job says is a claim."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lockgate.contract import jobchannel
+from lockgate.contract.codec import DocumentError, from_document, to_document
+from lockgate.contract.evidence import SandboxReceipt, StageOutcome
+from lockgate.contract.grant import Limits
+from lockgate.contract.intent import Stage
+from lockgate.contract.jobchannel import JobInputs, JobResult
+from lockgate.contract.redaction import Redactor, visible
+from lockgate.runner.acceptance import Accepted
+from lockgate.runner.inputs import Inputs
+from lockgate.runner.parts import Parts
+from lockgate.runner.sandbox.port import (
+    Bind,
+    ChannelError,
+    ExitReport,
+    InjectedFile,
+    RunningSandbox,
+    SandboxLimits,
+    SandboxSpec,
+    SandboxUnavailable,
+    SpecRefused,
+)
+from lockgate.runner.secrets import AttemptSecrets
+from lockgate.runner.statements import Evidence
+
+GRACE_SECONDS = 10
+MAX_DETAIL = 2000
+_STATUSES = frozenset({"ok", "failed", "incomplete", "refused", "timeout", "killed"})
+
+
+class GoTooLate(Exception):
+    """The check is too old to apply on; nothing was applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stageable:
+    """An attempt with what every one of its stages shares."""
+
+    accepted: Accepted
+    inputs: Inputs
+    snapshot: Path
+    secrets: AttemptSecrets
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """What lets an apply stage go: the permit, the write credentials, and the last moment (CLOCK_BOOTTIME ms) at which `go` may be said."""
+
+    permit: str
+    files: Mapping[str, bytes] = field(repr=False)
+    latest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StageRun:
+    """How a stage ended. `result` is masked, and None when the job brought none."""
+
+    stage: Stage
+    sandbox: str
+    outcome: StageOutcome
+    result: JobResult | None
+    ended_at: int
+
+
+async def run_stage(
+    parts: Parts, attempt: Stageable, stage: Stage, *, permit: str | None = None, going: Going | None = None
+) -> StageRun:
+    """One sandbox from start to checked teardown. Only apply takes `going`. Raises GoTooLate, SandboxUnavailable."""
+    spec = specification(parts, attempt, stage, going)
+    redactor = attempt.secrets.redactor
+    parts.journal.sandbox_started(attempt.accepted.grant.attempt, spec.id)
+    running: RunningSandbox | None = None
+    result: JobResult | None = None
+    try:
+        running = await parts.sandbox.start(spec)
+        async with asyncio.timeout(spec.limits.wall_seconds + GRACE_SECONDS):
+            result = masked(await converse(parts, attempt, stage, running, permit, going), redactor)
+            outcome = StageOutcome(result.status, result.exit_code, result.detail)
+    except (ChannelError, TimeoutError) as error:
+        outcome = await no_result(running, error, redactor)
+    except SpecRefused as error:
+        outcome = StageOutcome("refused", None, visible(str(error), limit=MAX_DETAIL))
+    finally:
+        await tear_down(parts, attempt.secrets.evidence, stage, spec.id, running)
+    return StageRun(stage, spec.id, outcome, result, parts.clock())
+
+
+async def converse(
+    parts: Parts, attempt: Stageable, stage: Stage, running: RunningSandbox, permit: str | None, going: Going | None
+) -> JobResult:
+    """hello, inputs, ready, [go], result: each once. Raises ChannelError, GoTooLate."""
+    channel = running.channel
+    hello = await channel.receive()
+    if hello.get("version") != jobchannel.VERSION:
+        raise ChannelError("malformed", "hello.version")
+    limits = attempt.accepted.grant.limits
+    inputs = JobInputs(
+        stage, attempt.accepted.envelope, permit, attempt.inputs.text, limits.output_bytes, limits.wall_seconds
+    )
+    await channel.send({"type": "inputs", **to_document(inputs)})
+    await channel.receive()
+    if going is not None:
+        if parts.clock() > going.latest:
+            raise GoTooLate
+        await channel.send({"type": "go", "permit": going.permit})
+    message = await channel.receive()
+    try:
+        return from_document(JobResult, {name: value for name, value in message.items() if name != "type"}, "result")
+    except DocumentError as error:
+        raise ChannelError("malformed", str(error)) from None
+
+
+def specification(parts: Parts, attempt: Stageable, stage: Stage, going: Going | None) -> SandboxSpec:
+    """The sandbox of a stage: sealed source read-only, job root, pinned trust; a target's writable paths and secrets at apply alone."""
+    target = attempt.accepted.target
+    if (stage is Stage.APPLY) != (going is not None):
+        raise ValueError(f"the stage {stage} and a permit to go do not belong together")
+    binds = [
+        Bind(parts.job_root.path, jobchannel.SANDBOX_ROOT),
+        Bind(attempt.snapshot, jobchannel.SANDBOX_SOURCE),
+        *(Bind(path.path, path.target, going is not None and path.mode == "write", path.gid) for path in target.paths),
+    ]
+    files = [
+        InjectedFile(jobchannel.KEYSET_FILE, parts.trust.keyset_envelope, 0o444),
+        InjectedFile(jobchannel.ROOT_KEY_FILE, parts.trust.root_public, 0o444),
+    ]
+    reading = attempt.secrets.reading.files if attempt.secrets.reading is not None else {}
+    secret = going.files if going is not None else reading
+    files += [InjectedFile(f"{jobchannel.SANDBOX_CREDENTIALS}/{name}", data) for name, data in secret.items()]
+    return SandboxSpec(
+        id=parts.random(16).hex(),
+        stage=stage.value,
+        argv=parts.job_root.argv(),
+        env=parts.job_root.environment(),
+        binds=tuple(binds),
+        files=tuple(files),
+        limits=sandbox_limits(attempt.accepted.grant.limits),
+    )
+
+
+def sandbox_limits(limits: Limits) -> SandboxLimits:
+    """A grant's limits as the sandbox port takes them."""
+    return SandboxLimits(**{name: getattr(limits, name) for name in limits.__slots__})
+
+
+async def no_result(
+    running: RunningSandbox | None, error: ChannelError | TimeoutError, redactor: Redactor
+) -> StageOutcome:
+    """What to say of a stage whose job brought no result: the tool's end as the sandbox saw it."""
+    report: ExitReport | None = None
+    if running is not None and isinstance(error, ChannelError):
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                report = await running.wait()
+        except TimeoutError:
+            report = None
+    if report is None:
+        return StageOutcome(
+            "timeout" if isinstance(error, TimeoutError) else "failed", None, "the job brought no result"
+        )
+    said = redactor.text(report.output_tail.decode("utf-8", "replace")).strip().splitlines()
+    detail = f"{error}; the sandbox ended by {report.cause}"
+    if report.signal is not None:
+        detail += f" (signal {report.signal})"
+    if said:
+        detail += f": {said[-1]}"
+    status = {"wall": "timeout", "cpu": "timeout", "oom": "killed", "signal": "killed"}.get(report.cause, "failed")
+    return StageOutcome(status, report.exit_code, visible(detail, limit=MAX_DETAIL))
+
+
+def masked(result: JobResult, redactor: Redactor) -> JobResult:
+    """The result with every known secret masked, in texts and changes alike; an unknown status is a failure."""
+    status = result.status if result.status in _STATUSES else "failed"
+    return replace(
+        result,
+        status=status,
+        changes=tuple(redactor.value(change) for change in result.changes),
+        incomplete=tuple(redactor.text(item) for item in result.incomplete),
+        output=redactor.text(result.output),
+        detail=visible(redactor.text(result.detail), limit=MAX_DETAIL),
+        log=redactor.text(result.log),
+    )
+
+
+async def tear_down(
+    parts: Parts, evidence: Evidence, stage: Stage, sandbox: str, running: RunningSandbox | None
+) -> None:
+    """Destroy a sandbox and note what the look afterwards found; never skipped, whatever happened before."""
+    try:
+        proof = await parts.sandbox.destroy(sandbox)
+        gone, checks = proof.torn_down, dict(proof.checks)
+    except SandboxUnavailable:
+        gone, checks = False, {"provider_available": False}
+    limits = tuple(sorted(f"{name}: {by}" for name, by in running.limits_in_force.items())) if running else ()
+    shared = running.uid_shared if running is not None else False
+    evidence.sandboxes.append(SandboxReceipt(sandbox, stage, gone, checks, limits, shared))
+    if gone:
+        parts.journal.sandbox_gone(sandbox)

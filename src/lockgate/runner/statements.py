@@ -1,0 +1,102 @@
+"""What the runner signs about an attempt: manifests of stages, the receipt of teardown. It must not sign what it did not see or check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lockgate.contract.evidence import (
+    MANIFEST_TYPE,
+    RECEIPT_TYPE,
+    CredentialReceipt,
+    Manifest,
+    Receipt,
+    SandboxReceipt,
+    StageOutcome,
+    ToolIdentity,
+)
+from lockgate.contract.grant import Grant
+from lockgate.contract.intent import Stage
+from lockgate.contract.plan import Fidelity, PlanDigests
+from lockgate.contract.signed import write_signed
+from lockgate.runner.acceptance import Accepted
+from lockgate.runner.inputs import Inputs
+from lockgate.runner.parts import Parts
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What an attempt has made and must prove gone; it only grows."""
+
+    sandboxes: list[SandboxReceipt] = field(default_factory=list)
+    credentials: list[CredentialReceipt] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StageFacts:
+    """What a manifest says of one stage."""
+
+    stage: Stage
+    sandbox: str
+    outcome: StageOutcome
+    plan: PlanDigests | None
+    fidelity: Fidelity
+    ended_at: int
+
+
+def sign_manifest(parts: Parts, accepted: Accepted, inputs: Inputs, facts: StageFacts) -> str:
+    """The envelope text of one stage's manifest."""
+    grant, document = accepted.grant, inputs.document
+    manifest = Manifest(
+        version=1,
+        deployment=grant.deployment,
+        dev=parts.settings.dev,
+        tenant=grant.tenant,
+        operation=grant.operation,
+        attempt=grant.attempt,
+        fence=grant.fence,
+        phase=grant.phase,
+        stage=facts.stage,
+        grant_sha256=accepted.grant_sha256,
+        inputs_sha256=inputs.sha256,
+        snapshot_sha256=document.snapshot_sha256,
+        job_sha256=document.job_sha256,
+        driver=document.driver,
+        fidelity=facts.fidelity,
+        tool=ToolIdentity(document.tool_name, document.tool_version, document.tool_sha256),
+        plan=facts.plan,
+        outcome=facts.outcome,
+        region=grant.region,
+        runner=grant.runner,
+        sandbox=facts.sandbox,
+        ended_ms_ago=max(0, parts.clock() - facts.ended_at),
+        witness=parts.witness,
+    )
+    return write_signed(manifest, MANIFEST_TYPE, parts.signer).decode()
+
+
+def sign_receipt(parts: Parts, accepted: Accepted, evidence: Evidence) -> str:
+    """The envelope text of an attempt's teardown receipt."""
+    return sign_receipt_for(parts, accepted.grant, accepted.grant_sha256, evidence)
+
+
+def sign_receipt_for(parts: Parts, grant: Grant, grant_sha256: str, evidence: Evidence) -> str:
+    """The same for an attempt known by its grant alone, as after a restart."""
+    receipt = Receipt(
+        version=1,
+        deployment=grant.deployment,
+        dev=parts.settings.dev,
+        tenant=grant.tenant,
+        operation=grant.operation,
+        attempt=grant.attempt,
+        fence=grant.fence,
+        grant_sha256=grant_sha256,
+        region=grant.region,
+        runner=grant.runner,
+        sandbox_class=parts.settings.sandbox.sandbox_class,
+        isolated=parts.capabilities.isolated,
+        sandboxes=tuple(evidence.sandboxes),
+        credentials=tuple(evidence.credentials),
+        broker=f"{parts.broker.name}: {parts.broker.trust}",
+        witness=parts.witness,
+    )
+    return write_signed(receipt, RECEIPT_TYPE, parts.signer).decode()
