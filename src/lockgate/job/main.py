@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 import time
 from typing import Any, TypeVar
@@ -15,12 +13,12 @@ from lockgate.contract.intent import Stage
 from lockgate.contract.jobchannel import JobInputs, JobResult
 from lockgate.contract.keyset import Keyset
 from lockgate.job import verify
+from lockgate.job.channel import Channel, NoChannel, take_channel
 from lockgate.job.drivers import registry
 from lockgate.job.places import Places
 from lockgate.job.verify import JobRefused
 from lockgate.wire.frames import SMALL_MESSAGE_BYTES, FrameError, read_frame, write_frame
 
-CHANNEL_VARIABLE = "LOCKGATE_CHANNEL_FD"
 EXIT_REFUSED = 70
 T = TypeVar("T")
 
@@ -28,29 +26,24 @@ T = TypeVar("T")
 def main(places: Places | None = None) -> int:
     """Run the job on the inherited channel. Exit codes: 0 a result was sent, 70 refused (one line on stderr names the check)."""
     try:
-        with take_channel() as channel:
+        channel = take_channel()
+        try:
             serve(channel, places or Places())
+        finally:
+            channel.close()
+    except NoChannel as nothing:
+        return _refuse(f"channel: {nothing}")
     except JobRefused as refused:
-        sys.stderr.write(f"lockgate job refused: {ascii(str(refused))[1:-1][:2000]}\n")
-        return EXIT_REFUSED
+        return _refuse(str(refused))
     return 0
 
 
-def take_channel() -> socket.socket:
-    """The runner's end of the channel; from here on no child inherits it and the environment does not name it. Raises JobRefused."""
-    number = os.environ.pop(CHANNEL_VARIABLE, "")
-    if not (number.isascii() and number.isdigit()):
-        raise JobRefused(
-            "channel", f"{CHANNEL_VARIABLE} must be the number of an inherited socket; the job is started by a runner"
-        )
-    try:
-        os.set_inheritable(int(number), False)
-        return socket.socket(fileno=int(number))
-    except (OSError, OverflowError) as error:
-        raise JobRefused("channel", f"{CHANNEL_VARIABLE}={number[:20]}: {error}") from None
+def _refuse(why: str) -> int:
+    sys.stderr.write(f"lockgate job refused: {ascii(why)[1:-1][:2000]}\n")
+    return EXIT_REFUSED
 
 
-def serve(channel: socket.socket, places: Places) -> None:
+def serve(channel: Channel, places: Places) -> None:
     """One stage from hello to result (TRUST §2, §4). Raises JobRefused when a check fails before `ready`; no tool has run then."""
     started = time.monotonic()
     # 1. Whose word counts: the keyset the runner mounted, under the root key it pins.
@@ -94,7 +87,7 @@ def _check_inputs(message: JobInputs, grant: Grant, keyset: Keyset) -> None:
         verify.check_digest(message.inputs, permit.inputs_sha256, "permit")
 
 
-def _await_go(channel: socket.socket, message: JobInputs, grant: Grant, keyset: Keyset) -> JobRefused | None:
+def _await_go(channel: Channel, message: JobInputs, grant: Grant, keyset: Keyset) -> JobRefused | None:
     body = _receive_body(channel, "go", SMALL_MESSAGE_BYTES)
     try:
         envelope = body.get("permit")
@@ -107,14 +100,14 @@ def _await_go(channel: socket.socket, message: JobInputs, grant: Grant, keyset: 
     return None
 
 
-def _send(channel: socket.socket, kind: str, body: dict[str, Any]) -> None:
+def _send(channel: Channel, kind: str, body: dict[str, Any]) -> None:
     try:
         write_frame(channel, {"type": kind, **body})
     except OSError as error:
         raise JobRefused("channel", f"the runner is gone: {error.strerror}") from None
 
 
-def _report(channel: socket.socket, result: JobResult) -> None:
+def _report(channel: Channel, result: JobResult) -> None:
     try:
         _send(channel, "result", to_document(result))
     except FrameError as error:
@@ -123,14 +116,14 @@ def _report(channel: socket.socket, result: JobResult) -> None:
         _send(channel, "result", to_document(unsendable(result, str(error))))
 
 
-def _receive(channel: socket.socket, kind: str, shape: type[T]) -> T:
+def _receive(channel: Channel, kind: str, shape: type[T]) -> T:
     try:
         return from_document(shape, _receive_body(channel, kind))
     except DocumentError as error:
         raise JobRefused(kind, str(error)) from None
 
 
-def _receive_body(channel: socket.socket, kind: str, limit: int = verify.MAX_INPUTS_BYTES * 2) -> dict[str, Any]:
+def _receive_body(channel: Channel, kind: str, limit: int = verify.MAX_INPUTS_BYTES * 2) -> dict[str, Any]:
     try:
         message = read_frame(channel, limit)
     except FrameError as error:
