@@ -16,6 +16,7 @@ from lockgate.keys.keysets import key_entry
 from lockgate.keys.signer import FileSigner, generate_key
 from lockgate.runner.credentials.file import FileBroker
 from lockgate.runner.credentials.none import NoBroker
+from lockgate.runner.credentials.permits import RUNNER_AUDIENCE
 from lockgate.runner.credentials.port import (
     BrokerError,
     BrokerRefused,
@@ -49,7 +50,7 @@ class Case:
             phase=Phase.APPLY,
             inputs_sha256=GRANT,
             check_sha256=None,
-            audience=self.broker.name,
+            audience=RUNNER_AUDIENCE,
             issued_at=NOW,
             not_after=NOW + 60_000,
         )
@@ -133,6 +134,7 @@ WRONG: dict[str, Callable[[Case, Path], PermitShown | None]] = {
     "of another fence": lambda case, place: case.permit(fence=2),
     "of the plan phase": lambda case, place: case.permit(phase=Phase.PLAN),
     "of another deployment": lambda case, place: case.permit(deployment="other"),
+    "for another broker": lambda case, place: case.permit(audience="elsewhere"),
     "that expired": lambda case, place: case.permit(age_ms=60_000),
     "from the future": lambda case, place: case.permit(age_ms=-1),
     "that lives too long": lambda case, place: case.permit(not_after=NOW + 3_600_000),

@@ -45,7 +45,7 @@ class FileBroker:
         Raises BrokerRefused, BrokerUnavailable.
         """
         self._check(request)
-        permit = check_permit(request, self._keyset(), None) if request.scope == "write" else None
+        permit = check_permit(request, self._keyset()) if request.scope == "write" else None
         if permit is not None and permit.id in self._used:
             raise BrokerRefused("permit: was used already")
         if permit is not None:

@@ -75,7 +75,7 @@ class CredentialBroker(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in settings and receipts, which is also the audience a permit for it must name."""
+        """Its name in settings and receipts."""
         ...
 
     @property
