@@ -187,7 +187,7 @@ class RunnerSettings:
     region: str = setting("The region it serves, as in its certificate.")
     gateway: str = setting("URL of the gateway's runner-facing listener: https://host[:port].")
     keys: RunnerKeys = setting("Keys and pinned trust.")
-    state_dir: Path = setting("Directory of its journal and snapshots.")
+    state_dir: Path = setting("Directory of its journal, mode 0700.")
     sandbox: SandboxSettings = setting("How sandboxes are made.")
     tenant: str = setting("The tenant it serves, as in its certificate.", "default")
     dev: bool = setting("A throw-away deployment.", False)

@@ -102,7 +102,13 @@ def pinned(tmp_path: Path) -> Path:
 
 def written(place: Path, *, root: str = "root.pem", **changes) -> Path:
     grant = generate_key(place / "grant.pem")
-    fields: dict[str, Any] = {"version": 1, "deployment": "acme", "dev": False, "issued_at": NOW, "not_after": NOW + DAY_MS} | changes
+    fields: dict[str, Any] = {
+        "version": 1,
+        "deployment": "acme",
+        "dev": False,
+        "issued_at": NOW,
+        "not_after": NOW + DAY_MS,
+    } | changes
     keyset = Keyset(**fields, keys=(key_entry(KeyRole.GRANT, grant.public),))
     (place / "keyset.json").write_bytes(seal_keyset(keyset, FileSigner(place / root)))
     return place / "keyset.json"
