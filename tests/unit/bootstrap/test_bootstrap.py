@@ -1,3 +1,4 @@
+import contextlib
 import os
 import stat
 import tempfile
@@ -179,3 +180,5 @@ def test_sandboxes_of_a_home_their_uids_cannot_reach_lie_elsewhere(home: Path) -
         assert made(home).sandbox_base == layout.sandbox_base
     finally:
         layout.sandbox_base.rmdir()
+        with contextlib.suppress(OSError):  # other homes may have theirs there
+            layout.sandbox_base.parent.rmdir()
