@@ -19,6 +19,9 @@ SECURITY_HEADERS: Final = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+LINGER_BYTES: Final = 16 << 20
+"""How much of a body that is too large is read and thrown away, so that its sender gets to see the 413."""
+
 _CLOSE: Final = ((b"connection", b"close"),)
 
 
@@ -29,10 +32,13 @@ def header_values(scope: Scope, name: bytes) -> list[str]:
 
 def one_header(scope: Scope, name: bytes) -> str | None:
     """The value of a header that may stand once. Raises Fault: two readers could choose differently between two."""
-    found = header_values(scope, name)
-    if len(found) > 1:
-        raise Fault(400, "duplicate_header", f"The header {name.decode()} stands twice.", field=name.decode())
-    return found[0] if found else None
+    found: bytes | None = None
+    for key, value in scope["headers"]:
+        if key == name:
+            if found is not None:
+                raise Fault(400, "duplicate_header", f"The header {name.decode()} stands twice.", field=name.decode())
+            found = value
+    return None if found is None else found.decode("latin-1")
 
 
 def check_host(scope: Scope, hosts: frozenset[str]) -> None:
@@ -74,18 +80,17 @@ def check_json_type(scope: Scope) -> None:
 async def read_body(scope: Scope, receive: Receive, limit: int, seconds: float) -> bytes:
     """The whole body, at most `limit` bytes within `seconds`, whatever Content-Length says. Raises Fault."""
     declared = one_header(scope, b"content-length")
-    if declared is not None and declared.isdigit() and int(declared[:20]) > limit:
-        raise _too_large(limit)
+    keep = not (declared is not None and declared.isdigit() and int(declared[:20]) > limit)
     try:
         async with asyncio.timeout(seconds):
-            return await _collect(receive, limit)
+            return await _collect(receive, limit, keep=keep)
     except TimeoutError:
         fault = Fault(408, "body_timeout", f"The body did not arrive within {seconds:g} seconds.", field="body")
         fault.headers = _CLOSE
         raise fault from None
 
 
-async def _collect(receive: Receive, limit: int) -> bytes:
+async def _collect(receive: Receive, limit: int, *, keep: bool) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -94,11 +99,17 @@ async def _collect(receive: Receive, limit: int) -> bytes:
             raise Fault(400, "disconnected", "The client went away before its body was complete.", field="body")
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        keep = keep and size <= limit
+        more = message.get("more_body", False)
+        if keep:
+            chunks.append(chunk)
+            if not more:
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        else:
+            # Discarded, but still read for a while: a connection closed under a writing client loses the answer on its way.
+            chunks.clear()
+            if not more or size > limit + LINGER_BYTES:
+                raise _too_large(limit)
 
 
 def _too_large(limit: int) -> Fault:

@@ -16,7 +16,7 @@ from lockgate.contract.intent import Principal
 from lockgate.gateway.api import models as m
 from lockgate.gateway.api.answers import PROBLEM, Fault, problem, refusal_headers, send_json
 from lockgate.gateway.api.authn import Doorkeeper
-from lockgate.gateway.api.guard import check_json_type, parse_json, read_body
+from lockgate.gateway.api.guard import check_json_type, parse_json, read_body, send_fault
 from lockgate.gateway.api.settings import WebSettings
 from lockgate.gateway.api.tools import OfferedAction
 from lockgate.gateway.doors import Call, Details, HumanDoor, VoteCall
@@ -246,6 +246,8 @@ class RestEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             status, document = await self._answer(scope, receive)
+        except Fault as fault:
+            await send_fault(send, fault)
         except Refusal as refusal:
             body = problem(refusal.status, refusal.document())
             await send_json(send, refusal.status, body, refusal_headers(refusal), PROBLEM)

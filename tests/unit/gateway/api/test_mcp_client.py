@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
-from tests.unit.gateway.api.conftest import Served
+from mcp_types import TextContent
 from tests.unit.gateway.api.memorydoor import HIDDEN, OTHER
+from tests.unit.gateway.api.serving import Served
 
 pytestmark = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
@@ -26,7 +27,7 @@ async def agent(served: Served, mode: str) -> AsyncIterator[Client]:
 async def test_both_protocols_are_spoken_at_one_url(served: Served, mode: str) -> None:
     async with agent(served, mode) as client:
         assert client.protocol_version == ("2026-07-28" if mode == "auto" else "2025-11-25")
-        assert client.server_info.name == "lockgate"
+        assert client.server_info and client.server_info.name == "lockgate"
 
 
 async def test_tools_are_listed_by_name_with_hints_and_schemas(served: Served, mode: str) -> None:
@@ -67,7 +68,7 @@ async def test_a_denial_is_a_result_with_rules_fix_and_decision(served: Served, 
     view = result.structured_content
     assert result.is_error and view["status"] == "denied" and view["decision_id"] == "dec_1"
     assert view["rules"][0]["rule"] == "lockgate.rbac" and view["fix"] == "Ask for the role operator."
-    assert "lockgate.rbac" in result.content[0].text
+    assert isinstance(result.content[0], TextContent) and "lockgate.rbac" in result.content[0].text
 
 
 async def test_no_such_tool_is_a_protocol_error(served: Served, mode: str) -> None:
