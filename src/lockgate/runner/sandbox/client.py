@@ -52,7 +52,7 @@ class LauncherClient:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+                env=_environment(),
                 cwd="/",
                 start_new_session=True,
             )
@@ -137,6 +137,12 @@ class LauncherClient:
             if not waiting.done():
                 waiting.set_exception(ConnectionError("the launcher ended"))
         self._on_end()
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the runner's environment but what its interpreter may need to start at all."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"} | kept
 
 
 async def _exactly(loop: asyncio.AbstractEventLoop, sock: socket.socket, count: int) -> bytes:

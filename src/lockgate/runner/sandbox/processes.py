@@ -70,6 +70,18 @@ def _is_zombie(name: str) -> bool:
     return _fields(name)[0] in (b"Z", b"X")
 
 
+def with_environment(text: str) -> list[int]:
+    """Processes of this user whose environment at their start held ``text``."""
+    found: list[int] = []
+    for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+        try:
+            if text.encode() in Path(f"/proc/{name}/environ").read_bytes() and not _is_zombie(name):
+                found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
 def kill(pid: int) -> None:
     """SIGKILL, and no complaint when it is gone already; raises PermissionError when it is not ours."""
     try:

@@ -78,8 +78,8 @@ class Relay:
         self._output_open, self._output_count, self._tail = True, 0, b""
         self._done = False
 
-    def run(self) -> None:
-        """Relay until the sandbox is silent and gone, the job breaks a rule, or the runner hangs up."""
+    def run(self) -> bool:
+        """Relay until the sandbox is silent and gone (True), or the job breaks a rule or the runner hangs up (False)."""
         try:
             while self._link.open and not (self._done and not self._output_open):
                 self._step()
@@ -92,6 +92,7 @@ class Relay:
             poller.register(self._link.sock, select.POLLOUT)
             poller.poll()
             self._link.flush()
+        return not self._output_open
 
     def _step(self) -> None:
         poller = select.poll()
