@@ -58,7 +58,7 @@ def bootstrap(
     home = home.absolute()
     _directory(home, 0o711 if os.geteuid() == 0 else 0o700)
     with _locked(home):
-        making = _Making(Layout(home, _sandbox_base(home)), names, dev, now)
+        making = _Making(Layout(home, sandbox_base(home)), names, dev, now)
         _directories(making)
         _keyset(making)
         _certificates(making, identity)
@@ -216,7 +216,8 @@ def _directory(path: Path, mode: int) -> None:
     path.chmod(mode)
 
 
-def _sandbox_base(home: Path) -> Path:
+def sandbox_base(home: Path) -> Path:
+    """Where the sandboxes of an existing home lie: below it, unless it is root's and other uids cannot pass through to it."""
     reachable = all(stat.S_IMODE(place.stat().st_mode) & 0o001 for place in (home.resolve(), *home.resolve().parents))
     return home / "sandbox" if os.geteuid() != 0 or reachable else fallback_base(home)
 

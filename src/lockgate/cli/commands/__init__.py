@@ -1,0 +1,1 @@
+"""One module per group of commands; each translates a command line into calls and decides nothing."""

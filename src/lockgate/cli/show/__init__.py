@@ -1,0 +1,1 @@
+"""How operations, plans and timelines look to a person; it must not ask the gateway for anything."""
