@@ -124,6 +124,7 @@ async def build(settings: GatewaySettings) -> Built:
             clock=now_ms,
             random=os.urandom,
             dev=settings.dev,
+            least_sandbox="process" if settings.unsafe.no_sandbox else "bubblewrap",
             timing=Timing(timing.operation_deadline, timing.lease, approval_expiry=timing.approval_expiry),
         )
         await core.refresh()

@@ -77,6 +77,7 @@ class Core:
     clock: Callable[[], int]
     random: Callable[[int], bytes]
     dev: bool
+    least_sandbox: str = "bubblewrap"
     timing: Timing = field(default_factory=Timing)
     standing: Standing = field(default_factory=Standing)
 

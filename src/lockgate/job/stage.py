@@ -46,6 +46,7 @@ def unsendable(result: JobResult, why: str) -> JobResult:
 
 def _context(message: JobInputs, inputs: InputsDocument, places: Places, started: float) -> StageContext:
     credentials = Path(places.credentials)
+    Path(places.scratch).mkdir(mode=0o700, exist_ok=True)
     return StageContext(
         stage=message.stage,
         source=Path(places.source),

@@ -41,7 +41,9 @@ async def serve(
     sandbox = make_sandbox(settings)
     capabilities = await sandbox.probe()
     LOG.info("sandbox", provider=capabilities.provider, isolated=capabilities.isolated, notes=list(capabilities.notes))
-    job_root = await asyncio.to_thread(build_job_root, settings.sandbox.base_dir, tools=installed_tools())
+    job_root = await asyncio.to_thread(
+        build_job_root, settings.sandbox.roots_dir or settings.sandbox.base_dir, tools=installed_tools()
+    )
     trust = read_trust(settings)
     gateway = GatewayClient(settings.gateway, runner_client(settings.keys.tls, dev=settings.dev))
     journal = Journal(settings.state_dir / "journal.jsonl")

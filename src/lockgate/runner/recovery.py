@@ -51,7 +51,7 @@ async def close_attempt(parts: Parts, left: OpenAttempt, proofs: dict[str, Teard
         evidence.credentials.append(CredentialReceipt(credential.accessor or "(unknown)", credential.scope, gone))
         if gone and credential.accessor is not None:
             parts.journal.credential_revoked(credential.accessor)
-    remove_workspace(parts.settings.sandbox.base_dir / "attempts" / left.attempt)
+    remove_workspace(parts.settings.workspaces / left.attempt)
     receipt = sign_receipt_for(parts, grant, envelope_sha256(left.grant.encode()), evidence)
     parts.journal.receipt_signed(left.attempt, receipt)
     return receipt

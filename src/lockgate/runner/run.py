@@ -55,7 +55,7 @@ async def run_attempt(parts: Parts, accepted: Accepted, link: AttemptLink) -> No
     """Everything about one attempt. Raises GrantRefused when nothing was started; network faults are the caller's to note."""
     evidence = Evidence()
     secrets = AttemptSecrets(parts, accepted, link, evidence)
-    workspace = parts.settings.sandbox.base_dir / "attempts" / accepted.grant.attempt
+    workspace = parts.settings.workspaces / accepted.grant.attempt
     try:
         attempt = await seal_inputs(parts, accepted, secrets, workspace)
         await open_reading(secrets)

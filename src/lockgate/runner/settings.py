@@ -126,6 +126,10 @@ class SandboxSettings:
     """How sandboxes are made here."""
 
     base_dir: Path = setting("The provider's own directory; as root searchable by others (0711).")
+    roots_dir: Path | None = setting(
+        "Where job roots are kept; runners of one machine may share it, as root searchable by others. Default: `base_dir`.",
+        None,
+    )
     provider: str = setting("`bubblewrap`, or `unsafe-no-sandbox` under dev.", "bubblewrap")
     uid_base: int = setting("As root: the first of the uids that belong to sandboxes only.", 700_000)
     uid_count: int = setting("As root: how many such uids there are; two per live sandbox.", 4096)

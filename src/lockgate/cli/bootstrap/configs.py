@@ -81,4 +81,10 @@ def _below(layout: Layout, path: Path) -> str:
 
 
 def _text(head: str, document: dict[str, Any], sections: Mapping[str, Any]) -> bytes:
-    return (head + yaml.safe_dump(document | dict(sections), sort_keys=False, allow_unicode=True, width=120)).encode()
+    merged = document | {name: _section(document.get(name), given) for name, given in sections.items()}
+    return (head + yaml.safe_dump(merged, sort_keys=False, allow_unicode=True, width=120)).encode()
+
+
+def _section(made: Any, given: Any) -> Any:
+    """A given section over a made one: object by object, else in its place."""
+    return made | dict(given) if isinstance(made, dict) and isinstance(given, Mapping) else given

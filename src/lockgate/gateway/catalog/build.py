@@ -22,7 +22,7 @@ DEFAULT_LIMITS: Final = Limits(
     wall_seconds=600,
     open_files=1024,
     file_bytes=256 << 20,
-    disk_bytes=1 << 30,
+    disk_bytes=256 << 20,
     output_bytes=4 << 20,
 )
 """What a sandbox may use when a target says nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lockgate.contract.decision import Decision
+from lockgate.contract.decision import Decision, Obligations
 from lockgate.contract.grant import (
     GRANT_TYPE,
     MAX_PERMIT_MS,
@@ -25,7 +25,6 @@ from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.model import Attempt, Operation
 from lockgate.gateway.store.port import EnvelopeRecord
 
-DEFAULT_SANDBOX = "bubblewrap"
 GRANT_MARGIN_SECONDS = 120
 BROKER_AUDIENCE = "runner"
 VERSION = 1
@@ -83,7 +82,7 @@ def grant_for(
         approvals=(),
         region=attempt.region,
         runner=attempt.runner,
-        sandbox=decision.obligations.sandbox or DEFAULT_SANDBOX,
+        sandbox=decision.obligations.merge(Obligations(sandbox=core.least_sandbox)).sandbox or core.least_sandbox,
         limits=limits,
         egress=(),
         credential_scope=credential_scope(attempt.phase, decision.obligations.credential_scope),

@@ -24,6 +24,7 @@ class LinkChannel:
         self._sequence = ChannelSequence(stage)
         self._messages: asyncio.Queue[dict[str, Any] | ChannelError] = asyncio.Queue()
         self._fault: ChannelError | None = None
+        self._heard: ChannelError | None = None
         self._closed = False
         self.output_tail = b""
         self.output_bytes = 0
@@ -40,7 +41,9 @@ class LinkChannel:
         except FrameError as error:
             raise ChannelError("oversize" if error.kind == "oversize" else "malformed", error.detail) from None
         except OSError:
-            raise ChannelError("eof", "the job is gone") from None
+            await self.drained()  # the warden hung up; its reason may be on the way still
+            heard = self._heard or ChannelError("eof", "the job is gone")
+            raise ChannelError(heard.kind, heard.detail) from None
 
     async def receive(self) -> dict[str, Any]:
         """The job's next message. Raises ChannelError; a fault is final."""
@@ -79,7 +82,11 @@ class LinkChannel:
                     raise ChannelError("oversize")
                 self._take(await self._exactly(length))
         except ChannelError as error:
-            self._messages.put_nowait(error)
+            self._put(error)
+
+    def _put(self, fault: ChannelError) -> None:
+        self._heard = self._heard or fault
+        self._messages.put_nowait(fault)
 
     def _take(self, framed: bytes) -> None:
         tag, payload = framed[:1], framed[1:]
@@ -88,7 +95,7 @@ class LinkChannel:
             self.output_tail = payload[COUNT_BYTES:][-TAIL_BYTES:]
         elif tag == FAULT:
             kind = payload.decode("ascii", "replace")
-            self._messages.put_nowait(ChannelError(cast(ChannelFault, kind) if kind in _FAULTS else "malformed"))
+            self._put(ChannelError(cast(ChannelFault, kind) if kind in _FAULTS else "malformed"))
         elif tag == MESSAGE:
             self._take_message(payload)
         else:

@@ -40,19 +40,22 @@ def find(traces: Traces) -> list[int]:
 def _bears(name: str, traces: Traces, namespace: str) -> bool:
     if int(name) == traces.init[0] and started(int(name)) == traces.init[1]:
         return True
-    if traces.uids and _has_uid(name, traces.uids):
+    if traces.uids and _has_uid(name, traces.uids, thorough=traces.pid_namespace == 0):
         return True
     if traces.session and int(_fields(name)[3]) == traces.session:
         return True
     return traces.pid_namespace != 0 and os.readlink(f"/proc/{name}/ns/pid") == namespace  # noqa: PTH115
 
 
-def _has_uid(name: str, uids: tuple[int, ...]) -> bool:
-    """The directory's owner is the uid, or root when the process is undumpable: only then is the slower file read."""
+def _has_uid(name: str, uids: tuple[int, ...], *, thorough: bool) -> bool:
+    """The directory's owner is the uid, or root when the process is undumpable; only the slower file tells then.
+
+    Where the PID namespace is known it catches the undumpable ones, as nothing but the launcher's own children lives outside it.
+    """
     owner = os.stat(f"/proc/{name}").st_uid  # noqa: PTH116
     if owner in uids:
         return True
-    if owner != 0:
+    if owner != 0 or not thorough:
         return False
     return int(Path(f"/proc/{name}/status").read_bytes().split(b"\nUid:", 1)[1].split(None, 1)[0]) in uids
 

@@ -52,7 +52,8 @@ def exec_sandbox(child: Child) -> NoReturn:
 
 def _enter(child: Child) -> None:
     os.setsid()
-    os.umask(0o077)
+    # What is private here is private by namespace; what lands in a shared directory must be readable by its group's later runs.
+    os.umask(0o002 if child.gids else 0o022)
     os.chdir("/")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
