@@ -26,7 +26,9 @@ def canonical(value: Any) -> bytes:
     try:
         if _is_plain(value):
             return _ENCODE(value).encode("utf-8")
-        return rfc8785.dumps(value)
+        written = rfc8785.dumps(value)
+        _check_readable(value)
+        return written
     except (rfc8785.CanonicalizationError, ValueError, RecursionError) as error:
         raise CanonicalError(f"no canonical JSON form: {error}") from None
 
@@ -41,11 +43,33 @@ def digest(value: Any) -> str:
     return sha256(canonical(value))
 
 
-def _is_plain(value: Any) -> bool:
+def _check_readable(value: Any) -> None:
+    """A double such as 2.0**53 is written like an integer, which no strict reader would then take for exact."""
     stack = [value]
     while stack:
         item = stack.pop()
+        if isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple):
+            stack.extend(item)
+        elif isinstance(item, float) and MAX_SAFE_INTEGER < abs(item) < _WRITTEN_WITH_EXPONENT:
+            raise ValueError(f"the number {item!r} would read as an integer outside ±(2**53-1)")
+
+
+_WRITTEN_WITH_EXPONENT = 1e21
+_MOST_CONTAINERS = 1_000_000
+"""Past this many the value may hold itself; the reference encoder then recurses and refuses, where this search would never end."""
+
+
+def _is_plain(value: Any) -> bool:
+    stack, budget = [value], _MOST_CONTAINERS
+    while stack:
+        item = stack.pop()
         kind = type(item)
+        if kind is dict or kind is list or kind is tuple:
+            budget -= 1
+            if budget < 0:
+                return False
         if kind is dict:
             for key in item:
                 if type(key) is not str or not key.isascii():

@@ -1,0 +1,88 @@
+"""Plans are recomputed from their canonical bytes; nothing a report says is believed."""
+
+from typing import Any
+
+import pytest
+
+from lockgate.contract.canonical import canonical, sha256
+from lockgate.contract.codec import DocumentError
+from lockgate.contract.plan import Fidelity, PlanSummary, plan_digests, read_plan, summarise
+
+
+def change(*actions: str) -> dict[str, Any]:
+    return {"address": "x", "change": {"actions": list(actions)}}
+
+
+def document(**fields: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "version": 1,
+        "driver": "opentofu",
+        "fidelity": "exact",
+        "inputs_sha256": "sha256:" + "1" * 64,
+        "resource_changes": [change("create"), change("delete", "create")],
+        "incomplete": [],
+        "provisioners": [],
+        "providers": [],
+    }
+    return made | fields
+
+
+def test_each_change_counts_once_by_what_would_happen() -> None:
+    changes = [
+        change("create"),
+        change("update"),
+        change("delete"),
+        change("forget"),
+        change("delete", "create"),
+        change("create", "delete"),
+        change("no-op"),
+        change("read"),
+    ]
+    assert summarise(changes) == PlanSummary(create=1, update=1, delete=2, replace=2)
+    assert summarise([change("no-op"), change("read")]).empty
+    assert not any(summarise([item]).empty for item in changes[:6])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"change": None},
+        {"change": {}},
+        change(),
+        change("destroy"),
+        change("create", "x"),
+        {"change": {"actions": "create"}},
+    ],
+)
+def test_an_action_nobody_knows_is_an_error_not_no_change(odd: dict[str, Any]) -> None:
+    with pytest.raises(DocumentError, match=r"resource_changes\[1\]\.change\.actions"):
+        summarise([change("create"), odd])
+
+
+def test_a_canonical_plan_is_read_and_named_by_its_bytes() -> None:
+    data = canonical(document())
+    plan = read_plan(data)
+    assert (plan.fidelity, plan.summary) == (Fidelity.EXACT, PlanSummary(1, 0, 0, 1))
+    digests = plan_digests(data, plan)
+    assert (digests.file_sha256, digests.semantic_sha256) == (plan.inputs_sha256, sha256(data))
+    assert plan_digests(data, plan, "sha256:file").file_sha256 == "sha256:file"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (canonical(document()) + b" ", "not in RFC 8785 form"),
+        (b'{"version":1,"version":1}', "twice"),
+        (canonical(document(extra=1)), "extra: is not known"),
+        (canonical(document(fidelity="sure")), "fidelity"),
+        (canonical(document(resource_changes=[{}] * 10_001)), "more than 10000"),
+        (canonical(document(resource_changes=[change("melt")])), r"resource_changes\[0\]"),
+        (b"x" * ((8 << 20) + 1), "at most"),
+        (b"[" * 100, "deeper"),
+    ],
+    ids=range(8),
+)
+def test_a_plan_that_is_not_exactly_one_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(DocumentError, match=message):
+        read_plan(data)
