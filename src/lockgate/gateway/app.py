@@ -22,6 +22,7 @@ from lockgate.gateway.catalog.watch import CatalogHolder
 from lockgate.gateway.core import Core, Timing
 from lockgate.gateway.dispatch import RunnerDesk
 from lockgate.gateway.errors import Refusal
+from lockgate.gateway.identity.configured import issuer_settings
 from lockgate.gateway.identity.issuer import BuiltinIssuer, same_roles
 from lockgate.gateway.identity.jwt import JwtVerifier
 from lockgate.gateway.identity.port import Audience
@@ -212,6 +213,7 @@ def public_listener(settings: GatewaySettings, built: Built) -> Listener:
         allowed_hosts=public.allowed_hosts,
         allowed_origins=public.allowed_origins,
         max_body=settings.bounds.max_body_bytes,
+        authorization_servers=tuple(str(entry.get("issuer")) for entry in settings.issuers),
         dev=settings.dev,
         unsafe=unsafe_choices(settings),
     )
@@ -246,6 +248,8 @@ def listening(field: str, host: str, port: int) -> Iterator[socket.socket]:
     """A bound socket, so that a busy port is said before anything else is opened. Raises PortBusy."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Inherited by every accepted connection; without it a small answer waits for the client's delayed acknowledgement.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         try:
             sock.bind((host, port))
@@ -276,6 +280,8 @@ def make_verifier(settings: GatewaySettings, core: Core) -> JwtVerifier:
     builtin = builtin_issuer(settings)
     if builtin is not None:
         issuers.append(builtin.settings(roles=same_roles(DEV_ROLES) if settings.dev else {}))
+    for index, entry in enumerate(settings.issuers):
+        issuers.append(issuer_settings(entry, settings.home, f"issuers[{index}]"))
     public = settings.public
     identity = IdentitySettings(
         agent_audience=public.agent_audience,
