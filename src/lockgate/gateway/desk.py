@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lockgate.contract.decision import Question
-from lockgate.contract.intent import Intent, Phase, Principal, PrincipalKind
+from lockgate.contract.intent import Effect, Intent, Phase, Principal, PrincipalKind
 from lockgate.gateway.admission import EPOCH_RACES, admit, arrived_intent, idempotency_scope, identify, same_intent
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.catalog.model import Action
+from lockgate.gateway.catalog.toolschema import tool_schema
 from lockgate.gateway.core import Core
 from lockgate.gateway.doors import Call
 from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound, Unavailable
@@ -30,6 +31,39 @@ RESTING = frozenset({State.PENDING_APPROVAL, State.INDETERMINATE})
 """Where an operation stays until a human acts; a waiting call is answered then."""
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An action as one caller may ask for it: `tool_schema` names only the targets this caller may address."""
+
+    action: Action
+    tool_schema: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The action's name."""
+        return self.action.name
+
+    @property
+    def title(self) -> str:
+        """Its title for people."""
+        return self.action.title
+
+    @property
+    def description(self) -> str:
+        """What it does, for agents."""
+        return self.action.description
+
+    @property
+    def effect(self) -> Effect:
+        """What it may do to its target."""
+        return self.action.effect
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether twice is as once."""
+        return self.action.idempotent
+
+
 class AgentDesk:
     """Implements gateway.doors.AgentDoor over a Core."""
 
@@ -37,9 +71,9 @@ class AgentDesk:
         self._core = core
         self._wakeups = wakeups
         self._rates = rates
-        self._visible: OrderedDict[tuple[object, ...], tuple[Action, ...]] = OrderedDict()
+        self._visible: OrderedDict[tuple[object, ...], tuple[Offer, ...]] = OrderedDict()
 
-    async def actions(self, principal: Principal) -> tuple[Action, ...]:
+    async def actions(self, principal: Principal) -> tuple[Offer, ...]:
         """See AgentDoor.actions."""
         core = self._core
         identify(core, principal)
@@ -53,15 +87,17 @@ class AgentDesk:
                 self._visible.popitem(last=False)
         return found
 
-    async def _ask_visible(self, principal: Principal) -> tuple[Action, ...]:
+    async def _ask_visible(self, principal: Principal) -> tuple[Offer, ...]:
         visible = []
         catalog = self._core.catalog.current
         for action in catalog.actions_of(principal.tenant):
+            names = []
             for target in catalog.targets_of(action.name, principal.tenant):
                 about = Subject(principal=principal, action=action, target=target)
                 if (await ask(self._core, Question.LIST, about)).decision.allow:
-                    visible.append(action)
-                    break
+                    names.append(target.name)
+            if names:
+                visible.append(Offer(action, tool_schema(action.arguments, action.effect, names)))
         return tuple(visible)
 
     async def call(self, principal: Principal, call: Call) -> Operation:

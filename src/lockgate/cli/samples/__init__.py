@@ -39,7 +39,7 @@ def samples(wish: Wish) -> Samples:
     gateway: dict[str, Any] = {}
     if wish.place is not None:
         runner["targets"] = {name: _target(wish.place / name, *of) for name, of in TARGETS.items()}
-        runner["tools"] = {"ansible-core": {"any": True}}
+        runner["tools"] = {"ansible": {"any": True}}
     if wish.no_sandbox:
         runner["sandbox"] = {"provider": "unsafe-no-sandbox", "base_dir": "sandbox", "floor": "process"}
         gateway["unsafe"] = {"no_sandbox": True}
@@ -65,7 +65,7 @@ def _target(path: Path, driver: str, source: str) -> dict[str, Any]:
     shared: dict[str, Any] = {"path": str(path), "target": "/target", "mode": "write"}
     if os.geteuid() == 0:
         shared["gid"] = TARGET_GID
-    return {"drivers": [driver], "sources": [source], "paths": [shared]}
+    return {"drivers": [driver], "sources": [source], "paths": [shared], "credential_scopes": ["read", "write"]}
 
 
 def _walk(place: Traversable, name: str) -> list[tuple[str, bytes]]:

@@ -152,7 +152,8 @@ def vote_documents(votes: tuple[Vote, ...], plan: dict[str, Any] | None) -> list
 
 def _context(core: Core, about: Subject, now: int) -> dict[str, Any]:
     target = about.target.name if about.target else ""
-    context: dict[str, Any] = {"now": rfc3339(now), "freeze": core.standing.is_frozen(about.principal.tenant, target)}
-    if about.requester is not None:
-        context["requester"] = principal_document(about.requester)
-    return context
+    return {
+        "now": rfc3339(now),
+        "freeze": core.standing.is_frozen(about.principal.tenant, target),
+        "requester": principal_document(about.requester) if about.requester is not None else None,
+    }
