@@ -15,25 +15,13 @@ from lockgate.gateway.audit.entries import EntryDraft, Head, StoredEntry
 from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.locks import LockState
 from lockgate.gateway.operations.model import Attempt, DecisionRecord, Lock, Operation, Vote
+from lockgate.gateway.store.errors import StoreBusy as StoreBusy
+from lockgate.gateway.store.errors import StoreError as StoreError
+from lockgate.gateway.store.errors import StoreLocked as StoreLocked
+from lockgate.gateway.store.errors import StoreUnknown as StoreUnknown
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-
-
-class StoreError(Exception):
-    """The store cannot answer now. Temporary unless a subclass says otherwise."""
-
-
-class StoreBusy(StoreError):
-    """The writer's queue is full; nothing was written; try again later."""
-
-
-class StoreUnknown(StoreError):
-    """The commit's outcome is unknown; look the record up before trying again."""
-
-
-class StoreLocked(StoreError):
-    """Another process holds this store. Permanent until that process ends; the message names its pid."""
 
 
 # --- commands -----------------------------------------------------------------------------------------------------------------
