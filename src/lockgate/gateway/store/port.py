@@ -15,10 +15,10 @@ from lockgate.gateway.audit.entries import EntryDraft, Head, StoredEntry
 from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.locks import LockState
 from lockgate.gateway.operations.model import Attempt, DecisionRecord, Lock, Operation, Vote
-from lockgate.gateway.store.errors import StoreBusy as StoreBusy
-from lockgate.gateway.store.errors import StoreError as StoreError
-from lockgate.gateway.store.errors import StoreLocked as StoreLocked
-from lockgate.gateway.store.errors import StoreUnknown as StoreUnknown
+from lockgate.gateway.store.errors import StoreBusy as StoreBusy  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.errors import StoreError as StoreError  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.errors import StoreLocked as StoreLocked  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.errors import StoreUnknown as StoreUnknown  # noqa: PLC0414  (part of the port)
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
