@@ -6,14 +6,12 @@ runner dies the socket ends, and it destroys everything it made; when it dies it
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import platform
 import selectors
 import signal
 import socket
-import stat
 import sys
 import time
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lockgate.runner.sandbox import linux
+from lockgate.runner.sandbox.basedir import check_base, lock_base
 from lockgate.runner.sandbox.cgroups import RunGroup, find_tree
 from lockgate.runner.sandbox.control import ControlReader, proof_to_message, spec_from_message
 from lockgate.runner.sandbox.hostlayout import host_layout
@@ -35,7 +34,6 @@ from lockgate.runner.sandbox.uids import UidPool, UidRange
 from lockgate.wire.frames import FrameError, encode
 
 PROOF_SECONDS: Final = 5.0
-_LOCK_SECONDS: Final = 15.0
 _WATCH_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 0.001
 _MAX_RETRY_SECONDS: Final = 0.05
@@ -138,8 +136,8 @@ class Launcher:
     def _configure(self, _: int, message: dict[str, Any]) -> dict[str, Any]:
         base = Path(message["base"])
         root = os.geteuid() == 0
-        _check_base(base, root)
-        self._lock = _lock_base(base)
+        check_base(base, root)
+        self._lock = lock_base(base)
         tag = hashlib.sha256(str(base).encode()).hexdigest()[:8]
         if root:
             uids = UidRange(message["uid_base"], message["uid_count"])
@@ -383,40 +381,6 @@ class Launcher:
             os.close(sandbox.status_fd)
             sandbox.status_fd = -1
         self._tell_exit(sandbox)
-
-
-def _check_base(base: Path, root: bool) -> None:
-    """The directory must be this user's alone to write, and as root reachable by the dropped uids."""
-    base.mkdir(mode=0o711 if root else 0o700, parents=True, exist_ok=True)
-    for directory in (base, *base.parents) if root else (base,):
-        state = directory.stat()
-        if root and not state.st_mode & stat.S_IXOTH:
-            raise SandboxUnavailable(
-                f"{directory} cannot be searched by the sandboxes' uids",
-                f"chmod o+x {directory}, or choose another directory",
-            )
-    state = base.stat()
-    if state.st_uid != os.geteuid() or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SandboxUnavailable(
-            f"{base} can be written by others", f"chown it to the runner's user and chmod go-w {base}"
-        )
-
-
-def _lock_base(base: Path) -> int:
-    """One launcher per directory; waits a little for a dying one. The descriptor holds the lock."""
-    descriptor = os.open(base / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                raise SandboxUnavailable(
-                    f"another runner uses {base}", "stop it or give this one its own directory"
-                ) from None
-            time.sleep(_RETRY_SECONDS * 20)
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lockgate.runner.sandbox import launcher
+from lockgate.runner.sandbox import basedir
 from lockgate.runner.sandbox.bubblewrap import user_namespace_fix
 from lockgate.runner.sandbox.cgroups import RunGroup, find_tree
 from lockgate.runner.sandbox.port import InjectedFile, SandboxLimits, SandboxSpec, SandboxUnavailable
@@ -116,12 +116,12 @@ def test_a_proof_of_zero_checks_proves_nothing():
 
 
 def test_a_second_launcher_on_the_same_directory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(launcher, "_LOCK_SECONDS", 0.05)
-    held = launcher._lock_base(tmp_path)
+    monkeypatch.setattr(basedir, "_LOCK_SECONDS", 0.05)
+    held = basedir.lock_base(tmp_path)
     with pytest.raises(SandboxUnavailable, match="another runner"):
-        launcher._lock_base(tmp_path)
+        basedir.lock_base(tmp_path)
     os.close(held)
-    os.close(launcher._lock_base(tmp_path))
+    os.close(basedir.lock_base(tmp_path))
 
 
 def test_a_base_that_others_write_or_sandboxes_cannot_reach_is_refused(tmp_path):
@@ -129,11 +129,11 @@ def test_a_base_that_others_write_or_sandboxes_cannot_reach_is_refused(tmp_path)
     place.mkdir()
     place.chmod(0o777)
     with pytest.raises(SandboxUnavailable, match="written by others"):
-        launcher._check_base(place, False)
+        basedir.check_base(place, False)
     place.chmod(0o700)
     with pytest.raises(SandboxUnavailable, match=r"chmod o\+x"):
-        launcher._check_base(place, True)
-    launcher._check_base(place, False)
+        basedir.check_base(place, True)
+    basedir.check_base(place, False)
 
 
 @pytest.mark.parametrize(
