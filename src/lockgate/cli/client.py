@@ -68,7 +68,7 @@ class PeopleClient:
         except (OSError, http.client.HTTPException) as error:
             raise Problem(
                 Exit.UNAVAILABLE,
-                f"the gateway at {self.url} does not answer: {error or type(error).__name__}",
+                f"the gateway at {self.url} does not answer: {str(error) or type(error).__name__}",
                 fix="lockgate dev (or lockgate gateway), or name another one with $LOCKGATE_URL",
             ) from None
         finally:

@@ -93,7 +93,7 @@ def _framed(function: Callable[..., Any], shared: dict[str, Any]) -> Callable[..
     ]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {item.name: item.annotation for item in parameters}
-    del run.__wrapped__  # type: ignore[attr-defined]
+    del run.__wrapped__
     return run
 
 

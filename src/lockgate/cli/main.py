@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from lockgate.cli.commands import call, operation, serve, setup, token
+from lockgate.cli.commands import audit, call, check, doctor, operation, serve, setup, target, token
 from lockgate.cli.frame import App
 
 app = App("Lockgate: the least-privilege gateway between AI agents and infrastructure.")
-for module in (setup, serve, call):
+for module in (setup, doctor, serve, call, target):
     module.register(app)
-for name, group in (("operation", operation.app), ("token", token.app)):
+for name, group in (
+    ("operation", operation.app),
+    ("target", target.app),
+    ("token", token.app),
+    ("audit", audit.app),
+    ("catalog", check.catalog),
+    ("policy", check.policy),
+):
     app.add_typer(group, name=name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,6 +16,8 @@ PARTS = ("catalog", "policy", "sources")
 TARGET_GID = 699_999
 """As root: the group through which sandboxes reach sample targets; just below the uids that belong to sandboxes."""
 
+UID_BASE, UIDS = 700_000, 4096
+
 TARGETS = {
     "motd-staging": ("ansible", "motd"),
     "motd-production": ("ansible", "motd"),
@@ -25,9 +28,10 @@ TARGETS = {
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """`place`: the directory of the sample targets, which only dev has. `no_sandbox`: run jobs without a sandbox; dev only."""
+    """`place`: the directory of the sample targets, which only dev has, as is `sandbox`, where sandboxes lie. `no_sandbox`: run jobs without one."""
 
     place: Path | None = None
+    sandbox: Path = Path("sandbox")
     no_sandbox: bool = False
 
 
@@ -40,6 +44,7 @@ def samples(wish: Wish) -> Samples:
     if wish.place is not None:
         runner["targets"] = {name: _target(wish.place / name, *of) for name, of in TARGETS.items()}
         runner["tools"] = {"ansible": {"any": True}}
+        runner |= _one_uid(wish.sandbox)
     if wish.no_sandbox:
         runner["sandbox"] = {"provider": "unsafe-no-sandbox", "base_dir": "sandbox", "floor": "process"}
         gateway["unsafe"] = {"no_sandbox": True}
@@ -59,6 +64,16 @@ def make_targets(place: Path) -> None:
         if root:
             os.chown(path, 0, TARGET_GID)
             path.chmod(0o2770)
+
+
+def _one_uid(base: Path) -> dict[str, Any]:
+    """As root every sandbox has a uid of its own, and a file in a sample target belongs to the uid that wrote it. So that the next run may replace
+    it, these deployments use one pair of uids again and again, one attempt at a time. Targets behind a network do not have this problem."""
+    if os.geteuid() != 0:
+        return {}
+    pair = int.from_bytes(hashlib.sha256(str(base).encode()).digest()[:4], "big") % (UIDS // 2)
+    sandbox = {"provider": "bubblewrap", "base_dir": str(base), "uid_base": UID_BASE + 2 * pair, "uid_count": 2}
+    return {"max_attempts": 1, "sandbox": {**sandbox, "floor": "bubblewrap"}}
 
 
 def _target(path: Path, driver: str, source: str) -> dict[str, Any]:
