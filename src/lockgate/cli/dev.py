@@ -22,8 +22,15 @@ from lockgate.cli.screen import Screen
 class Running:
     """Both servers of a deployment."""
 
+    home: Path
     gateway: Child
     runner: Child
+
+    def restart_runner(self) -> None:
+        """Drain the runner and start it anew, with the settings as they are now. Raises Problem."""
+        self.runner.stop()
+        self.runner = start_runner(self.home)
+        self.runner.wait_ready()
 
     def wait(self) -> Child | None:
         """Until a signal asks to stop (None), or one of them ends by itself (that one)."""
@@ -62,15 +69,20 @@ def running(home: Path, screen: Screen) -> Iterator[Running]:
     try:
         gateway.wait_ready()
         screen.note(f"gateway ready: {gateway_settings(home).public.url}")
-        runner = start_child("runner", ["runner", "--home", str(home)], home / "logs" / "runner.log")
+        both = Running(home, gateway, start_runner(home))
         try:
-            runner.wait_ready()
+            both.runner.wait_ready()
             screen.note("runner ready")
-            yield Running(gateway, runner)
+            yield both
         finally:
-            runner.stop()
+            both.runner.stop()
     finally:
         gateway.stop()
+
+
+def start_runner(home: Path) -> Child:
+    """The runner of a home, not ready yet."""
+    return start_child("runner", ["runner", "--home", str(home)], home / "logs" / "runner.log")
 
 
 def check_ports(home: Path) -> None:

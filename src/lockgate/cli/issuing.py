@@ -32,11 +32,11 @@ class Wanted:
 
 DEV_TOKENS = {
     "agent": Wanted("agent-1", roles=("operator",), owner="alice", ttl=DEV_TTL),
-    "alice": Wanted("alice", human=True, roles=("operator",), ttl=DEV_TTL),
+    "alice": Wanted("alice", human=True, roles=("operator", "approver"), ttl=DEV_TTL),
     "bob": Wanted("bob", human=True, roles=("approver",), ttl=DEV_TTL),
     "admin": Wanted("admin", human=True, roles=("admin",), ttl=DEV_TTL),
 }
-"""Who exists on a laptop, by token file: an agent that alice owns, and three people."""
+"""Who exists on a laptop, by token file: an agent that alice owns, and three people. Alice may approve, but not what she or her agent asked."""
 
 
 def issue(settings: GatewaySettings, wanted: Wanted) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lockgate.cli.commands import audit, call, check, doctor, operation, serve, setup, target, token
+from lockgate.cli.commands import audit, call, check, demo, doctor, operation, serve, setup, target, token
 from lockgate.cli.frame import App
 
 app = App("Lockgate: the least-privilege gateway between AI agents and infrastructure.")
-for module in (setup, doctor, serve, call, target):
+for module in (setup, demo, doctor, serve, call, target):
     module.register(app)
 for name, group in (
     ("operation", operation.app),
