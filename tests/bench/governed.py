@@ -1,0 +1,180 @@
+"""CPU and latency of a governed `tools/call` beside the bare SDK echo of the same run: same client, same bodies, turn by turn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.figures import Figure, median, percentile
+from tests.bench.load import Check, Outcome, drive, post
+from tests.bench.machine import SyncCount, cpu_seconds, resident_bytes
+from tests.bench.processes import TARGETS, Home, Served, echo, gateway, make_home
+
+CLIENTS = 64
+VERSION = "2026-07-28"
+DENIED_EVERY = 10
+META = {"io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {}}
+REASON = "the service is slow under the load of this week"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    stored: int = 10_000
+    rounds: int = 5
+    calls: int = 1_000
+    latency_seconds: float = 6.0
+
+
+class Caller:
+    """Makes requests: distinct keys and arguments, one token a client, every tenth by an agent whom no policy allows anything."""
+
+    def __init__(self, home: Home) -> None:
+        self._tokens = [home.token(f"agent-{number}", "operator") for number in range(CLIENTS)]
+        self._stranger = home.token("stranger")
+        self._number = 0
+
+    def requests(self, port: int, count: int) -> list[bytes]:
+        """`count` whole requests that were never made before."""
+        return list(self._make(port, count))
+
+    def _make(self, port: int, count: int) -> Iterator[bytes]:
+        for number in range(self._number, self._number + count):
+            denied = number % DENIED_EVERY == 0
+            token = self._stranger if denied else self._tokens[number % CLIENTS]
+            headers = {
+                "Accept": "application/json, text/event-stream",
+                "Authorization": f"Bearer {token}",
+                "MCP-Protocol-Version": VERSION,
+                "Mcp-Method": "tools/call",
+                "Mcp-Name": "set_replicas",
+            }
+            yield post("/mcp", port, json.dumps(message(number)).encode(), headers)
+        self._number += count
+
+
+def message(number: int) -> dict[str, object]:
+    """A tools/call with arguments of about 400 bytes."""
+    arguments = {
+        "target": f"web-{number % TARGETS}",
+        "service": f"service-{number}",
+        "replicas": number % 21,
+        "note": f"change {number}: " + "x" * 120,
+        "reason": REASON,
+        "idempotency_key": f"bench-{number}",
+    }
+    params = {"name": "set_replicas", "arguments": arguments, "_meta": META}
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+
+
+class Governed:
+    """Accepts only answers of operations, and counts those that were denied."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.denied = 0
+
+    def __call__(self, answer: bytes) -> bool:
+        self.calls += 1
+        self.denied += b'"status":"denied"' in answer
+        return b'"operation_id":"op_' in answer
+
+
+def echoed(answer: bytes) -> bool:
+    """An echo's answer has its arguments."""
+    return b"idempotency_key" in answer
+
+
+async def measure(place: Path, size: Size) -> list[Figure]:
+    """All figures of the gateway process. Raises CallFailed when an answer is not what was asked for."""
+    home = make_home(place / "home")
+    with echo(place) as bare, gateway(home) as ours:
+        idle = resident_bytes(ours.pid)
+        caller, check = Caller(home), Governed()
+        first = await _cpu(ours, caller, 1_000, check)
+        await drive(ours.port, caller.requests(ours.port, max(0, size.stored - 1_000)), check, clients=CLIENTS)
+        await drive(bare.port, caller.requests(bare.port, 500), echoed, clients=CLIENTS)
+        governed, echoes = [], []
+        for _ in range(size.rounds):
+            governed.append(await _cpu(ours, caller, size.calls, check))
+            echoes.append(await _cpu(bare, caller, size.calls, echoed))
+        figures = _costs(governed, echoes, first, check)
+        figures += await _latencies(ours, bare, caller, check, size, figures[-1].value)
+        figures += await _syncs(ours, caller, check, place)
+        loaded = resident_bytes(ours.pid)
+    note = "one process, default library and store open, before the first call"
+    figures.append(Figure("gateway idle RSS", idle / 2**20, "MB", at_most=150, note=note))
+    note = f"with {check.calls:,} operations stored"
+    return [*figures, Figure("gateway RSS after the load", loaded / 2**20, "MB", note=note)]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU of the server, in seconds a call, and the calls a second it answered."""
+
+    cpu: float
+    rate: float
+
+
+async def _cpu(server: Served, caller: Caller, count: int, check: Check) -> Cost:
+    requests = caller.requests(server.port, count)
+    before = cpu_seconds(server.pid)
+    outcome = await drive(server.port, requests, check, clients=CLIENTS)
+    return Cost((cpu_seconds(server.pid) - before) / count, count / outcome.seconds)
+
+
+def _costs(governed: list[Cost], echoes: list[Cost], first: Cost, check: Governed) -> list[Figure]:
+    ours, bare = median([item.cpu for item in governed]), median([item.cpu for item in echoes])
+    denied = check.denied / check.calls
+    spread = f"{min(item.cpu for item in governed) * 1e6:.0f} to {max(item.cpu for item in governed) * 1e6:.0f}"
+    return [
+        Figure("CPU per bare SDK echo", bare * 1e6, "µs", note="low-level server, uvloop, httptools, JSON answers"),
+        Figure(
+            "CPU per governed tools/call",
+            ours * 1e6,
+            "µs",
+            note=f"{spread} in {len(governed)} rounds; {1 - denied:.0%} allowed",
+        ),
+        Figure("governed / echo, CPU", ours / bare, "x", at_most=4),
+        Figure(
+            "CPU with 10,000 stored / first 1,000", ours / first.cpu, "x", note="the goal of 1.2 is for 100,000 stored"
+        ),
+        Figure("echo calls per second", median([item.rate for item in echoes]), "/s", note=f"{CLIENTS} clients"),
+        Figure("governed calls per second", median([item.rate for item in governed]), "/s", note=f"{CLIENTS} clients"),
+    ]
+
+
+async def _latencies(
+    ours: Served, bare: Served, caller: Caller, check: Check, size: Size, capacity: float
+) -> list[Figure]:
+    """Both servers at the same rate: half of what the gateway can."""
+    rate = capacity / 2
+    count = int(rate * size.latency_seconds)
+    governed = await drive(ours.port, caller.requests(ours.port, count), check, clients=CLIENTS, rate=rate)
+    echoes = await drive(bare.port, caller.requests(bare.port, count), echoed, clients=CLIENTS, rate=rate)
+    note = f"at {rate:.0f} calls/s, half of the gateway's capacity"
+    p99 = _ms(governed, 0.99), _ms(echoes, 0.99)
+    return [
+        Figure("governed tools/call p50", _ms(governed, 0.5), "ms", note=note),
+        Figure("governed tools/call p99", p99[0], "ms", note=note),
+        Figure("echo p99", p99[1], "ms", note=note),
+        Figure("governed / echo, p99", p99[0] / p99[1], "x", at_most=10),
+    ]
+
+
+def _ms(outcome: Outcome, share: float) -> float:
+    return percentile(outcome.latencies, share) * 1000
+
+
+async def _syncs(ours: Served, caller: Caller, check: Check, place: Path) -> list[Figure]:
+    """How often the gateway makes something durable, in a round of its own."""
+    count = 400
+    with SyncCount(ours.pid, place / "syncs.txt") as syncs:
+        await drive(ours.port, caller.requests(ours.port, count), check, clients=CLIENTS)
+    if syncs.count is None:
+        return []
+    note = f"{syncs.count} fsyncs for {count} calls of {CLIENTS} clients, counted by strace in a round of its own"
+    return [Figure("fsyncs per governed tools/call", syncs.count / count, "", note=note)]
