@@ -126,7 +126,10 @@ def check_stage(
         return None
     if request.manifest is None:
         raise BadInput("an apply attempt starts only with its check stage's manifest", field="manifest")
-    return open_stage(core, peer, attempt, operation, StageReport(request.manifest, request.plan, None), Stage.CHECK)
+    check = open_stage(core, peer, attempt, operation, StageReport(request.manifest, request.plan, None), Stage.CHECK)
+    if check.manifest.outcome.status != "ok":
+        raise BadInput("a check that did not succeed is no check; report it instead of starting", field="manifest")
+    return check
 
 
 @step(8)

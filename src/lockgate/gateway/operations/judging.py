@@ -71,7 +71,9 @@ async def judge(
         if plan is None:
             return Judgement(Event.DENIED, (PLAN_LOST,))
         document = plan_document(operation.plan, plan)
-        votes = await core.store.read(VotesOf(operation.id)) + extra_votes
+        cast = await core.store.read(VotesOf(operation.id)) + extra_votes
+        # Whoever was revoked after voting is no longer someone whose vote counts (invariant 14).
+        votes = tuple(vote for vote in cast if not core.revoked(vote.voter, vote.at))
     about = Subject(
         principal=operation.principal,
         action=action,

@@ -1,0 +1,55 @@
+"""Gateways for the invariants: engines once per session (a module takes half a second to compile), everything else fresh."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.invariants.gate import Gate
+
+from lockgate.policy.bundle import LIBRARY, load_library
+from lockgate.policy.embedded import EmbeddedEngine
+
+MakeEngine = Callable[..., EmbeddedEngine]
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeEngine]:
+    """The real engine with the library and the data of `lockgate dev`, edited by (old, new) pairs; each edit compiled once."""
+    text = LIBRARY.joinpath("data.default.yaml").read_text("utf-8")
+    folder = tmp_path_factory.mktemp("policy")
+    made: dict[tuple[tuple[str, str], ...], EmbeddedEngine] = {}
+
+    def engine(*edits: tuple[str, str]) -> EmbeddedEngine:
+        if edits not in made:
+            data = text
+            for old, new in edits:
+                assert old in data
+                data = data.replace(old, new)
+            path = folder / f"data-{len(made)}.yaml"
+            path.write_text(data)
+            made[edits] = EmbeddedEngine(load_library(path))
+        return made[edits]
+
+    yield engine
+    for one in made.values():
+        asyncio.run(one.close())
+
+
+@pytest.fixture
+async def gate(tmp_path: Path, library: MakeEngine) -> AsyncIterator[Gate]:
+    """A gateway with the default policy: production needs one approver."""
+    made = await Gate(tmp_path / "store" / "store.db", library()).open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def strict(tmp_path: Path, library: MakeEngine) -> AsyncIterator[Gate]:
+    """A gateway whose production needs two approvers."""
+    engine = library(("standard: {count: 1,", "standard: {count: 2,"))
+    made = await Gate(tmp_path / "strict" / "store.db", engine).open()
+    yield made
+    await made.close()
