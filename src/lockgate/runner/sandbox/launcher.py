@@ -131,8 +131,6 @@ class Launcher:
         except OSError:
             self.stop()
 
-    # --- orders ---------------------------------------------------------------------------------------------------------
-
     def _configure(self, _: int, message: dict[str, Any]) -> dict[str, Any]:
         base = Path(message["base"])
         root = os.geteuid() == 0
@@ -223,8 +221,6 @@ class Launcher:
             raise SandboxUnavailable("the launcher was not configured", "start the provider anew")
         return self._place
 
-    # --- what sandboxes do ------------------------------------------------------------------------------------------------
-
     def _hear_sandbox(self, sandbox: LiveSandbox, descriptor: int) -> None:
         if descriptor == sandbox.status_fd:
             said = sandbox.read_status()
@@ -238,8 +234,10 @@ class Launcher:
             self._bwrap_ended(sandbox, sandbox.bwrap)
         elif sandbox.warden is not None:
             sandbox.warden.poll()
-            if sandbox.bwrap is not None and sandbox.bwrap.status is None:
+            # Exit 0 says the sandbox closed its output: its end is about to be seen here too, with a cause of its own.
+            if sandbox.warden.status != 0 and sandbox.bwrap is not None and sandbox.bwrap.status is None:
                 sandbox.end("channel")
+            self._give_up(sandbox)
 
     def _bwrap_ended(self, sandbox: LiveSandbox, bwrap: ChildProcess) -> None:
         if sandbox.status_fd >= 0:
@@ -252,6 +250,7 @@ class Launcher:
         sandbox.kill_half_made()
         bwrap.poll()
         self._tell_exit(sandbox)
+        self._give_up(sandbox)
 
     def _answer_start(self, sandbox: LiveSandbox, *, started: bool) -> None:
         seq, sandbox.start_seq = sandbox.start_seq, None
@@ -259,8 +258,12 @@ class Launcher:
             limits = sandbox.limits_in_force()
             self._say({"seq": seq, "ok": {"limits": limits, "uid_shared": self._pool is None}})
             return
-        sandbox.start_seq = seq
-        if sandbox.spec.id in self._live:
+        sandbox.start_seq, sandbox.failed = seq, True
+        self._give_up(sandbox)
+
+    def _give_up(self, sandbox: LiveSandbox) -> None:
+        """A failed start is torn down once its warden has passed on why: bubblewrap's complaint is in its output."""
+        if sandbox.failed and sandbox.spec.id in self._live and not sandbox.remains.running():
             self._begin_teardown(sandbox.spec.id, None)
 
     def _tell_exit(self, sandbox: LiveSandbox) -> None:
@@ -284,8 +287,6 @@ class Launcher:
                 sandbox.deadline_ms = (
                     now + 3_600_000
                 )  # it has ended and waits for its destroy; nothing is left to watch
-
-    # --- teardown ---------------------------------------------------------------------------------------------------------
 
     def _begin_teardown(self, sandbox_id: str, seq: int | None) -> None:
         teardown = self._teardowns.get(sandbox_id)

@@ -54,6 +54,7 @@ class LiveSandbox:
         self.cause: ExitCause | None = None
         self.error = ""
         self.told = False
+        self.failed = False
         self.deadline_ms = linux.boottime_ms() + int(spec.limits.wall_seconds * 1000)
         self._place = place
         self._uids = uids

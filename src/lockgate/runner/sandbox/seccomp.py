@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from lockgate.runner.sandbox.profile import INSIDE_UID
 from lockgate.runner.sandbox.syscalls import AUDIT_ARCH, SANDBOX, WARDEN
 
 _LD_ABS: Final = 0x20
@@ -37,7 +38,11 @@ _PROT_EXEC: Final = 4
 _NAMESPACE_FLAGS: Final = (
     0x7E020000  # CLONE_NEW{CGROUP,UTS,IPC,USER,PID,NET}, CLONE_NEWNS; NEWTIME exists for clone3 and unshare only
 )
-_CONDITIONAL: Final = frozenset({"clone", "clone3", "socket", "socketpair", "ioctl", "personality"})
+_OWNERSHIP: Final = {"chown": 1, "fchown": 1, "lchown": 1, "fchownat": 2}
+"""System calls that change an owner, and at which argument the uid stands; the gid follows it."""
+
+_CONDITIONAL: Final = frozenset({"clone", "clone3", "socket", "socketpair", "ioctl", "personality", *_OWNERSHIP})
+_UNCHANGED: Final = 0xFFFF_FFFF
 
 
 class UnsupportedArchitecture(RuntimeError):
@@ -94,6 +99,20 @@ def _only_values(index: int, allowed: tuple[int, ...], otherwise: _Instruction) 
     return [*body, otherwise]
 
 
+def _own_or_unchanged(index: int) -> list[_Instruction]:
+    """Only to the sandbox's own uid and gid. The kernel answers EINVAL for ids its namespace does not map, which tools take for a fault;
+    EPERM is what an unprivileged process gets everywhere else, and what they cope with."""
+    body = []
+    for argument in (index, index + 1):
+        body += [
+            _argument(argument),
+            _Instruction(_JEQ, INSIDE_UID, 2, 0),
+            _Instruction(_JEQ, _UNCHANGED, 1, 0),
+            _deny(),
+        ]
+    return [*body, _return(_ALLOW)]
+
+
 def _without_bits(index: int, bits: int) -> list[_Instruction]:
     return [_argument(index), _Instruction(_JSET, bits, 0, 1), _deny(), _return(_ALLOW)]
 
@@ -115,6 +134,9 @@ def job_filter(machine: str) -> bytes:
     for name in ("socket", "socketpair"):
         program += _on(calls[name], _only_values(0, (_AF_UNIX,), _deny(errno.EAFNOSUPPORT)))
     program += _on(calls["personality"], _only_values(0, (0, _PERSONALITY_QUERY), _deny()))
+    for name, index in _OWNERSHIP.items():
+        if name in calls:
+            program += _on(calls[name], _own_or_unchanged(index))
     terminal = [_argument(1)]
     for request in (_TIOCSTI, _TIOCLINUX):
         terminal += [_Instruction(_JEQ, request, 0, 1), _deny()]

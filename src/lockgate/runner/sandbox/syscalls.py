@@ -88,6 +88,10 @@ SANDBOX: Final[dict[str, dict[str, int]]] = {
         "socket": 41,
         "socketpair": 53,
         "ioctl": 16,
+        "chown": 92,
+        "fchown": 93,
+        "lchown": 94,
+        "fchownat": 260,
         "personality": 135,
     },
     "aarch64": {
@@ -161,6 +165,8 @@ SANDBOX: Final[dict[str, dict[str, int]]] = {
         "socket": 198,
         "socketpair": 199,
         "ioctl": 29,
+        "fchownat": 54,
+        "fchown": 55,
         "personality": 92,
     },
 }

@@ -29,6 +29,7 @@ TAIL: Final = b"T"
 TAIL_BYTES: Final = 8 * 1024
 COUNT_BYTES: Final = 8
 LINGER_SECONDS: Final = 2.0
+FAULT_EXIT: Final = 69
 _ADDRESS_SPACE_BYTES: Final = 1 << 30
 _CHUNK: Final = 256 * 1024
 
@@ -209,8 +210,7 @@ def become_warden(
             sock.setblocking(False)
         os.set_blocking(output_fd, False)
         linux.install_filter(seccomp.warden_filter(platform.machine()))
-        Relay(stage, job, link, output_fd).run()
-        code = 0
+        code = 0 if Relay(stage, job, link, output_fd).run() else FAULT_EXIT
     finally:
         os._exit(code)
 
