@@ -155,7 +155,7 @@ class Deployment:
         """Start `gateway` or `runner` and wait until it is ready."""
         self.starts += 1
         log = self.home / f"{what}-{self.starts}.log"
-        command = [sys.executable, "/tmp/lgshim.py", "--home", str(self.home), what, *arguments]
+        command = [sys.executable, "-m", "lockgate.cli", what, "--home", str(self.home), *arguments]
         with log.open("wb") as sink:
             popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT)
         process = self.processes[what] = Process(popen, log)
@@ -303,9 +303,7 @@ def make_deployment(home: Path, *, catalog: str = CATALOG, policy: bytes | None 
     return Deployment(home, public, runners, targets, sources)
 
 
-@pytest.fixture
-def bare_deployment() -> Iterator[Deployment]:
-    """A bootstrapped deployment with nothing running."""
+def _bootstrapped() -> Iterator[Deployment]:
     home = Path(tempfile.mkdtemp(prefix="lockgate-e2e-"))
     home.chmod(0o711)
     deployment = make_deployment(home)
@@ -317,8 +315,15 @@ def bare_deployment() -> Iterator[Deployment]:
 
 
 @pytest.fixture
-def deployment(bare_deployment: Deployment) -> Deployment:
-    """Gateway and runner running."""
-    bare_deployment.start("gateway")
-    bare_deployment.start("runner")
-    return bare_deployment
+def bare_deployment() -> Iterator[Deployment]:
+    """A bootstrapped deployment of the test's own with nothing running."""
+    yield from _bootstrapped()
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[Deployment]:
+    """Gateway and runner running, shared by the tests of one module; each uses services of its own names."""
+    for found in _bootstrapped():
+        found.start("gateway")
+        found.start("runner")
+        yield found

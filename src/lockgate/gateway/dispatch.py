@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lockgate.contract.evidence import Witness
 from lockgate.contract.intent import Phase
-from lockgate.contract.merkle import consistency_proof, node_of
+from lockgate.contract.keyset import KeyRole
 from lockgate.contract.runnerapi import (
     Ack,
     CredentialNote,
@@ -25,13 +25,14 @@ from lockgate.gateway import progress
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.core import Core
 from lockgate.gateway.doors import RunnerPeer
-from lockgate.gateway.errors import BadInput, Clash, NotFound
+from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound
 from lockgate.gateway.operations import outcomes
 from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.changes import end_entry, entry, moved
+from lockgate.gateway.operations.locks import LockEvent
 from lockgate.gateway.operations.model import Attempt, Operation
 from lockgate.gateway.operations.states import Event, State
-from lockgate.gateway.operations.transitions import done
+from lockgate.gateway.operations.transitions import done, lock_change
 from lockgate.gateway.oversight import sign_head
 from lockgate.gateway.scheduling.granting import work_for
 from lockgate.gateway.scheduling.wakeups import Wakeups, until
@@ -39,17 +40,16 @@ from lockgate.gateway.store.port import (
     Append,
     AttemptByPoll,
     AttemptChange,
+    ConsistencyProof,
     EnvelopesOf,
     GetAttempt,
     GetOperation,
-    LeafHashes,
     QueuedOperations,
     Transition,
     TreeHead,
 )
 
 MAX_POLL = 30
-LEAF_PAGE = 100_000
 _CREDENTIAL_EVENTS = {
     "intended": EntryKind.CREDENTIAL_INTENDED,
     "issued": EntryKind.CREDENTIAL_ISSUED,
@@ -68,6 +68,7 @@ class RunnerDesk:
         """See RunnerDoor.lease."""
         if not 8 <= len(request.poll_id) <= 64 or not request.poll_id.isalnum():
             raise BadInput("must be 8 to 64 letters and digits", field="poll_id")
+        self._require_named(peer)
         end = self._core.clock() + min(max(request.wait_seconds, 0), MAX_POLL) * 1000
         while True:
             watch = self._wakeups.watch_any()
@@ -112,12 +113,8 @@ class RunnerDesk:
     async def _consistency(self, witness: Witness | None, size: int) -> tuple[str, ...]:
         if witness is None or not 0 < witness.size < size:
             return ()
-        leaves: list[bytes] = []
-        while len(leaves) < size:
-            page = LeafHashes(len(leaves), min(size, len(leaves) + LEAF_PAGE))
-            found = await self._core.store.read(page)
-            leaves.extend(found)
-        return tuple(item.hex() for item in consistency_proof(node_of(leaves), witness.size, size))
+        proof = await self._core.store.read(ConsistencyProof(witness.size, size))
+        return tuple(item.hex() for item in proof)
 
     async def heartbeat(self, peer: RunnerPeer, attempt: str, beat: Heartbeat) -> HeartbeatAnswer:
         """See RunnerDoor.heartbeat. An overtaken or ended attempt is told to stop."""
@@ -169,6 +166,7 @@ class RunnerDesk:
                 entries=(entry(kind, after, **facts), *alarm, *end_entry(after)),
                 operation=after,
                 expected_version=operation.version,
+                locks=await lock_change(self._core, attempt, LockEvent.NEVER_STARTED),
             )
         )
         return Ack(done(outcome, after).state.value)
@@ -207,7 +205,8 @@ class RunnerDesk:
         return Ack((await progress.settle(self._core, peer, found, operation, note)).state.value)
 
     async def _speaker(self, peer: RunnerPeer, attempt: str, fence: int | None) -> tuple[Attempt, Operation]:
-        """The attempt this runner holds. Raises NotFound for unknown ones and other runners', Clash for another fence."""
+        """The attempt this runner holds. Raises NotFound for unknown ones and other runners', Clash for another fence, Forbidden."""
+        self._require_named(peer)
         found = await self._core.store.read(GetAttempt(attempt[:128]))
         operation = await self._core.store.read(GetOperation(found.operation)) if found is not None else None
         if found is None or operation is None or (found.runner, found.region) != (peer.runner, peer.region):
@@ -217,3 +216,14 @@ class RunnerDesk:
         if fence is not None and fence != found.fence:
             raise Clash("is not this attempt's fence", field="fence")
         return found, operation
+
+    def _require_named(self, peer: RunnerPeer) -> None:
+        """A runner that the keyset no longer names is revoked, whatever its certificate says (invariant 14). Raises Forbidden."""
+        for key in self._core.keyset.keys:
+            if key.role is KeyRole.RUNNER and (key.holder, key.region, key.tenant) == (
+                peer.runner,
+                peer.region,
+                peer.tenant,
+            ):
+                return
+        raise Forbidden("The keyset of this deployment does not name this runner.")

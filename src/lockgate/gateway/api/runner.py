@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
@@ -67,7 +68,8 @@ class RunnerEndpoint:
             fault.headers = ((b"allow", b"POST"),)
             raise fault
         if attempt is None:
-            return await self._door.lease(peer, await _document(scope, receive, LeaseRequest, MAX_SMALL))
+            request = await _document(scope, receive, LeaseRequest, MAX_SMALL)
+            return await _unless_gone(self._door.lease(peer, request), receive)
         found = self._attempt.get(verb)
         if found is None:
             raise _no_route()
@@ -83,6 +85,25 @@ class RunnerEndpoint:
         if who.deployment != self._deployment:
             raise Fault(403, "forbidden", "The certificate belongs to another deployment.", field="client certificate")
         return RunnerPeer(who.deployment, who.tenant, who.region, who.runner)
+
+
+async def _unless_gone(work: Coroutine[Any, Any, Any], receive: Receive) -> Any:
+    """Long work, given up when the runner has gone: nobody would hear of a lease it is handed now."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnect(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Fault(499, "gone", "The runner closed its connection.")
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
 
 
 def runner_app(door: RunnerDoor, deployment: str) -> RunnerEndpoint:

@@ -19,6 +19,7 @@ class LockEvent(StrEnum):
     """What can happen to a lock."""
 
     ACQUIRED = "acquired"
+    NEVER_STARTED = "never_started"
     TEARDOWN_PROVEN = "teardown_proven"
     UNPROVEN = "unproven"
     UNLOCKED_BY_HUMAN = "unlocked_by_human"
@@ -27,6 +28,8 @@ class LockEvent(StrEnum):
 _TABLE: dict[tuple[LockState, LockEvent], LockState] = {
     (LockState.FREE, LockEvent.ACQUIRED): LockState.HELD,
     (LockState.HELD, LockEvent.TEARDOWN_PROVEN): LockState.FREE,
+    # Without a committed start there was no permit, so no write credential and no writable path ever existed (ADR 0006).
+    (LockState.HELD, LockEvent.NEVER_STARTED): LockState.FREE,
     (LockState.HELD, LockEvent.UNPROVEN): LockState.QUARANTINED,
     (LockState.QUARANTINED, LockEvent.TEARDOWN_PROVEN): LockState.FREE,
     (LockState.QUARANTINED, LockEvent.UNLOCKED_BY_HUMAN): LockState.FREE,

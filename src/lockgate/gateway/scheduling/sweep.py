@@ -31,7 +31,7 @@ async def sweep(core: Core) -> int:
 
 
 async def lease_ended(core: Core, attempt: Attempt, operation: Operation) -> None:
-    """A runner went silent: its attempt is unproven, its lock quarantined, its operation goes where the state table says."""
+    """A runner went silent: its attempt is unproven, its lock quarantined if it had started, its operation goes where the table says."""
     reported = attempt.state is AttemptState.REPORTED
     after = operation
     if not reported and outcomes.speaks_for(attempt, operation):
@@ -39,8 +39,9 @@ async def lease_ended(core: Core, attempt: Attempt, operation: Operation) -> Non
     changed = after is not operation
     unproven = replace(attempt, state=attempts.move(attempt.state, AttemptState.UNPROVEN))
     entries = [entry(EntryKind.LEASE_LOST, after, attempt=attempt.id, fence=attempt.fence, was=attempt.state.value)]
-    locks = await lock_change(core, attempt, LockEvent.UNPROVEN)
-    if locks:
+    started = attempt.started_at is not None
+    locks = await lock_change(core, attempt, LockEvent.UNPROVEN if started else LockEvent.NEVER_STARTED)
+    if locks and started:
         entries.append(entry(EntryKind.LOCK_QUARANTINED, after, lock=attempt.lock, attempt=attempt.id))
     await core.commit(
         Transition(
