@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,7 @@ import orjson
 import wasmtime
 
 from lockgate.policy.builtins import BuiltinRefused, call_builtin
+from lockgate.policy.wasmcall import IntegerCall, NotOfIntegers
 
 PAGE: Final = 65536
 TICK_SECONDS: Final = 0.005
@@ -135,7 +137,10 @@ class PolicyInstance:
             self.entrypoints: dict[str, int] = self._load_json("entrypoints")
             self._data = self._parse(data)
             self._base = self._call("opa_heap_ptr_get")
-        self._eval = self._functions["opa_eval"]
+        try:
+            self._eval = IntegerCall(self._store, self._functions["opa_eval"], 7)
+        except NotOfIntegers as other:
+            raise ModuleRefused(f"no OPA policy of ABI 1.3: opa_eval {other}") from None
 
     def evaluate(self, entrypoint: str, document: bytes) -> Any:
         """The value of `entrypoint` for `document` (JSON). Raises EvaluationFailed."""
@@ -147,7 +152,7 @@ class PolicyInstance:
         with self._running(self._bounds.seconds):
             self._write(self._base, document)
             heap = _aligned(self._base + len(document))
-            result = self._eval(self._store, 0, number, self._data, self._base, len(document), heap, 0)
+            result = self._eval(0, number, self._data, self._base, len(document), heap, 0)
             text = self._read(result, self._bounds.output_bytes)
         try:
             answer = orjson.loads(text)
@@ -222,7 +227,12 @@ class PolicyInstance:
                 self._memory.grow(self._store, -(-short // PAGE))
             except wasmtime.WasmtimeError:
                 raise EvaluationFailed("lockgate.engine.memory") from None
-        self._memory.write(self._store, content, address)
+        # Within bounds: the memory was just made to reach a page beyond the content, and it never shrinks.
+        ctypes.memmove(self._start() + address, content, len(content))
+
+    def _start(self) -> int:
+        """Where the module's memory lies in ours; it moves when it grows."""
+        return ctypes.addressof(self._memory.data_ptr(self._store).contents)
 
     def _read(self, address: int, most: int) -> bytes:
         """The NUL-terminated text at `address`."""
@@ -230,7 +240,7 @@ class PolicyInstance:
         size = self._memory.data_len(self._store)
         chunk, parts, taken = 4096, [], 0
         while start < size and taken <= most:
-            piece = bytes(self._memory.read(self._store, start, min(start + chunk, size)))
+            piece = ctypes.string_at(self._start() + start, min(chunk, size - start))
             text, end, _ = piece.partition(b"\0")
             parts.append(text)
             if end:
