@@ -8,11 +8,18 @@ import guards
 import houserules
 
 # Where a process ends: what nobody foresaw is logged, counted and turned into a refusal (STYLE 19).
-PROCESS_BOUNDARIES: dict[str, str] = {}
+PROCESS_BOUNDARIES: dict[str, str] = {
+    "src/lockgate/gateway/api/rpc.py": "the wire's boundary: what the SDK's kernel raises becomes a JSON-RPC error",
+}
 
 # (file, function): why it is better in one piece, or takes that many.
 LONG_FUNCTIONS: dict[tuple[str, str], str] = {}
-MANY_PARAMETERS: dict[tuple[str, str], str] = {}
+MANY_PARAMETERS: dict[tuple[str, str], str] = {
+    ("src/lockgate/policy/input.py", "build_input"): "the document's ten fields, by keyword only",
+}
+
+# Typer reads a command's options from its parameters.
+COMMANDS = "src/lockgate/cli/commands/"
 
 # Files whose content is another's, kept as it came.
 FOREIGN_NAMES: dict[str, str] = {}
@@ -58,7 +65,8 @@ def test_functions_are_short(root):
 
 
 def test_functions_take_few_parameters(root):
-    found = findings(root, houserules.many_parameters, modules(root))
+    names = [name for name in modules(root) if not name.startswith(COMMANDS)]
+    found = findings(root, houserules.many_parameters, names)
     assert [one for one in found if not excused(MANY_PARAMETERS, one)] == []
 
 
