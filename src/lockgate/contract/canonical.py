@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
+import orjson
 import rfc8785
 
 from lockgate.contract.strictjson import MAX_SAFE_INTEGER
-
-_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 class CanonicalError(ValueError):
@@ -20,12 +18,16 @@ class CanonicalError(ValueError):
 def canonical(value: Any) -> bytes:
     """The RFC 8785 form of a JSON value (dict, list, str, int, float, bool, None), UTF-8. Raises CanonicalError.
 
-    For values without floats and with ASCII keys (nearly all of ours) the standard library's sorted encoder writes exactly the same bytes at
-    a twentieth of the cost; `tests/unit/contract` holds the two against each other.
+    For values without floats and with ASCII keys (nearly all of ours) orjson's sorted form is exactly the same bytes at a hundredth of the
+    cost; `tests/unit/contract` holds the two against each other.
     """
     try:
         if _is_plain(value):
-            return _ENCODE(value).encode("utf-8")
+            try:
+                return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+            except orjson.JSONEncodeError:
+                # A lone surrogate, or deeper than orjson goes: the reference encoder says which.
+                return rfc8785.dumps(value)
         written = rfc8785.dumps(value)
         _check_readable(value)
         return written
@@ -66,20 +68,19 @@ def _is_plain(value: Any) -> bool:
     while stack:
         item = stack.pop()
         kind = type(item)
-        if kind is dict or kind is list or kind is tuple:
-            budget -= 1
-            if budget < 0:
-                return False
+        if kind is str or item is None or kind is bool:
+            continue
         if kind is dict:
+            budget -= 1
             for key in item:
                 if type(key) is not str or not key.isascii():
                     return False
             stack.extend(item.values())
         elif kind is list or kind is tuple:
+            budget -= 1
             stack.extend(item)
-        elif kind is int:
-            if not -MAX_SAFE_INTEGER <= item <= MAX_SAFE_INTEGER:
-                return False
-        elif kind is not str and kind is not bool and item is not None:
+        elif kind is not int or not -MAX_SAFE_INTEGER <= item <= MAX_SAFE_INTEGER:
+            return False
+        if budget < 0:
             return False
     return True

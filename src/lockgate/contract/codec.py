@@ -23,15 +23,11 @@ class DocumentError(ValueError):
 
 def to_document(value: Any) -> Any:
     """The JSON value of a dataclass tree: tuples become lists, enums their values; every field is written, None included."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_document(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, tuple | list):
-        return [to_document(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: to_document(item) for key, item in value.items()}
-    return value
+    kind = type(value)
+    writer = _WRITERS.get(kind)
+    if writer is None:
+        writer = _WRITERS[kind] = _writer_of(kind)
+    return writer(value)
 
 
 def from_document(kind: type[T], document: Any, field: str = "") -> T:
@@ -59,6 +55,23 @@ def _joined(field: str, path: tuple[str, ...]) -> str:
     for part in path:
         field = f"{field}.{part}" if field and not part.startswith("[") else f"{field}{part}"
     return field
+
+
+_WRITERS: dict[type, Callable[[Any], Any]] = {}
+"""By exact type, made once, as `_reader`: the program's own types and JSON's, so it stays small."""
+
+
+def _writer_of(kind: type) -> Callable[[Any], Any]:
+    if dataclasses.is_dataclass(kind):
+        names = tuple(f.name for f in dataclasses.fields(kind))
+        return lambda value: {name: to_document(getattr(value, name)) for name in names}
+    if issubclass(kind, StrEnum):
+        return lambda value: value.value
+    if issubclass(kind, tuple | list):
+        return lambda value: [to_document(item) for item in value]
+    if issubclass(kind, Mapping):
+        return lambda value: {key: to_document(item) for key, item in value.items()}
+    return lambda value: value
 
 
 _Reader = Callable[[Any], Any]
