@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.invariants.gate import Gate
+from tests.invariants.region import Region, remove, roots_dir
 
 from lockgate.policy.bundle import LIBRARY, load_library
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.runner.sandbox.runtime_root import JobRoot, build_job_root
 
 MakeEngine = Callable[..., EmbeddedEngine]
 
@@ -53,3 +56,20 @@ async def strict(tmp_path: Path, library: MakeEngine) -> AsyncIterator[Gate]:
     made = await Gate(tmp_path / "strict" / "store.db", engine).open()
     yield made
     await made.close()
+
+
+@pytest.fixture(scope="session")
+def job_root() -> JobRoot:
+    """What sandboxes run, built once and kept by its content."""
+    return build_job_root(roots_dir())
+
+
+@pytest.fixture
+async def region(gate: Gate, job_root: JobRoot) -> AsyncIterator[Region]:
+    """A real runner with real sandboxes beside the gate."""
+    home = Path(tempfile.mkdtemp(prefix="lockgate-invariants-"))
+    home.chmod(0o711)
+    made = await Region(gate, home, job_root).open()
+    yield made
+    await made.close()
+    remove(home)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.invariants.gate import INPUTS, OTHER_INPUTS, Gate, human, plan_bytes
+from tests.invariants.region import TOOL, Region
 
 from lockgate.contract.decision import Question
 from lockgate.contract.intent import Phase, Stage
@@ -112,3 +113,61 @@ async def test_the_grant_for_apply_names_the_approved_digests(gate: Gate) -> Non
     assert lease.grant.inputs_sha256 == INPUTS == operation.plan.inputs_sha256
     assert lease.grant.plan is not None
     assert lease.grant.plan.semantic_sha256 == operation.plan.semantic_sha256
+
+
+async def test_a_source_edited_after_approval_is_not_applied(gate: Gate, region: Region) -> None:
+    """A real runner and real sandboxes: what is sealed at apply must be what was sealed at plan."""
+    operation = await gate.ask()
+    await region.work()
+    region.write_source("tool", TOOL.replace('echo "$2" > "$state"', 'echo 20 > "$state"'))
+    await region.work()
+    assert region.state() is None, "nothing was applied"
+    await planned_again(gate, operation)
+
+
+async def test_a_source_edited_while_it_is_applied_changes_nothing(gate: Gate, region: Region) -> None:
+    """Between start and apply the live source is edited; the sandbox sees the sealed copy."""
+    operation = await gate.ask()
+    await region.work()
+
+    async def edited() -> None:
+        region.write_source("tool", TOOL.replace('echo "$2" > "$state"', 'echo 20 > "$state"'))
+
+    region.line.on_answer["start"] = edited
+    await region.work()
+    assert region.state() == "3"
+    assert (await gate.operation(operation)).state.value == "succeeded"
+
+
+async def test_a_target_that_moved_since_approval_is_not_touched(gate: Gate, region: Region) -> None:
+    operation = await gate.ask()
+    await region.work()
+    (region.target / "replicas").write_text("7\n")
+    await region.work()
+    assert region.state() == "7", "nothing was applied"
+    await planned_again(gate, operation)
+
+
+async def test_go_is_not_said_on_a_check_that_has_grown_old(gate: Gate, region: Region) -> None:
+    """Everything was fresh at start; then the runner stalled for half a minute."""
+    operation = await gate.ask()
+    await region.work()
+
+    async def stalled() -> None:
+        region.lag += 31_000
+
+    region.line.on_answer["start"] = stalled
+    await region.work()
+    assert region.state() is None, "nothing was applied"
+    ended = await gate.operation(operation)
+    assert "too old" in ended.message
+    assert (ended.state.value, ended.effect_shown) == ("failed", "none")
+
+
+async def test_what_was_approved_is_applied(gate: Gate, region: Region) -> None:
+    """The counterpart, over the same way."""
+    operation = await gate.ask()
+    await region.work()
+    await region.work()
+    assert region.state() == "3"
+    assert (await gate.operation(operation)).effect_shown == "full"
