@@ -26,6 +26,7 @@ ATTEMPTS = {
 }
 LOCKS = {
     (L.FREE, E.ACQUIRED): L.HELD,
+    (L.HELD, E.NEVER_STARTED): L.FREE,
     (L.HELD, E.TEARDOWN_PROVEN): L.FREE,
     (L.HELD, E.UNPROVEN): L.QUARANTINED,
     (L.QUARANTINED, E.TEARDOWN_PROVEN): L.FREE,
@@ -69,7 +70,7 @@ def test_an_attempt_starts_at_most_once_and_torn_down_is_the_end(walk: list[A]) 
 
 @given(st.lists(st.sampled_from(E), max_size=12))
 def test_a_lock_opens_only_on_proof_or_a_humans_word(walk: list[E]) -> None:
-    """Invariant 9."""
+    """Invariant 9; that no start was committed is the gateway's own proof that nobody could write (ADR 0006)."""
     state = L.FREE
     for event in walk:
         try:
@@ -77,5 +78,6 @@ def test_a_lock_opens_only_on_proof_or_a_humans_word(walk: list[E]) -> None:
         except ForbiddenTransition:
             continue
         if moved is L.FREE:
-            assert event in (E.TEARDOWN_PROVEN, E.UNLOCKED_BY_HUMAN)
+            assert event in (E.TEARDOWN_PROVEN, E.UNLOCKED_BY_HUMAN, E.NEVER_STARTED)
+            assert (event is not E.NEVER_STARTED) or state is L.HELD
         state = moved
