@@ -23,6 +23,16 @@ _EXITS = {
     "expired": Exit.FAILED,
     "refused": Exit.REFUSED,
 }
+_CODES = {
+    "bad_input": Exit.USAGE,
+    "unknown_action": Exit.NOT_FOUND,
+    "not_found": Exit.NOT_FOUND,
+    "conflict": Exit.CONFLICT,
+    "rate_limited": Exit.UNAVAILABLE,
+    "unavailable": Exit.UNAVAILABLE,
+    "internal": Exit.UNAVAILABLE,
+}
+"""Exit codes by the gateway's stable error codes; others are by status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +45,9 @@ class Answer:
     @property
     def exit(self) -> Exit:
         """The exit code that its status means."""
-        error = self.view.get("error") or {}
-        if error.get("code") == "bad_input":
-            return Exit.USAGE
-        if error.get("code") == "not_found":
-            return Exit.NOT_FOUND
+        code = str((self.view.get("error") or {}).get("code"))
+        if code in _CODES:
+            return _CODES[code]
         return _EXITS.get(str(self.view.get("status")), Exit.WAITING)
 
 
@@ -91,7 +99,8 @@ def _explained(url: str, error: BaseException) -> Problem | None:
         )
     if isinstance(error, MCPError):
         data = error.error.data if isinstance(error.error.data, dict) else {}
-        exit = Exit.NOT_FOUND if data.get("code") == "unknown_action" else Exit.USAGE
+        unknown = Exit.REFUSED if data.get("field") == "authorization" else Exit.USAGE
+        exit = _CODES.get(str(data.get("code")), unknown)
         return Problem(exit, error.error.message, field=str(data.get("field", "")), fix=str(data.get("fix", "")))
     return None
 

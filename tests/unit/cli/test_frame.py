@@ -89,14 +89,14 @@ def test_a_bug_keeps_its_traceback() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        ended(Screen(), bug)  # type: ignore[arg-type]
+        ended(Screen(), bug)
 
 
 def test_ctrl_c_ends_with_its_own_code() -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    assert ended(Screen(), interrupted) is Exit.INTERRUPTED  # type: ignore[arg-type]
+    assert ended(Screen(), interrupted) is Exit.INTERRUPTED
 
 
 def test_a_problem_is_one_json_document_on_stdout_and_words_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
