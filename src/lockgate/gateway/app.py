@@ -29,6 +29,7 @@ from lockgate.gateway.identity.port import Audience
 from lockgate.gateway.identity.settings import IdentitySettings, IssuerSettings
 from lockgate.gateway.oversight import HumanDesk
 from lockgate.gateway.reloading import Reloader, load_engine
+from lockgate.gateway.scheduling.presence import Presence, note_unserved
 from lockgate.gateway.scheduling.rates import Rates
 from lockgate.gateway.scheduling.sweep import sweep
 from lockgate.gateway.scheduling.wakeups import Wakeups
@@ -129,7 +130,7 @@ async def build(settings: GatewaySettings) -> Built:
             timing=Timing(timing.operation_deadline, timing.lease, approval_expiry=timing.approval_expiry),
         )
         await core.refresh()
-        reloader = Reloader(core, catalog, settings.policy_data)
+        reloader = Reloader(core, catalog, settings.policy_data, keys.keyset.read_text())
         await reloader.record()
         wakeups = Wakeups()
         rates = Rates(settings.bounds.calls_per_second, settings.bounds.burst, now_ms)
@@ -164,7 +165,7 @@ async def _run(
     serving = [asyncio.create_task(server.serve(sockets=[sock])) for server, sock in servers]
     background = [
         asyncio.create_task(built.wakeups.run(built.store)),
-        asyncio.create_task(sweeping(built.core)),
+        asyncio.create_task(sweeping(built.core, built.runners.presence)),
         asyncio.create_task(built.reloader.run(settings.timing.reload)),
     ]
     stopped = asyncio.create_task(stop.wait())
@@ -186,12 +187,13 @@ async def _run(
         await built.core.policy.close()
 
 
-async def sweeping(core: Core) -> None:
+async def sweeping(core: Core, presence: Presence) -> None:
     """Sweep for ever; a store that is busy or down is tried again at the next turn."""
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         try:
             await sweep(core)
+            await note_unserved(core, presence)
         except Refusal as refusal:
             LOG.warning("sweep", error=refusal.message)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -12,7 +13,7 @@ from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.catalog.errors import CatalogErrors
 from lockgate.gateway.catalog.watch import CatalogHolder
 from lockgate.gateway.core import Core
-from lockgate.gateway.store.port import Control, ControlKind
+from lockgate.gateway.store.port import Append, Control, ControlKind, TreeHead
 from lockgate.policy.bundle import load_library
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.port import PolicyEngine, PolicyLoadError
@@ -38,19 +39,24 @@ class Reloader:
     core: Core
     catalog: CatalogHolder
     policy_path: Path
+    keyset_envelope: str
     policy_error: str | None = None
     _seen: tuple[int, int, int] | None = None
 
     async def record(self) -> None:
         """Make what is loaded now the recorded revisions; only a real change moves the epoch."""
         core = self.core
-        loads = (
-            (ControlKind.KEYSET, str(core.keyset.version), EntryKind.KEYSET_LOADED),
-            (ControlKind.POLICY, core.policy.revision, EntryKind.POLICY_LOADED),
-            (ControlKind.CATALOG, core.catalog.current.revision, EntryKind.CATALOG_LOADED),
+        if (await core.store.read(TreeHead())).size == 0:
+            made = {"deployment": core.keyset.deployment, "dev": core.dev}
+            await core.commit(Append((EntryDraft(EntryKind.STORE_CREATED, None, None, made),), core.clock()))
+        loads: tuple[tuple[ControlKind, str, EntryKind, dict[str, Any]], ...] = (
+            # The keyset itself is evidence: who verifies the log needs no other source for the keys of that time.
+            (ControlKind.KEYSET, str(core.keyset.version), EntryKind.KEYSET_LOADED, {"envelope": self.keyset_envelope}),
+            (ControlKind.POLICY, core.policy.revision, EntryKind.POLICY_LOADED, {}),
+            (ControlKind.CATALOG, core.catalog.current.revision, EntryKind.CATALOG_LOADED, {}),
         )
-        for kind, revision, entry in loads:
-            draft = EntryDraft(entry, None, None, {"revision": revision})
+        for kind, revision, entry, more in loads:
+            draft = EntryDraft(entry, None, None, {"revision": revision, **more})
             await core.commit(Control(kind, revision, (draft,), core.clock()))
         await core.refresh()
 
