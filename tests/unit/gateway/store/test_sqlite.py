@@ -100,6 +100,17 @@ async def test_a_batch_is_one_commit(store: SqliteStore) -> None:
     assert 1 <= store.commits - before < 100
 
 
+async def test_what_was_asked_in_the_very_turn_of_closing_is_finished(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.migrate()
+    epoch = await store.read(GetEpoch())
+    asked = [asyncio.create_task(store.commit(admit(operation(f"op-{n}"), epoch=epoch))) for n in range(3)]
+    await asyncio.sleep(0)  # each has now put its command, and none has been handed to the writer
+    await store.close()
+    async with asyncio.timeout(300):
+        assert [isinstance(await answer, Done) for answer in asked] == [True] * 3
+
+
 async def test_a_cancelled_caller_leaves_its_command_to_run(store: SqliteStore) -> None:
     task = asyncio.ensure_future(store.commit(admit(operation("op"), epoch=1)))
     await asyncio.sleep(0)

@@ -43,6 +43,7 @@ class SqliteStore:
         self._queue_limit = queue_limit
         self._batch_limit = batch_limit
         self._in_flight = 0
+        self._gathered: list[Ticket] = []
         self._feed = Feed()
         self._open: _Opened | None = None
 
@@ -79,8 +80,17 @@ class SqliteStore:
             raise StoreBusy(f"store: {self._queue_limit} commands are waiting already; nothing was written; try again")
         ticket = Ticket(prepared(command), asyncio.get_running_loop().create_future())
         self._in_flight += 1
-        opened.writer.put(ticket)
+        if not self._gathered:
+            # Handed over when this turn of the loop is done, together with what else it brings: woken by the first, the writer
+            # would fight the loop for the interpreter and pay a transaction and an fsync for every few commands.
+            asyncio.get_running_loop().call_soon(self._hand_over, opened.writer)
+        self._gathered.append(ticket)
         return await ticket.future
+
+    def _hand_over(self, writer: Writer) -> None:
+        tickets, self._gathered = self._gathered, []
+        for ticket in tickets:
+            writer.put(ticket)
 
     async def read(self, query: Query[R]) -> R:
         """See the port. Raises StoreError."""
@@ -105,6 +115,7 @@ class SqliteStore:
         """Finish what was accepted, end every reader of changes, release the lock; again: nothing."""
         opened, self._open = self._open, None
         if opened is not None:
+            self._hand_over(opened.writer)
             await asyncio.to_thread(_close, opened)
             # The last batch was delivered before the thread ended; let the loop hand it out.
             await asyncio.sleep(0)
