@@ -45,6 +45,8 @@ class Child:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if select.select([self.notify], [], [], 0.1)[0] and self.notify.recv(256).startswith(b"READY=1"):
+                # Nothing more is told: the place goes now, so that not even a killed parent leaves it behind.
+                self.folder.cleanup()
                 return
             if not self.running:
                 raise self.failed(f"ended with exit code {self.process.returncode}")
