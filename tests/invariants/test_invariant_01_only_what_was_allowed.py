@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.invariants.conftest import MakeEngine
-from tests.invariants.gate import EMPTY, INPUTS, OTHER_INPUTS, REASON, Gate, Lease, agent, plan_bytes
+from tests.invariants.gate import Gate, Lease
+from tests.invariants.parties import EMPTY, INPUTS, OTHER_INPUTS, REASON, agent, plan_bytes
 from tests.unit.job.conftest import Desk
 
 from lockgate.contract.intent import Phase, Stage

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.invariants.gate import INPUTS, Gate, plan_bytes
+from tests.invariants.gate import Gate
+from tests.invariants.parties import INPUTS, plan_bytes
 
 from lockgate.contract.intent import Stage
 from lockgate.contract.runnerapi import Heartbeat, StartAnswer, StartRequest

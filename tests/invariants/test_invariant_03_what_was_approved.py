@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.invariants.gate import INPUTS, OTHER_INPUTS, Gate, human, plan_bytes
+from tests.invariants.gate import Gate
+from tests.invariants.parties import INPUTS, OTHER_INPUTS, human, plan_bytes
 from tests.invariants.region import TOOL, Region
 
 from lockgate.contract.decision import Question

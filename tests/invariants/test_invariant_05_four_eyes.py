@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from tests.invariants.gate import ISSUER, Gate, agent, human
+from tests.invariants.gate import Gate
+from tests.invariants.parties import ISSUER, agent, human
 from tests.unit.policy.test_hostile_policy import module
 
 from lockgate.contract.decision import Question

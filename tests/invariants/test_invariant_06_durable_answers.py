@@ -17,7 +17,8 @@ from typing import Any
 
 import pysqlite3
 import pytest
-from tests.invariants.gate import CATALOG, REASON, Gate
+from tests.invariants.gate import Gate
+from tests.invariants.parties import CATALOG, REASON
 
 from lockgate.cli.bootstrap import Names, Ports, Samples, bootstrap
 from lockgate.gateway.app import builtin_issuer
@@ -101,7 +102,7 @@ async def test_the_same_key_at_the_same_time_is_one_operation(gate: Gate) -> Non
 
 
 async def test_a_denial_is_as_durable_as_a_yes(gate: Gate) -> None:
-    from tests.invariants.gate import agent
+    from tests.invariants.parties import agent
 
     denied = await gate.ask(agent(roles=()), idempotency_key="no")
     await gate.close()
@@ -112,7 +113,7 @@ async def test_a_denial_is_as_durable_as_a_yes(gate: Gate) -> None:
 
 async def test_an_accepted_report_is_not_applied_twice(gate: Gate) -> None:
     """The runner did not hear the answer and sends it again, to a gateway that was restarted in between."""
-    from tests.invariants.gate import plan_bytes
+    from tests.invariants.parties import plan_bytes
 
     from lockgate.contract.intent import Stage
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.invariants.gate import EMPTY, Gate, human, plan_bytes
+from tests.invariants.gate import Gate
+from tests.invariants.parties import EMPTY, human, plan_bytes
 
 from lockgate.contract.intent import Stage
 from lockgate.contract.runnerapi import Heartbeat, Stop

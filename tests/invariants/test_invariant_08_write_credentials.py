@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.invariants.gate import Gate, Lease, human
+from tests.invariants.gate import Gate, Lease
+from tests.invariants.parties import human
 from tests.invariants.region import Region
 
 from lockgate.contract.grant import PERMIT_TYPE
@@ -73,7 +75,7 @@ async def test_only_this_attempts_own_permit_opens_it_and_once(gate: Gate, broke
 async def test_another_attempts_permit_opens_nothing(gate: Gate, broker: FileBroker, field: str) -> None:
     _, lease = await gate.applying()
     permit = (await gate.runner().start_apply(lease)).permit
-    other = {"attempt": "at_other", "fence": 99, "grant_sha256": "sha256:" + "0" * 64}[field]
+    other: Any = {"attempt": "at_other", "fence": 99, "grant_sha256": "sha256:" + "0" * 64}[field]
     with pytest.raises(BrokerRefused, match=rf"permit\.{field}"):
         await broker.issue(replace(asked(lease, permit), **{field: other}))
 

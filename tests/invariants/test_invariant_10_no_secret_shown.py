@@ -7,7 +7,8 @@ import json
 from urllib.parse import quote
 
 import pytest
-from tests.invariants.gate import Gate, human
+from tests.invariants.gate import Gate
+from tests.invariants.parties import human
 from tests.invariants.region import TOOL, Region
 
 from lockgate.contract.codec import to_document

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 import pysqlite3
 import pytest
-from tests.invariants.gate import EMPTY, Gate, human
+from tests.invariants.gate import Gate
+from tests.invariants.parties import EMPTY, human
 
 from lockgate.contract.canonical import digest
 from lockgate.contract.evidence import Witness
@@ -55,7 +56,8 @@ class Copy:
         db.execute("DELETE FROM audit_entry")
         frontier = Frontier()
         for row in rows:
-            entry = change(StoredEntry(*row[:6], orjson.loads(row[6])))
+            number, time, kind, operation, principal, body_sha256, body = row
+            entry = change(StoredEntry(number, time, kind, operation, principal, body_sha256, orjson.loads(body)))
             if entry is None:
                 continue
             seq = frontier.size
@@ -177,7 +179,7 @@ async def test_without_a_witness_it_says_so(copy: Copy) -> None:
 
 
 async def test_a_witness_by_a_stranger_counts_for_nothing(copy: Copy) -> None:
-    from tests.invariants.gate import Key
+    from tests.invariants.parties import Key
 
     copy.trust = Trust(Key().public, copy.trust.keysets)
     report = copy.verify()

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.invariants.gate import ISSUER, NOW, Gate, agent, human
+from tests.invariants.gate import Gate
+from tests.invariants.parties import ISSUER, NOW, agent, human
 
 from lockgate.contract.decision import Question
 from lockgate.contract.intent import Phase, Principal
@@ -92,7 +93,7 @@ async def test_a_plan_of_a_revoked_caller_goes_no_further(gate: Gate, way: tuple
     lease = await runner.take()
     await runner.start(lease)
     await revoke(gate, way)
-    from tests.invariants.gate import plan_bytes
+    from tests.invariants.parties import plan_bytes
 
     from lockgate.contract.intent import Stage
 
