@@ -22,7 +22,7 @@ def test_a_harmless_change_is_applied_verified_and_torn_down(deployment: Any) ->
 
 def test_a_read_answers_with_bounded_untrusted_output(deployment: Any) -> None:
     agent = deployment.token("alice")
-    asked = deployment.ask("service_status", "web-dev", {"service": "shop"}, agent, wait_seconds=60)
+    asked = deployment.ask("service_status", "web-dev", {"service": "never-set"}, agent, wait_seconds=60)
     ended = deployment.settled(asked["operation_id"], agent)
     assert ended["status"] == "succeeded", ended["message"]
     assert '"replicas": null' in ended["output"]["text"], ended["output"]

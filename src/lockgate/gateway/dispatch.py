@@ -35,6 +35,7 @@ from lockgate.gateway.operations.states import Event, State
 from lockgate.gateway.operations.transitions import done, lock_change
 from lockgate.gateway.oversight import sign_head
 from lockgate.gateway.scheduling.granting import work_for
+from lockgate.gateway.scheduling.presence import Presence
 from lockgate.gateway.scheduling.wakeups import Wakeups, until
 from lockgate.gateway.store.port import (
     Append,
@@ -63,6 +64,7 @@ class RunnerDesk:
     def __init__(self, core: Core, wakeups: Wakeups) -> None:
         self._core = core
         self._wakeups = wakeups
+        self.presence = Presence(core.clock)
 
     async def lease(self, peer: RunnerPeer, request: LeaseRequest) -> LeaseAnswer:
         """See RunnerDoor.lease."""
@@ -72,6 +74,7 @@ class RunnerDesk:
         end = self._core.clock() + min(max(request.wait_seconds, 0), MAX_POLL) * 1000
         while True:
             watch = self._wakeups.watch_any()
+            self.presence.heard(peer, request.drivers)
             offer = await self._offer(peer, request)
             left = (end - self._core.clock()) / 1000
             if offer is not None or left <= 0:
@@ -207,6 +210,7 @@ class RunnerDesk:
     async def _speaker(self, peer: RunnerPeer, attempt: str, fence: int | None) -> tuple[Attempt, Operation]:
         """The attempt this runner holds. Raises NotFound for unknown ones and other runners', Clash for another fence, Forbidden."""
         self._require_named(peer)
+        self.presence.heard(peer)
         found = await self._core.store.read(GetAttempt(attempt[:128]))
         operation = await self._core.store.read(GetOperation(found.operation)) if found is not None else None
         if found is None or operation is None or (found.runner, found.region) != (peer.runner, peer.region):

@@ -83,10 +83,7 @@ class HumanDesk(AgentDesk):
         """One operation of the tenant, the caller's own or with question `view`; for an agent its own."""
         if principal.kind is not PrincipalKind.HUMAN:
             return await super().get(principal, operation, wait_seconds)
-        found = await self._operation(principal, operation)
-        if found.principal.id != principal.id:
-            await self._permit(principal, Question.VIEW, found)
-        return await self._wait(found, wait_seconds)
+        return await self._wait(await self._operation(principal, operation), wait_seconds)
 
     async def show(self, principal: Principal, operation: str) -> Details:
         """See HumanDoor.show."""
@@ -245,10 +242,19 @@ class HumanDesk(AgentDesk):
         found = await self._core.store.read(GetOperation(operation[:128]))
         if found is None or found.tenant != principal.tenant:
             raise not_found()
+        if found.principal.id != principal.id:
+            await self._visible_to(principal, found)
         return found
 
+    async def _visible_to(self, principal: Principal, operation: Operation) -> None:
+        """Someone else's operation is as if it did not exist to whom policy does not allow `view`, whatever is asked about it. Raises NotFound."""
+        try:
+            await self._permit(principal, Question.VIEW, operation)
+        except Forbidden:
+            raise not_found() from None
+
     async def _permit(self, principal: Principal, question: Question, operation: Operation | None) -> Asked:
-        """Ask policy; raises Forbidden with the rules. Without `view` an operation is as if it did not exist."""
+        """Ask policy; raises Forbidden with the rules."""
         require_human(principal)
         identify(self._core, principal)
         found = parts(self._core, operation) if operation is not None else None
