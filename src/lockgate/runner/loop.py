@@ -70,8 +70,14 @@ class RunnerLoop:
         if lease.offer is not None:
             task = asyncio.create_task(self._attempt(lease.offer))
             self._attempts.add(task)
-            task.add_done_callback(self._attempts.discard)
+            task.add_done_callback(self._ended)
             self.leased += 1
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What nobody foresaw is said; the attempt stays open in the journal, its lease runs out, the next start settles it."""
+        self._attempts.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            LOG.error("attempt broke", error=repr(task.exception()), exc_info=task.exception())
 
     async def _attempt(self, offer: LeaseOffer) -> None:
         accepted = await self._accepted(offer)

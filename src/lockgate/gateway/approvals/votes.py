@@ -8,14 +8,14 @@ from lockgate.contract.decision import Question
 from lockgate.contract.intent import Principal, PrincipalKind
 from lockgate.gateway import progress
 from lockgate.gateway.admission import EPOCH_RACES, decision_entry
+from lockgate.gateway.approvals.quorum import identities
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.core import Core
 from lockgate.gateway.doors import VoteCall
 from lockgate.gateway.errors import BadInput, Clash, Forbidden, Unavailable
 from lockgate.gateway.operations.changes import end_entry, entry, moved
-from lockgate.gateway.operations.judging import current_plan, judge, parts
+from lockgate.gateway.operations.judging import current_plan, judge, obligations_of, parts
 from lockgate.gateway.operations.model import DecisionRecord, Operation, Reason, Vote
-from lockgate.gateway.operations.outcomes import obligations_of
 from lockgate.gateway.operations.questions import Asked, Subject, ask, plan_document
 from lockgate.gateway.operations.states import Event, State
 from lockgate.gateway.operations.transitions import decisions, done, records
@@ -107,15 +107,6 @@ async def four_eyes(core: Core, voter: Principal, operation: Operation) -> None:
         )
     if why is not None:
         await refuse(core, voter, operation, (why,), None)
-
-
-def identities(principal: Principal) -> frozenset[str]:
-    """Every identity behind a principal: its own id, its owner's and that of whom it acts for; a bare subject is one of its own issuer."""
-    return frozenset(
-        item if "#" in item else f"{principal.issuer}#{item}"
-        for item in (principal.id, principal.owner, principal.on_behalf_of)
-        if item
-    )
 
 
 async def entitled(core: Core, voter: Principal, operation: Operation) -> None:

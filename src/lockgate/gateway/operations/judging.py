@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lockgate.contract.decision import Question
+from lockgate.contract.decision import Obligations, Question
 from lockgate.contract.intent import Phase
 from lockgate.contract.plan import PlanDocument, read_plan
+from lockgate.gateway.approvals.quorum import enough
 from lockgate.gateway.catalog.model import Action, Target
 from lockgate.gateway.core import Core
 from lockgate.gateway.operations.model import Operation, Reason, Vote
@@ -28,6 +29,12 @@ REVOKED = Reason(
     "The caller was revoked",
     "The token or principal that asked for this has been revoked.",
     "Ask an administrator why; a new operation needs a token that is not revoked.",
+)
+TOO_FEW_VOTES = Reason(
+    APPROVALS_RULE,
+    "Approval missing",
+    "Fewer humans have approved this plan than was asked for.",
+    "Ask further approvers to vote on the current plan.",
 )
 PLAN_LOST = Reason(
     "lockgate.plan_missing",
@@ -84,7 +91,10 @@ async def judge(
         votes=votes,
         operation=operation.id,
     )
-    return _judged(await ask(core, question, about), action, target, votes)
+    judgement = _judged(await ask(core, question, about), action, target, votes)
+    if question is Question.APPLY and judgement.event is None and not _approved(core, operation, judgement):
+        return replace(judgement, event=Event.APPROVAL_MISSING, reasons=(TOO_FEW_VOTES,))
+    return judgement
 
 
 def question_of(phase: Phase | None) -> Question:
@@ -119,6 +129,19 @@ async def plan_bytes(core: Core, operation: Operation) -> bytes | None:
             if data is not None:
                 return data
     return None
+
+
+def obligations_of(operation: Operation) -> Obligations:
+    """Obligations of all questions so far."""
+    return Obligations.from_document(operation.obligations or {})
+
+
+def _approved(core: Core, operation: Operation, judgement: Judgement) -> bool:
+    """What an earlier question asked for stays asked for, even where `apply` alone would let it pass."""
+    if judgement.asked is None:
+        return False
+    merged = obligations_of(operation).merge(judgement.asked.decision.obligations)
+    return enough(operation, judgement.votes, merged.approvals, core.clock())
 
 
 def _judged(asked: Asked, action: Action, target: Target, votes: tuple[Vote, ...]) -> Judgement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from lockgate.contract.decision import Obligations, Question
+from lockgate.contract.decision import Question
 from lockgate.contract.intent import Phase, Stage
 from lockgate.contract.runnerapi import Report, StartRequest
 from lockgate.gateway.core import Core
@@ -13,7 +13,7 @@ from lockgate.gateway.doors import RunnerPeer
 from lockgate.gateway.errors import BadInput
 from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.changes import moved
-from lockgate.gateway.operations.judging import CATALOG_CHANGED, REVOKED, Judgement, parts
+from lockgate.gateway.operations.judging import CATALOG_CHANGED, REVOKED, Judgement, obligations_of, parts
 from lockgate.gateway.operations.manifests import Reported, open_stage
 from lockgate.gateway.operations.model import Attempt, Operation
 from lockgate.gateway.operations.questions import Subject, ask, plan_document
@@ -103,11 +103,6 @@ def is_empty(operation: Operation) -> bool:
     """True only for a complete plan without a change: what a tool could not predict is not nothing."""
     plan = operation.plan
     return plan is not None and not plan.incomplete and not (plan.create or plan.update or plan.delete or plan.replace)
-
-
-def obligations_of(operation: Operation) -> Obligations:
-    """Obligations of all questions so far."""
-    return Obligations.from_document(operation.obligations or {})
 
 
 def approval_expiry(core: Core, operation: Operation) -> int:

@@ -18,9 +18,9 @@ from lockgate.gateway.admission import (
 from lockgate.gateway.core import Core
 from lockgate.gateway.errors import Unavailable
 from lockgate.gateway.operations.changes import end_entry
-from lockgate.gateway.operations.judging import Judgement, judge
+from lockgate.gateway.operations.judging import Judgement, judge, obligations_of
 from lockgate.gateway.operations.model import DecisionRecord, Operation
-from lockgate.gateway.operations.outcomes import approval_expiry, first_message, is_empty, obligations_of
+from lockgate.gateway.operations.outcomes import approval_expiry, first_message, is_empty
 from lockgate.gateway.operations.states import PLAN_ENTRY, Event
 from lockgate.gateway.operations.transitions import decisions, records
 from lockgate.gateway.store.port import Admit, Done, EpochMoved, Existing

@@ -22,6 +22,7 @@ from lockgate.gateway.catalog.model import Action, Target
 from lockgate.gateway.core import Core
 from lockgate.gateway.doors import RunnerPeer
 from lockgate.gateway.operations.attempts import AttemptState
+from lockgate.gateway.operations.judging import obligations_of
 from lockgate.gateway.operations.model import Attempt, Operation
 from lockgate.gateway.store.port import EnvelopeRecord
 
@@ -62,7 +63,8 @@ def grant_for(
     """The signed grant of an attempt, and the attempt that names it."""
     applying = attempt.phase is Phase.APPLY and operation.plan is not None
     plan = operation.plan if applying else None
-    limits = bounded(target.spec.limits, decision.obligations.max_seconds)
+    demanded = obligations_of(operation).merge(decision.obligations)
+    limits = bounded(target.spec.limits, demanded.max_seconds)
     grant = Grant(
         version=VERSION,
         deployment=core.keyset.deployment,
@@ -82,10 +84,10 @@ def grant_for(
         approvals=(),
         region=attempt.region,
         runner=attempt.runner,
-        sandbox=decision.obligations.merge(Obligations(sandbox=core.least_sandbox)).sandbox or core.least_sandbox,
+        sandbox=demanded.merge(Obligations(sandbox=core.least_sandbox)).sandbox or core.least_sandbox,
         limits=limits,
         egress=(),
-        credential_scope=credential_scope(attempt.phase, decision.obligations.credential_scope),
+        credential_scope=credential_scope(attempt.phase, demanded.credential_scope),
         issued_at=attempt.leased_at,
         not_after=attempt.leased_at + (2 * limits.wall_seconds + GRANT_MARGIN_SECONDS) * 1000,
     )
