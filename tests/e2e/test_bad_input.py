@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -42,10 +43,8 @@ def post(deployment: Any, path: str, body: bytes, token: str, **headers: str) ->
         for name, value in {**sent, "content-length": str(len(body))}.items():
             line.putheader(name, value)
         line.endheaders()
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             line.send(body)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
         response = line.getresponse()
         return response.status, json.loads(response.read())
     finally:
