@@ -11,11 +11,13 @@ from tests.invariants.gate import Gate
 from tests.invariants.parties import human
 from tests.invariants.region import TOOL, Region
 
+from lockgate.contract import jobchannel
 from lockgate.contract.codec import to_document
 from lockgate.contract.redaction import Redactor
 from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.operations.views import agent_view, human_view, summary_line
 from lockgate.gateway.store.port import EnvelopesOf
+from lockgate.runner.sandbox.runtime_root import JobRoot
 
 SECRET = "pa55/Wört+with=odd&chars-4711"
 TRICKS = """
@@ -146,13 +148,22 @@ async def test_a_secret_in_the_output_and_error_of_an_apply_is_masked(
     assert [form for form, spelled in forms(SECRET).items() if spelled in out + err] == []
 
 
+class Dying(JobRoot):
+    """A job that dies with its secret on its lips instead of speaking on the channel."""
+
+    def argv(self, entry: str = "") -> tuple[str, ...]:
+        return ("/bin/sh", "-c", f'printf "last words: "; cat {jobchannel.SANDBOX_CREDENTIALS}/*; exit 9')
+
+
 async def test_a_secret_a_dying_job_leaves_behind_is_masked(gate: Gate, leaky: Region) -> None:
-    """The tool kills the job; what is left is the tail of the sandbox's raw output."""
-    kill = '{ say "last words" > /proc/1/fd/2; } || true; say "last words" >&2; kill -9 $PPID; exit 9'
-    leaky.write_source("tool", tool(check=kill))
+    """Without a result what is left to report is the tail of the sandbox's raw output."""
+    root = leaky.parts.job_root
+    leaky.parts.job_root = Dying(root.path, root.digest, root.tool_digests)
     operation = await gate.ask()
     await leaky.work()
-    assert (await gate.operation(operation)).state.value == "failed"
+    ended = await gate.operation(operation)
+    assert ended.state.value == "failed"
+    assert "last words" in ended.message
     assert await shown(gate, leaky, operation) == []
 
 

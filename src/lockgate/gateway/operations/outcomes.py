@@ -114,6 +114,8 @@ def may_report(attempt: Attempt, operation: Operation) -> bool:
     """Whether a report of this attempt still counts; also a late one of the same fence for an indeterminate operation."""
     if not speaks_for(attempt, operation):
         return False
+    if attempt.started_at is None and attempt.phase is not Phase.APPLY:
+        return False  # without a start nothing may have run; only an apply has a stage (check) before it
     if operation.state is State.INDETERMINATE:
         return attempt.phase is Phase.APPLY
     return operation.state in (State.LEASED, State.RUNNING) and operation.phase is attempt.phase
