@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.invariants.gate import Gate
 from tests.invariants.parties import EMPTY, OTHER_INPUTS, plan_bytes
@@ -102,7 +104,7 @@ async def test_a_report_has_its_due_stages_and_no_others(gate: Gate, stages: tup
     ],
     ids=str,
 )
-async def test_a_manifest_about_something_else_is_refused(gate: Gate, change: dict[str, object]) -> None:
+async def test_a_manifest_about_something_else_is_refused(gate: Gate, change: dict[str, Any]) -> None:
     await gate.ask()
     runner = gate.runner()
     lease = await runner.take()
