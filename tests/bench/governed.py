@@ -24,7 +24,7 @@ class Size:
     """How much is measured."""
 
     stored: int = 10_000
-    rounds: int = 5
+    rounds: int = 7
     calls: int = 1_000
     latency_seconds: float = 6.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -87,7 +88,8 @@ class SyncCount:
             self._strace = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
             deadline = time.monotonic() + 10
             while not self._attached() and time.monotonic() < deadline and self._strace.poll() is None:
-                time.sleep(0.02)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._strace.wait(0.02)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -134,7 +134,8 @@ def _process(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterat
         while not ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{command} did not start:\n{log.read_text(errors='replace')[-3000:]}")
-            time.sleep(0.05)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
         yield process.pid
         if process.poll() is not None:
             raise RuntimeError(f"{command} ended while measured:\n{log.read_text(errors='replace')[-3000:]}")
