@@ -161,6 +161,7 @@ async def tear_down(
     parts: Parts, accepted: Accepted, link: AttemptLink, secrets: AttemptSecrets, workspace: Path
 ) -> None:
     """The attempt's directory is gone, every sandbox was looked for; the receipt says so, and is kept until the gateway has it."""
+    link.point_of_no_return()  # a heartbeat that hears the attempt is over must not stop what ends it
     await secrets.close_reading()
     await asyncio.to_thread(remove_workspace, workspace)
     receipt = sign_receipt(parts, accepted, secrets.evidence)

@@ -74,9 +74,14 @@ class AttemptSecrets:
         except (BrokerRefused, BrokerUnavailable):
             self.parts.journal.credential_not_issued(grant.attempt, scope)
             raise
-        self.parts.journal.credential_issued(grant.attempt, credential.accessor, scope)
         self._known.extend(credential.secrets)
-        await self.link.credential("issued", scope, credential.accessor, credential.expires_in)
+        try:
+            self.parts.journal.credential_issued(grant.attempt, credential.accessor, scope)
+            await self.link.credential("issued", scope, credential.accessor, credential.expires_in)
+        except BaseException:
+            # Whoever asked never gets it (the line failed, or the attempt was stopped): nobody else would revoke it, nor the receipt name it.
+            await self.close(credential, scope)
+            raise
         return credential
 
     async def close(self, credential: Credential | None, scope: str) -> None:

@@ -184,6 +184,8 @@ def masked(result: JobResult, redactor: Redactor) -> JobResult:
         status=status,
         changes=tuple(redactor.value(change) for change in result.changes),
         incomplete=tuple(redactor.text(item) for item in result.incomplete),
+        provisioners=tuple(redactor.text(item) for item in result.provisioners),
+        providers=tuple(redactor.text(item) for item in result.providers),
         output=redactor.text(result.output),
         detail=visible(redactor.text(result.detail), limit=MAX_DETAIL),
         log=redactor.text(result.log),
@@ -194,13 +196,16 @@ async def tear_down(
     parts: Parts, evidence: Evidence, stage: Stage, sandbox: str, running: RunningSandbox | None
 ) -> None:
     """Destroy a sandbox and note what the look afterwards found; never skipped, whatever happened before."""
+    gone, checks = False, {"looked": False}
     try:
         proof = await parts.sandbox.destroy(sandbox)
         gone, checks = proof.torn_down, dict(proof.checks)
     except SandboxUnavailable:
-        gone, checks = False, {"provider_available": False}
-    limits = tuple(sorted(f"{name}: {by}" for name, by in running.limits_in_force.items())) if running else ()
-    shared = running.uid_shared if running is not None else False
-    evidence.sandboxes.append(SandboxReceipt(sandbox, stage, gone, checks, limits, shared))
+        checks = {"provider_available": False}
+    finally:
+        # Also when the look itself was cut short: a receipt that left this sandbox out would prove too much.
+        limits = tuple(sorted(f"{name}: {by}" for name, by in running.limits_in_force.items())) if running else ()
+        shared = running.uid_shared if running is not None else False
+        evidence.sandboxes.append(SandboxReceipt(sandbox, stage, gone, checks, limits, shared))
     if gone:
         parts.journal.sandbox_gone(sandbox)
