@@ -26,7 +26,7 @@ from lockgate.gateway.identity.configured import issuer_settings
 from lockgate.gateway.identity.issuer import BuiltinIssuer, same_roles
 from lockgate.gateway.identity.jwt import JwtVerifier
 from lockgate.gateway.identity.port import Audience
-from lockgate.gateway.identity.settings import IdentitySettings, IssuerSettings
+from lockgate.gateway.identity.settings import IdentitySettings
 from lockgate.gateway.oversight import HumanDesk
 from lockgate.gateway.reloading import Reloader, load_engine
 from lockgate.gateway.scheduling.presence import Presence, note_unserved
@@ -278,12 +278,15 @@ def builtin_issuer(settings: GatewaySettings) -> BuiltinIssuer | None:
 
 def make_verifier(settings: GatewaySettings, core: Core) -> JwtVerifier:
     """The identity verifier over the built-in issuer and those of the settings. Raises IdentitySettingsError."""
-    issuers: list[IssuerSettings] = []
+    issuers = [
+        issuer_settings(entry, settings.home, f"issuers[{index}]") for index, entry in enumerate(settings.issuers)
+    ]
     builtin = builtin_issuer(settings)
     if builtin is not None:
-        issuers.append(builtin.settings(roles=same_roles(DEV_ROLES) if settings.dev else {}))
-    for index, entry in enumerate(settings.issuers):
-        issuers.append(issuer_settings(entry, settings.home, f"issuers[{index}]"))
+        # Its agents' owners are humans of the others: in production it has none of its own.
+        people = tuple(issuer.issuer for issuer in issuers)
+        roles = same_roles(DEV_ROLES) if settings.dev else {}
+        issuers.insert(0, builtin.settings(roles=roles, owner_issuers=people))
     public = settings.public
     identity = IdentitySettings(
         agent_audience=public.agent_audience,

@@ -44,7 +44,9 @@ def read_claims(
     _check_dev(claims, issuer, settings, audience)
     subject = _name(claims.get("sub"), "sub")
     human = audience is Audience.HUMAN
-    who = _human(claims, issuer, now) if human else _agent(claims, issuer, subject)
+    # In production the built-in issuer knows no human (`_check_dev`), so a name of its own would stand for nobody who can vote.
+    has_people = settings.dev or not issuer.builtin
+    who = _human(claims, issuer, now) if human else _agent(claims, issuer, subject, has_people=has_people)
     principal = Principal(
         kind=PrincipalKind.HUMAN if human else PrincipalKind.AGENT,
         issuer=issuer.issuer,
@@ -119,11 +121,13 @@ def _human(claims: dict[str, Any], issuer: IssuerSettings, now: float) -> _Who:
     return _Who(auth_time=int(auth_time))
 
 
-def _agent(claims: dict[str, Any], issuer: IssuerSettings, subject: str) -> _Who:
-    owner = _owner(claims, issuer)
+def _agent(claims: dict[str, Any], issuer: IssuerSettings, subject: str, *, has_people: bool) -> _Who:
+    owner = _owner(claims, issuer, has_people=has_people)
     behind = f"{issuer.issuer}#{subject}"
+    alone = "act" not in claims and claims.get("client_id") == subject
+    if not alone and not has_people:
+        raise invalid("sub: the built-in issuer knows no humans in production; name whom the agent serves as its owner")
     if "act" not in claims:
-        alone = claims.get("client_id") == subject
         return _Who(owner=owner, on_behalf_of=None if alone else behind)
     act = claims["act"]
     if not isinstance(act, dict):
@@ -135,13 +139,19 @@ def _agent(claims: dict[str, Any], issuer: IssuerSettings, subject: str) -> _Who
     return _Who(subject=_name(act.get("sub"), "act.sub"), owner=owner, on_behalf_of=behind)
 
 
-def _owner(claims: dict[str, Any], issuer: IssuerSettings) -> str | None:
-    if issuer.owner_claim is None or claims.get(issuer.owner_claim) is None:
+def _owner(claims: dict[str, Any], issuer: IssuerSettings, *, has_people: bool) -> str | None:
+    """An owner under another name than the one that human signs in by would let that human approve their own (invariant 5)."""
+    claim = issuer.owner_claim
+    if claim is None or claims.get(claim) is None:
         return None
-    value = _name(claims[issuer.owner_claim], issuer.owner_claim)
-    for other in (issuer.issuer, *issuer.owner_issuers):
+    value = _name(claims[claim], claim)
+    for other in (*((issuer.issuer,) if has_people else ()), *issuer.owner_issuers):
         if value.startswith(f"{other}#") and len(value) > len(other) + 1:
             return value
+    if "#" in value:
+        raise invalid(f"{claim}: names a human of an issuer that this one may not speak of; see its owner_issuers")
+    if not has_people:
+        raise invalid(f"{claim}: must be issuer#subject, as that human signs in; this issuer knows no humans")
     return f"{issuer.issuer}#{value}"
 
 

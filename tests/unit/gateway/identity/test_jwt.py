@@ -192,7 +192,7 @@ def test_an_owner_comes_only_from_the_configured_claim_and_from_trusted_issuers(
     assert at_mcp(token(owner="bob"), owning).owner == f"{ISSUER}#bob"
     assert at_mcp(token(owner=f"{ISSUER}#bob"), owning).owner == f"{ISSUER}#bob"
     assert at_mcp(token(owner="https://people.example#bob"), owning).owner == "https://people.example#bob"
-    assert at_mcp(token(owner="https://evil.example#bob"), owning).owner == f"{ISSUER}#https://evil.example#bob"
+    assert "owner_issuers" in refused(at_mcp, token(owner="https://evil.example#bob"), owning)
     assert "owner" in refused(at_mcp, token(owner=["bob"]), owning)
 
 
