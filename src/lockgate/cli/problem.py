@@ -54,8 +54,8 @@ _FIXES: Mapping[str, tuple[Exit, str]] = {
         Exit.UNAVAILABLE,
         "stop what listens there, or choose other ports with --port and --runner-port",
     ),
-    "lockgate.gateway.store.port:StoreLocked": (Exit.UNAVAILABLE, "stop the other gateway first"),
-    "lockgate.gateway.store.port:StoreError": (Exit.UNAVAILABLE, "lockgate doctor"),
+    "lockgate.gateway.store.errors:StoreLocked": (Exit.UNAVAILABLE, "stop the other gateway first"),
+    "lockgate.gateway.store.errors:StoreError": (Exit.UNAVAILABLE, "lockgate doctor"),
     "lockgate.gateway.identity.settings:IdentitySettingsError": (Exit.USAGE, "correct it in gateway.yaml"),
     "lockgate.gateway.audit.sources:UnreadableLog": (
         Exit.USAGE,

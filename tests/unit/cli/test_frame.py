@@ -74,7 +74,9 @@ def test_every_exit_code_says_what_it_means() -> None:
 @pytest.mark.parametrize("name", expected_names())
 def test_every_expected_failure_is_a_real_exception(name: str) -> None:
     module, _, kind = name.partition(":")
-    assert issubclass(getattr(importlib.import_module(module), kind), Exception)
+    found = getattr(importlib.import_module(module), kind)
+    assert issubclass(found, Exception)
+    assert (found.__module__, found.__qualname__) == (module, kind), "it is looked up where it is defined"
 
 
 def test_an_expected_failure_names_the_fix_and_one_nobody_foresaw_is_none() -> None:
