@@ -88,7 +88,7 @@ def reachable_directory():
 def job_root():
     packages = (*JOB_PACKAGES, "lockgate/runner/__init__.py", "lockgate/runner/sandbox", "lockgate/testing/__init__.py")
     with reachable_directory() as place:
-        yield build_job_root(place, packages=(*packages, "lockgate/testing/sandbox.py"))
+        yield build_job_root(place, packages=(*packages, "lockgate/testing/sandbox"))
 
 
 @pytest.fixture
