@@ -7,10 +7,12 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -324,3 +326,11 @@ def test_an_unknown_operation_and_someone_elses_answer_alike_to_people_too(deplo
         nobodys = deployment.rest(method, f"/api/v1/operations/{none}{what}", dave, body)
         assert theirs == nobodys and theirs[0] == 404, (method, what, theirs, nobodys)
     assert deployment.rest("GET", f"/api/v1/operations/{mine}", token)[0] == 200
+
+
+def test_the_page_names_tests_that_exist(root: Path) -> None:
+    page = (root / "docs" / "bad-input.md").read_text()
+    named = re.findall(r"`(tests/[a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`", page)
+    assert len(named) >= 30, "one for each case"
+    missing = [name for file, name in named if f"def {name}(" not in (root / file).read_text()]
+    assert missing == []

@@ -17,7 +17,7 @@ from lockgate.contract.drivers import declarations
 from lockgate.contract.grant import GRANT_TYPE, Grant, GrantedPolicy
 from lockgate.contract.intent import Phase
 from lockgate.contract.keyset import Keyset
-from lockgate.contract.runnerapi import Heartbeat, LeaseOffer, LeaseRequest
+from lockgate.contract.runnerapi import Heartbeat, LeaseOffer, LeaseRequest, StartRequest
 from lockgate.contract.signed import write_signed
 from lockgate.contract.work import Work
 from lockgate.gateway.catalog.load import load_directory
@@ -213,6 +213,23 @@ def test_a_grant_that_is_not_for_here_is_refused_by_its_field(offering: Offering
     with pytest.raises(GrantRefused) as caught:
         accept(offering.settings, offering.keyset, spoil(offering), BOOT)
     assert caught.value.reason.startswith(field), caught.value.reason
+
+
+async def test_a_used_grant_brings_no_second_permit(deployment: Any) -> None:
+    """With the runner's own certificate. That the runner refuses a used grant of a stolen gateway is shown by the demo."""
+    alice, carol = deployment.token("alice"), deployment.token("carol", roles=("admin",))
+    asked = deployment.ask("set_replicas", "web-dev", {"service": "used", "replicas": 1}, alice, reason=REASON)
+    ended = deployment.settled(asked["operation_id"], alice)
+    details = deployment.rest("GET", f"/api/v1/operations/{ended['id']}/details", carol)[1]
+    settings = load_runner_settings(deployment.home / "runner.yaml")
+    client = GatewayClient(settings.gateway, runner_client(settings.keys.tls, dev=True))
+    for attempt in details["attempts"]:
+        again = StartRequest(attempt["fence"], ended["plan"]["digests"]["inputs_sha256"], None, None)
+        answer = await client.post(f"/runner/v1/attempts/{attempt['id']}/start", to_document(again), 60)
+        assert answer["permit"] is None and answer["refused"], answer
+    await client.close()
+    assert len(details["attempts"]) == 2
+    assert deployment.rest("GET", f"/api/v1/operations/{ended['id']}", carol)[1]["version"] == ended["version"]
 
 
 def _narrowed(deployment: Any, change: Callable[[dict[str, Any]], None]) -> None:
