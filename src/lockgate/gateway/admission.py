@@ -43,10 +43,11 @@ class Arrived:
 
 async def admit(core: Core, principal: Principal, call: Call) -> Operation:
     """Steps 1 to 4 for one call, once. A denial is an operation too. Raises Refusals, then nothing was recorded."""
+    began = core.clock()
     arrived = arrive(core, principal, call)
     for _ in range(EPOCH_RACES):
         epoch = core.standing.epoch
-        identify(core, principal)
+        identify(core, principal, began)
         asked = await decide(core, arrived)
         operation = await record(core, arrived, asked, epoch)
         if operation is not None:
@@ -87,11 +88,14 @@ def arrived_intent(principal: Principal, intent: Intent, action: Action, target:
 
 
 @step(2)
-def identify(core: Core, principal: Principal) -> None:
-    """The token was verified at the door; here revocation and kind are looked at again, every time. Raises Forbidden."""
+def identify(core: Core, principal: Principal, since: int | None = None) -> None:
+    """The token was verified at the door; here revocation and kind are looked at again, every time. Raises Forbidden.
+
+    `since` (Unix ms, now if not given) is when the caller was last known to be good: whoever was revoked from then on is refused.
+    """
     if principal.kind not in (PrincipalKind.AGENT, PrincipalKind.HUMAN):
         raise Forbidden("Runners do not ask for changes.")
-    if core.revoked(principal, core.clock()):
+    if core.revoked(principal, core.clock() if since is None else since):
         raise Forbidden("This token has been revoked.")
 
 

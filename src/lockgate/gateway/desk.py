@@ -108,6 +108,7 @@ class AgentDesk:
 
     async def apply_plan(self, principal: Principal, arguments: dict[str, Any]) -> Operation:
         """See AgentDoor.apply_plan: a new operation with its own reason and key that enters at step 8."""
+        began = self._core.clock()
         self._rates.take(principal.id)
         planned = await self.own(principal, str(arguments["operation_id"]))
         if planned.state is not State.PLANNED or planned.plan is None:
@@ -140,7 +141,7 @@ class AgentDesk:
         if existing is not None:
             return same_intent(arrived, existing)
         for _ in range(EPOCH_RACES):
-            operation = await admit_plan(self._core, arrived, planned)
+            operation = await admit_plan(self._core, arrived, planned, began)
             if operation is not None:
                 return await self._wait(operation, float(arguments.get("wait_seconds", 0)))
         raise Unavailable("Policy keeps changing; nothing was recorded.", retry_after=1.0)

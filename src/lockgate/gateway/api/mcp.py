@@ -120,10 +120,12 @@ class McpEndpoint:
             )
             fault.headers = ((b"allow", b"POST"),)
             raise fault
-        principal = self._doorkeeper.principal(scope)
+        self._doorkeeper.principal(scope)
         check_json_type(scope)
         _check_accept(scope)
         body = await read_body(scope, receive, self._web.max_body, self._web.body_seconds)
+        # A body may take its time; what was revoked or expired meanwhile no longer counts.
+        principal = self._doorkeeper.principal(scope)
         inbound = read_message(parse_json(body, self._web.max_body), scope)
         if inbound.id is None:
             return 202, None

@@ -263,6 +263,8 @@ class RestEndpoint:
             check_json_type(scope)
             data = await read_body(scope, receive, self._web.max_body, self._web.body_seconds)
             body, size = _validated(route.body, parse_json(data, self._web.max_body), "body"), len(data)
+            # A body may take its time; what was revoked or expired meanwhile no longer counts.
+            principal = self._doorkeeper.principal(scope)
         return await route.handler(Asked(self._door, principal, path, query, body, size))
 
 

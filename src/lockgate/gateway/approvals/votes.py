@@ -7,7 +7,7 @@ from dataclasses import replace
 from lockgate.contract.decision import Question
 from lockgate.contract.intent import Principal, PrincipalKind
 from lockgate.gateway import progress
-from lockgate.gateway.admission import EPOCH_RACES, decision_entry
+from lockgate.gateway.admission import EPOCH_RACES, decision_entry, identify
 from lockgate.gateway.approvals.quorum import identities
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.core import Core
@@ -26,8 +26,10 @@ VERDICTS = ("approve", "reject")
 
 async def cast(core: Core, voter: Principal, call: VoteCall, operation: Operation) -> Operation:
     """Count one vote, or refuse it with the reason; a refused vote is an audit entry. Raises BadInput, Clash, Forbidden, Unavailable."""
+    began = core.clock()
     for _ in range(EPOCH_RACES):
         epoch = core.standing.epoch
+        identify(core, voter, began)
         vote = displayed_is_current(core, voter, call, operation)
         await four_eyes(core, voter, operation)
         await entitled(core, voter, operation)

@@ -26,10 +26,13 @@ from lockgate.gateway.operations.transitions import decisions, records
 from lockgate.gateway.store.port import Admit, Done, EpochMoved, Existing
 
 
-async def admit_plan(core: Core, arrived: Arrived, planned: Operation) -> Operation | None:
-    """Decide `request` and `plan` anew and record the new operation. None: the epoch moved. Raises Clash, Unavailable."""
+async def admit_plan(core: Core, arrived: Arrived, planned: Operation, since: int) -> Operation | None:
+    """Decide `request` and `plan` anew and record the new operation. None: the epoch moved. Raises Clash, Unavailable.
+
+    `since` (Unix ms) is when the caller was last known to be good.
+    """
     epoch = core.standing.epoch
-    identify(core, arrived.principal)
+    identify(core, arrived.principal, since)
     asked = await decide(core, arrived)
     operation = new_operation(core, arrived, asked)
     entries = admission_entries(operation, asked)
