@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -44,7 +45,7 @@ def until(deployment: Any, what: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 120
     while not (found := what()):
         assert time.monotonic() < deadline, deployment.logs()
-        time.sleep(0.05)
+        asyncio.run(asyncio.sleep(0.05))
     return found
 
 
