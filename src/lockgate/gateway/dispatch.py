@@ -32,7 +32,7 @@ from lockgate.gateway.operations.changes import end_entry, entry, moved
 from lockgate.gateway.operations.locks import LockEvent
 from lockgate.gateway.operations.model import Attempt, Operation
 from lockgate.gateway.operations.states import Event, State
-from lockgate.gateway.operations.transitions import done, lock_change
+from lockgate.gateway.operations.transitions import done, grant_expiry, lock_change
 from lockgate.gateway.oversight import sign_head
 from lockgate.gateway.scheduling.granting import work_for
 from lockgate.gateway.scheduling.presence import Presence
@@ -120,17 +120,18 @@ class RunnerDesk:
         return tuple(item.hex() for item in proof)
 
     async def heartbeat(self, peer: RunnerPeer, attempt: str, beat: Heartbeat) -> HeartbeatAnswer:
-        """See RunnerDoor.heartbeat. An overtaken or ended attempt is told to stop."""
+        """See RunnerDoor.heartbeat. An overtaken or ended attempt is told to stop; none is kept beyond the time its grant was made for."""
         found, operation = await self._speaker(peer, attempt, beat.fence)
         live = found.state in (AttemptState.LEASED, AttemptState.STARTED) and outcomes.speaks_for(found, operation)
         live = live and operation.state in (State.LEASED, State.RUNNING) and operation.phase is found.phase
-        if not live:
+        now = self._core.clock()
+        # Once to come to its start, once more to come to its end: a runner that beats for ever does not hold a target for ever.
+        until = (found.started_at or found.leased_at) + await grant_expiry(self._core, found) - found.leased_at
+        if not live or now >= until:
             return HeartbeatAnswer(found.state is not AttemptState.STARTED or found.phase is not Phase.APPLY, 0)
-        kept = replace(found, lease_until=self._core.clock() + self._core.timing.lease * 1000)
-        await self._core.commit(
-            Transition(now=self._core.clock(), entries=(), attempts=(AttemptChange(kept, found.state),))
-        )
-        return HeartbeatAnswer(False, self._core.timing.lease)
+        kept = replace(found, lease_until=min(now + self._core.timing.lease * 1000, until))
+        await self._core.commit(Transition(now=now, entries=(), attempts=(AttemptChange(kept, found.state),)))
+        return HeartbeatAnswer(False, max(1, (kept.lease_until - now) // 1000))
 
     async def give_back(self, peer: RunnerPeer, attempt: str, stop: Stop) -> Ack:
         """See RunnerDoor.give_back."""

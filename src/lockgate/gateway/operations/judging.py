@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lockgate.contract.decision import Obligations, Question
-from lockgate.contract.intent import Phase
+from lockgate.contract.intent import Effect, Phase
 from lockgate.contract.plan import PlanDocument, read_plan
 from lockgate.gateway.approvals.quorum import enough
 from lockgate.gateway.catalog.model import Action, Target
@@ -35,6 +35,12 @@ TOO_FEW_VOTES = Reason(
     "Approval missing",
     "Fewer humans have approved this plan than was asked for.",
     "Ask further approvers to vote on the current plan.",
+)
+READ_HELD = Reason(
+    APPROVALS_RULE,
+    "A read cannot be approved",
+    "Policy asks for human approval, and a read has no plan that a human could approve.",
+    "Ask an administrator: a policy either allows a read or denies it.",
 )
 PLAN_LOST = Reason(
     "lockgate.plan_missing",
@@ -92,6 +98,10 @@ async def judge(
         operation=operation.id,
     )
     judgement = _judged(await ask(core, question, about), action, target, votes)
+    if operation.effect is Effect.READ and judgement.event is None and judgement.asked is not None:
+        if obligations_of(operation).merge(judgement.asked.decision.obligations).approvals is not None:
+            return replace(judgement, event=Event.DENIED, reasons=(READ_HELD,))
+        return judgement
     if question is Question.APPLY and judgement.event is None and not _approved(core, operation, judgement):
         return replace(judgement, event=Event.APPROVAL_MISSING, reasons=(TOO_FEW_VOTES,))
     return judgement
