@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shlex
 import sys
 import time
@@ -22,6 +23,9 @@ PARTS: dict[str, Callable[[Path], Coroutine[Any, Any, list[Figure]]]] = {
     "store": stores.measure,
     "governed": lambda place: governed.measure(place, governed.Size()),
 }
+
+BUSY = 0.5
+"""Load average from which on the report says that it was not alone."""
 
 
 def main() -> int:
@@ -44,6 +48,10 @@ def main() -> int:
     report.remarks.append(
         f"bounds.calls_per_second is raised to {CALLS_PER_SECOND:,} for the bench (shipped: 20 a principal); all else as shipped"
     )
+    if os.getloadavg()[0] > BUSY:
+        report.remarks.append(
+            "this machine is busy with other work: CPU ratios hold, but times, rates and above all p99 are worse than they would be"
+        )
     started = time.monotonic()
     for name in options.only or PARTS:
         sys.stderr.write(f"bench: {name} ...\n")

@@ -31,9 +31,11 @@ async def decisions(folder: Path, callers: int, each: int, batch_limit: int) -> 
             assert isinstance(outcome, Done)
 
     before = store.commits
+    used = time.process_time()
     began = time.perf_counter()
     await asyncio.gather(*(caller(number) for number in range(callers)))
     seconds = time.perf_counter() - began
+    used = time.process_time() - used
     commits = store.commits - before
     reads = time.perf_counter()
     for turn in range(1000):
@@ -43,6 +45,7 @@ async def decisions(folder: Path, callers: int, each: int, batch_limit: int) -> 
     took.sort()
     return {
         "decisions_per_second": callers * each / seconds,
+        "cpu_us": used / (callers * each) * 1e6,
         "commits": commits,
         "p50_ms": took[len(took) // 2] * 1000,
         "p99_ms": took[len(took) * 99 // 100] * 1000,

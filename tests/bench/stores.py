@@ -24,6 +24,7 @@ async def measure(place: Path) -> list[Figure]:
         ),
         Figure("one commit per decision", alone["decisions_per_second"], "/s", note=counts[1]),
         Figure("group commit / one by one", ratio, "x", at_least=3),
+        Figure("CPU per durable decision", together["cpu_us"], "µs", note="event loop and writer thread"),
         Figure("durable decision p99, 256 callers", together["p99_ms"], "ms"),
         Figure("point read of an operation", together["point_read_us"], "µs"),
     ]
