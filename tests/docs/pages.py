@@ -78,7 +78,9 @@ class Page:
 
 def all_pages() -> list[Path]:
     """Every page a reader may open."""
-    return [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(ROOT.glob("docs/**/*.md"))
+    return [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
+        ROOT.glob("docs/**/*.md")
+    )
 
 
 def read_page(path: Path) -> Page:

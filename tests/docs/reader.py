@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
@@ -9,9 +10,11 @@ import select
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import urllib.request
 from pathlib import Path
@@ -27,6 +30,7 @@ START_SECONDS = 120.0
 COMMAND_SECONDS = 240.0
 RELOAD_SECONDS = 20.0
 READY = "Ctrl-C stops it."
+ASKS = b"[y/N]: "
 
 
 class Reader:
@@ -86,6 +90,7 @@ class Reader:
             return self._on_terminal(command, typed)
         done = subprocess.run(
             ["bash", "-c", command],
+            check=False,
             env=self._environment(),
             cwd=self.home,
             stdin=subprocess.DEVNULL,
@@ -97,12 +102,12 @@ class Reader:
 
     def _on_terminal(self, command: str, typed: str) -> tuple[int, str]:
         ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 240, 0, 0))
         process = subprocess.Popen(
             ["bash", "-c", command], env=self._environment(), cwd=self.home, stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
-        os.write(ours, typed.encode() + b"\n")
-        printed = b""
+        printed, answered = b"", False
         deadline = time.monotonic() + COMMAND_SECONDS
         while time.monotonic() < deadline and select.select([ours], [], [], COMMAND_SECONDS)[0]:
             try:
@@ -110,6 +115,8 @@ class Reader:
             except OSError:  # the other side is closed
                 break
             printed += part
+            if ASKS in printed and not answered:
+                answered = os.write(ours, typed.encode() + b"\n") > 0
         os.close(ours)
         return process.wait(COMMAND_SECONDS), self._plain(printed.decode(errors="replace"))
 
@@ -120,7 +127,7 @@ class Reader:
 
     def _plain(self, text: str) -> str:
         public, runners = self.ports
-        plain = text.replace("\r\n", "\n").replace(str(self.home), "/home/you")
+        plain = text.replace("\r\n", "\n").replace(str(self.home), "~")
         return plain.replace(f":{public}", ":8400").replace(f":{runners}", ":8401")
 
     # -- files
@@ -163,8 +170,8 @@ class Reader:
             return 0
         token = (self.lockgate / "tokens" / "admin").read_text().strip()
         url = f"http://127.0.0.1:{self.ports[0]}/api/v1/audit?since=0&limit=500"
-        request = urllib.request.Request(url, headers={"authorization": f"Bearer {token}"})  # noqa: S310  (our own gateway)
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        request = urllib.request.Request(url, headers={"authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
             entries = json.load(answer)["entries"]
         return sum(entry["kind"] in ("catalog.loaded", "policy.loaded") for entry in entries)
 
@@ -188,4 +195,4 @@ def _merged(own: Any, given: Any) -> Any:
 
 def words(command: str) -> list[str]:
     """A command's words as a shell sees them, without a pipe's other end."""
-    return shlex.split(command.split("|")[0], comments=True)
+    return shlex.split(command.split("|", maxsplit=1)[0], comments=True)

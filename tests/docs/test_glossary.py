@@ -6,6 +6,7 @@ import inspect
 import re
 
 import pytest
+from tests.docs.pages import ROOT
 
 from lockgate.cli.main import app  # noqa: F401  (the words below are those of the program that is shipped)
 from lockgate.contract.decision import Question
@@ -18,7 +19,6 @@ from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.locks import LockState
 from lockgate.gateway.operations.states import State
 from lockgate.runner import run
-from tests.docs.pages import ROOT
 
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "docs" / "explanation" / "architecture.md").read_text("utf-8")

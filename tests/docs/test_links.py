@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-
 from tests.docs.pages import ROOT, all_pages, read_page
 
 PAGES = [read_page(path) for path in all_pages()]
@@ -26,9 +25,11 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page):
             continue
         place, _, anchor = link.partition("#")
         path = (page.path.parent / place).resolve() if place else page.path
-        if not path.exists() or not path.is_relative_to(ROOT):
-            broken.append(link)
-        elif anchor and path.suffix == ".md" and anchor not in anchors(path.read_text("utf-8")):
+        if (
+            not path.exists()
+            or not path.is_relative_to(ROOT)
+            or (anchor and path.suffix == ".md" and anchor not in anchors(path.read_text("utf-8")))
+        ):
             broken.append(link)
     assert broken == []
 
@@ -37,7 +38,10 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page):
 def test_a_page_has_one_title_first(page):
     lines = [line for line in page.text.splitlines() if line.strip() and not line.startswith("<!--")]
     assert lines[0].startswith("# ")
-    assert len([line for line in re.sub(r"```.*?```", "", page.text, flags=re.S).splitlines() if line.startswith("# ")]) == 1
+    assert (
+        len([line for line in re.sub(r"```.*?```", "", page.text, flags=re.S).splitlines() if line.startswith("# ")])
+        == 1
+    )
 
 
 def test_every_page_is_reached_from_the_readme():

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import typer
-
-from lockgate.cli.main import app
 from tests.docs.pages import ROOT, Block, Command, all_pages, commands, read_page
 from tests.docs.reader import Reader, words
 from tests.docs.shown import Names
+
+from lockgate.cli.main import app
 
 PAGES = [page for page in map(read_page, all_pages()) if page.to_run]
 OWN = [page for page in PAGES if page.starts_dev]
