@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +12,9 @@ from urllib.parse import urlencode, urlsplit
 
 from lockgate.cli.exits import Exit
 from lockgate.cli.frame import Session
-from lockgate.cli.home import HUMAN, gateway_url, read_token
+from lockgate.cli.home import HUMAN, URL_VARIABLE, gateway_url, read_token
 from lockgate.cli.problem import Problem
+from lockgate.contract.redaction import visible
 
 API = "/api/v1"
 MAX_ANSWER = 32 << 20
@@ -55,7 +57,7 @@ class PeopleClient:
         return document
 
     def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
-        headers = {"accept": "application/json", "authorization": f"Bearer {self._token}"}
+        headers = {"accept": "application/json"} | ({"authorization": f"Bearer {self._token}"} if self._token else {})
         data = None
         if body is not None:
             headers["content-type"] = "application/json"
@@ -78,7 +80,16 @@ class PeopleClient:
 
 def people(session: Session) -> PeopleClient:
     """The client of a command's session."""
-    return PeopleClient(gateway_url(session), read_token(session, HUMAN))
+    client = PeopleClient(gateway_url(session), read_token(session, HUMAN))
+    learn_unsafe(session, client.url)
+    return client
+
+
+def learn_unsafe(session: Session, url: str) -> None:
+    """Of another gateway only it knows its unsafe choices; that of this home has them in its settings. Raises Problem."""
+    if os.environ.get(URL_VARIABLE):
+        said = PeopleClient(url, "").health().get("unsafe")
+        session.screen.unsafe = tuple(visible(str(name), limit=60) for name in said) if isinstance(said, list) else ()
 
 
 def refusal(status: int, document: Mapping[str, Any]) -> Problem:

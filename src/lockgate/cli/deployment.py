@@ -34,7 +34,7 @@ def make_deployment(home: Path, wanted: Deployment) -> Layout:
         dev=wanted.dev,
         now=now_ms(),
         ports=wanted.ports,
-        samples=samples(Wish(place, sandbox_base(home), wanted.no_sandbox)),
+        samples=samples(Wish(place and place.resolve(), wanted.no_sandbox)),
     )
     for path in made.created:
         if path.parent.name == "bin":

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
+import lockgate
 from lockgate.cli.commands import audit, call, check, demo, doctor, operation, serve, setup, target, token
 from lockgate.cli.frame import App
 
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"lockgate {lockgate.__version__}")
+        raise typer.Exit
+
+
 app = App("Lockgate: the least-privilege gateway between AI agents and infrastructure.")
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version, and nothing else.")
+    ] = False,
+) -> None:
+    """Lockgate: the least-privilege gateway between AI agents and infrastructure."""
+
+
 for module in (setup, demo, doctor, serve, call, target):
     module.register(app)
 for name, group in (

@@ -50,6 +50,10 @@ _FIXES: Mapping[str, tuple[Exit, str]] = {
     "lockgate.keys.pki:CertificateRefused": (Exit.USAGE, "lockgate doctor"),
     "lockgate.contract.dsse:EnvelopeError": (Exit.USAGE, "lockgate doctor"),
     "lockgate.cli.bootstrap.making:BootstrapRefused": (Exit.USAGE, "choose another directory with --home"),
+    "lockgate.cli.bootstrap.sharedroots:SharedRootsRefused": (
+        Exit.USAGE,
+        "nothing of value is in it: what is missing is built again",
+    ),
     "lockgate.gateway.app:PortBusy": (
         Exit.UNAVAILABLE,
         "stop what listens there, or choose other ports with --port and --runner-port",

@@ -46,7 +46,9 @@ class Screen:
             render(self.out)
 
     def emit(self, document: dict[str, Any]) -> None:
-        """One JSON document on one line of stdout, keys sorted."""
+        """One JSON document on one line of stdout, keys sorted; it names the unsafe choices, if any."""
+        if self.unsafe:
+            document = {**document, "unsafe": list(self.unsafe)}
         print(json.dumps(document, sort_keys=True, ensure_ascii=False), flush=True)
 
     def note(self, text: str) -> None:

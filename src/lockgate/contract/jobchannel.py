@@ -16,6 +16,9 @@ KEYSET_FILE = "/lockgate-trust/keyset.json"
 ROOT_KEY_FILE = "/lockgate-trust/root.pub"
 """Where the runner mounts what the job must find: sealed source (read-only), scratch space, job root, credentials, pinned trust."""
 
+UNSAFE_ROOT_VARIABLE = "LOCKGATE_UNSAFE_ROOT"
+"""Without a sandbox (dev only) nothing is mounted: this variable names the directory below which the same paths are."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobInputs:

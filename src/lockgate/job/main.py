@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from lockgate.contract.keyset import Keyset
 from lockgate.job import verify
 from lockgate.job.channel import Channel, NoChannel, take_channel
 from lockgate.job.drivers import registry
-from lockgate.job.places import Places
+from lockgate.job.places import Places, places
 from lockgate.job.verify import JobRefused
 from lockgate.wire.frames import SMALL_MESSAGE_BYTES, FrameError, read_frame, write_frame
 
@@ -23,12 +24,12 @@ EXIT_REFUSED = 70
 T = TypeVar("T")
 
 
-def main(places: Places | None = None) -> int:
+def main(where: Places | None = None) -> int:
     """Run the job on the inherited channel. Exit codes: 0 a result was sent, 70 refused (one line on stderr names the check)."""
     try:
         channel = take_channel()
         try:
-            serve(channel, places or Places())
+            serve(channel, where or places(os.environ))
         finally:
             channel.close()
     except NoChannel as nothing:

@@ -22,9 +22,10 @@ from lockgate.runner.journal import Journal
 from lockgate.runner.loop import RunnerLoop
 from lockgate.runner.parts import Parts, Trust
 from lockgate.runner.recovery import recover
+from lockgate.runner.sandbox.basedir import check_base
 from lockgate.runner.sandbox.bubblewrap import BubblewrapSandbox, BubblewrapSettings
 from lockgate.runner.sandbox.port import Sandbox, SandboxUnavailable
-from lockgate.runner.sandbox.runtime_root import TOOL_DISTRIBUTIONS, build_job_root
+from lockgate.runner.sandbox.runtime_root import TOOL_DISTRIBUTIONS, JobRoot, build_job_root
 from lockgate.runner.sandbox.uids import UidRange
 from lockgate.runner.sandbox.unsafe import UnsafeNoSandbox
 from lockgate.runner.settings import RunnerSettings
@@ -41,9 +42,7 @@ async def serve(
     sandbox = make_sandbox(settings)
     capabilities = await sandbox.probe()
     LOG.info("sandbox", provider=capabilities.provider, isolated=capabilities.isolated, notes=list(capabilities.notes))
-    job_root = await asyncio.to_thread(
-        build_job_root, settings.sandbox.roots_dir or settings.sandbox.base_dir, tools=installed_tools()
-    )
+    job_root = await asyncio.to_thread(make_job_root, settings)
     trust = read_trust(settings)
     gateway = GatewayClient(settings.gateway, runner_client(settings.keys.tls, dev=settings.dev))
     journal = Journal(settings.state_dir / "journal.jsonl")
@@ -84,6 +83,14 @@ async def _work(parts: Parts, ready: asyncio.Event | None, stop: asyncio.Event |
     finally:
         stopped.cancel()
         work.cancel()
+
+
+def make_job_root(settings: RunnerSettings) -> JobRoot:
+    """The job root with every installed tool. Raises JobRootError, OSError; SandboxUnavailable when others can write where it is shared."""
+    box = settings.sandbox
+    if box.roots_dir is not None:
+        check_base(box.roots_dir, root=os.geteuid() == 0)
+    return build_job_root(box.roots_dir or box.base_dir, tools=installed_tools())
 
 
 def make_sandbox(settings: RunnerSettings) -> Sandbox:

@@ -1,13 +1,16 @@
 """What holds for every command: options, exit codes, errors with their fix, and a start that imports no zone."""
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
+import lockgate
 from lockgate.cli.exits import MEANING, Exit
 from lockgate.cli.frame import ended
 from lockgate.cli.main import app
@@ -130,3 +133,15 @@ def test_help_imports_no_zone_and_no_heavy_library() -> None:
         "httpx2",
     )
     assert [name for name in loaded if name in heavy] == []
+
+
+def test_the_version_is_said_without_a_command() -> None:
+    said = CliRunner().invoke(app, ["--version"])
+    assert (said.exit_code, said.stdout) == (Exit.OK, f"lockgate {lockgate.__version__}\n")
+
+
+def test_unsafe_choices_are_in_every_document_and_on_every_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen(as_json=True, unsafe=("no_sandbox",)).emit({"ok": True})
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "unsafe": ["no_sandbox"]}
+    Screen(unsafe=("no_sandbox",)).answer({"ok": True}, lambda out: None)
+    assert "UNSAFE: no sandbox (dev only)" in capsys.readouterr().err

@@ -49,8 +49,10 @@ def gateway_yaml(layout: Layout, names: Names, dev: bool, ports: Ports, samples:
     return _text(_GATEWAY_HEAD, document, samples.gateway)
 
 
-def runner_yaml(layout: Layout, names: Names, dev: bool, ports: Ports, samples: Samples) -> bytes:
-    """The text of runner.yaml; it serves no target until one is written into it."""
+def runner_yaml(
+    layout: Layout, names: Names, dev: bool, ports: Ports, samples: Samples, roots: Path | None = None
+) -> bytes:
+    """The text of runner.yaml; it serves no target until one is written into it. `roots`: where job roots are shared."""
     document: dict[str, Any] = {
         "id": names.runner,
         "deployment": names.deployment,
@@ -73,6 +75,8 @@ def runner_yaml(layout: Layout, names: Names, dev: bool, ports: Ports, samples: 
         "targets": {},
         "tools": {},
     }
+    if roots is not None:
+        document["sandbox"]["roots_dir"] = str(roots)
     return _text(_RUNNER_HEAD, document, samples.runner)
 
 

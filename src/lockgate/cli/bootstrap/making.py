@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lockgate.cli.bootstrap.configs import gateway_yaml, runner_yaml
 from lockgate.cli.bootstrap.layout import Layout, Names, Ports, Samples, fallback_base
+from lockgate.cli.bootstrap.sharedroots import roots_place, shared_roots
 from lockgate.contract.keyset import KeyEntry, KeyRole, Keyset
 from lockgate.keys.keysets import DAY_MS, key_entry, load_keyset, seal_keyset
 from lockgate.keys.pki import CertificateAuthority, CertificateRefused, Issued, RunnerIdentity
@@ -49,7 +50,7 @@ def bootstrap(
 ) -> Layout:
     """Make whatever is missing of a deployment below `home`; a second run keeps everything. `now` is Unix ms.
 
-    Raises BootstrapRefused; KeyFileError, KeysetRefused, ValueError when what is there does not fit; OSError.
+    Raises BootstrapRefused; SharedRootsRefused, KeyFileError, KeysetRefused, ValueError when what is there does not fit; OSError.
     """
     try:
         identity = RunnerIdentity(names.deployment, names.tenant, names.region, names.runner)
@@ -176,7 +177,9 @@ def _settings(making: _Making, ports: Ports, samples: Samples) -> None:
     if making.missing(layout.gateway_settings):
         write_private(layout.gateway_settings, gateway_yaml(layout, making.names, making.dev, ports, samples))
     if making.missing(layout.runner_settings):
-        write_private(layout.runner_settings, runner_yaml(layout, making.names, making.dev, ports, samples))
+        # In production a runner shares nothing that it was not told to share.
+        roots = _shared_roots() if making.dev else None
+        write_private(layout.runner_settings, runner_yaml(layout, making.names, making.dev, ports, samples, roots))
     for name, content in samples.files.items():
         path = layout.home / name
         if ".." in path.parts or not path.is_relative_to(layout.home):
@@ -184,6 +187,11 @@ def _settings(making: _Making, ports: Ports, samples: Samples) -> None:
         _directory(path.parent, 0o755)
         if making.missing(path):
             write_public(path, content)
+
+
+def _shared_roots() -> Path | None:
+    root = os.geteuid() == 0
+    return shared_roots(roots_place(os.environ, root=root), root=root)
 
 
 def _advice(making: _Making) -> tuple[str, ...]:

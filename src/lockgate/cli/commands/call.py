@@ -40,8 +40,10 @@ def call(
 ) -> Exit:
     """Call an action as an agent would; without one, list what this agent may ask for. Other reserved arguments go by --arg (dry_run=true)."""
     from lockgate.cli.agent import call_tool, list_tools
+    from lockgate.cli.client import learn_unsafe
 
     url, token = gateway_url(session), read_token(session, AGENT)
+    learn_unsafe(session, url)
     if action is None:
         tools = asyncio.run(list_tools(url, token))
         session.screen.answer({"tools": tools}, lambda out: _show_tools(out, tools))

@@ -45,7 +45,7 @@ def demo(
             for title, scene in SCENES:
                 with tell.scene(title):
                     scene(play)
-            _sum_up(tell, play)
+            _sum_up(tell, play, keep)
             if keep:
                 _keep(session, play)
     finally:
@@ -72,12 +72,13 @@ def _require() -> None:
         raise Problem(Exit.UNAVAILABLE, "bubblewrap is not installed", fix="apt-get install bubblewrap")
 
 
-def _sum_up(tell: Telling, play: Stage) -> None:
+def _sum_up(tell: Telling, play: Stage, keep: bool) -> None:
     from lockgate.cli.commands.setup import SAME_USER
 
     checks = [check for scene in tell.scenes for check in scene["checks"]]
     bad = [check["what"] for check in checks if not check["held"]]
     document = {"ok": not bad, "scenes": tell.scenes, "home": str(play.home), "url": play.url}
+    document |= {"try": list(_tries(play))} if keep else {}
 
     def render(out: Any) -> None:
         print(f"\n{len(checks) - len(bad)} of {len(checks)} expectations held.")
@@ -89,17 +90,21 @@ def _sum_up(tell: Telling, play: Stage) -> None:
 
 
 def _keep(session: Session, play: Stage) -> None:
-    home = f"--home {play.home}"
     session.screen.note("\nIt keeps running; Ctrl-C throws it away. In another terminal try:")
-    for line in (
+    for line in _tries(play):
+        session.screen.note(f"  {line}")
+    play.both.wait()
+
+
+def _tries(play: Stage) -> tuple[str, ...]:
+    home = f"--home {play.home}"
+    return (
         f"lockgate call {home}",
         f"lockgate call set_motd --target motd-production --arg message='Hello' --reason 'say hello' {home}",
         f"lockgate operation list {home}",
         f"lockgate operation approve OPERATION --as bob {home}",
         f"lockgate audit verify {home}",
-    ):
-        session.screen.note(f"  {line}")
-    play.both.wait()
+    )
 
 
 def _throw_away(home: Path) -> None:

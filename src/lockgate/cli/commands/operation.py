@@ -65,6 +65,8 @@ def watch_operation(
     from lockgate.cli.show.operations import one_line
 
     client, end, last = people(session), time.monotonic() + seconds, ("", "", "")
+    if not session.screen.as_json:
+        session.screen.warn_unsafe()
     while True:
         left = end - time.monotonic()
         wait = 1 if not last[0] else max(0, min(POLL_SECONDS, int(left)))

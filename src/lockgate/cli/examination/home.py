@@ -68,6 +68,13 @@ def _runner(settings: RunnerSettings) -> Iterator[Finding]:
     targets = ", ".join(settings.targets) or "none; write some into runner.yaml"
     yield Finding("ok" if settings.targets else "warning", "runner.yaml", f"serves the targets {targets}")
     yield from _private("runner keys", (settings.keys.signing, settings.keys.region, settings.keys.tls_key))
+    if settings.sandbox.sandbox_class == "process":
+        said = (
+            "none, by sandbox.provider: a job can do whatever the runner's user can; every receipt says so (dev only)"
+        )
+        yield Finding(
+            "warning", "unsafe: no sandbox", said, "lockgate dev without --unsafe-no-sandbox in another --home"
+        )
     for name, path in settings.sources.items():
         if not path.is_dir():
             yield Finding("fault", f"source {name}", f"{path} is no directory", "correct it in runner.yaml")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,7 +16,8 @@ PARTS = ("catalog", "policy", "sources")
 TARGET_GID = 699_999
 """As root: the group through which sandboxes reach sample targets; just below the uids that belong to sandboxes."""
 
-UID_BASE, UIDS = 700_000, 4096
+SHOWN_AT = "/target"
+"""Where a sandbox shows the directory of its sample target."""
 
 TARGETS = {
     "motd-staging": ("ansible", "motd"),
@@ -28,10 +29,9 @@ TARGETS = {
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """`place`: the directory of the sample targets, which only dev has, as is `sandbox`, where sandboxes lie. `no_sandbox`: run jobs without one."""
+    """`place`: the directory of the sample targets, which only dev has. `no_sandbox`: run jobs without one."""
 
     place: Path | None = None
-    sandbox: Path = Path("sandbox")
     no_sandbox: bool = False
 
 
@@ -42,13 +42,14 @@ def samples(wish: Wish) -> Samples:
     runner: dict[str, Any] = {"sources": {"motd": "sources/motd", "service": "sources/service"}}
     gateway: dict[str, Any] = {}
     if wish.place is not None:
-        runner["targets"] = {name: _target(wish.place / name, *of) for name, of in TARGETS.items()}
+        runner["targets"] = {name: _target(wish, name, *of) for name, of in TARGETS.items()}
         runner["tools"] = {"ansible": {"any": True}}
-        runner |= _one_uid(wish.sandbox)
     if wish.no_sandbox:
-        runner["sandbox"] = {"provider": "unsafe-no-sandbox", "base_dir": "sandbox", "floor": "process"}
+        runner["sandbox"] = {"provider": "unsafe-no-sandbox", "floor": "process"}
         gateway["unsafe"] = {"no_sandbox": True}
         found["policy/data.yaml"] = found["policy/data.yaml"].replace(b"sandbox: bubblewrap", b"sandbox: process")
+        if wish.place is not None:
+            found["catalog/targets.yaml"] = _on_this_host(found["catalog/targets.yaml"], wish.place)
     return Samples(files=found, runner=runner, gateway=gateway)
 
 
@@ -66,18 +67,18 @@ def make_targets(place: Path) -> None:
             path.chmod(0o2770)
 
 
-def _one_uid(base: Path) -> dict[str, Any]:
-    """As root every sandbox has a uid of its own, and a file in a sample target belongs to the uid that wrote it. So that the next run may replace
-    it, these deployments use one pair of uids again and again, one attempt at a time. Targets behind a network do not have this problem."""
-    if os.geteuid() != 0:
-        return {}
-    pair = int.from_bytes(hashlib.sha256(str(base).encode()).digest()[:4], "big") % (UIDS // 2)
-    sandbox = {"provider": "bubblewrap", "base_dir": str(base), "uid_base": UID_BASE + 2 * pair, "uid_count": 2}
-    return {"max_attempts": 1, "sandbox": {**sandbox, "floor": "bubblewrap"}}
+def _on_this_host(catalog: bytes, place: Path) -> bytes:
+    """Without a sandbox nothing is mounted at /target: the settings of each sample target name its directory on this host."""
+    documents = catalog.decode().split("\n---\n")
+    for name in TARGETS:
+        quoted = json.dumps(str(place / name), ensure_ascii=False)
+        documents = [text.replace(SHOWN_AT, quoted) if f"name: {name}\n" in text else text for text in documents]
+    return "\n---\n".join(documents).encode()
 
 
-def _target(path: Path, driver: str, source: str) -> dict[str, Any]:
-    shared: dict[str, Any] = {"path": str(path), "target": "/target", "mode": "write"}
+def _target(wish: Wish, name: str, driver: str, source: str) -> dict[str, Any]:
+    path = str(wish.place / name) if wish.place is not None else ""
+    shared: dict[str, Any] = {"path": path, "target": path if wish.no_sandbox else SHOWN_AT, "mode": "write"}
     if os.geteuid() == 0:
         shared["gid"] = TARGET_GID
     return {"drivers": [driver], "sources": [source], "paths": [shared], "credential_scopes": ["read", "write"]}

@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from lockgate.contract.jobchannel import UNSAFE_ROOT_VARIABLE
 from lockgate.runner.sandbox import linux, processes
 from lockgate.runner.sandbox.channel import LinkChannel
 from lockgate.runner.sandbox.port import (
@@ -33,9 +36,6 @@ from lockgate.runner.sandbox.processes import Traces
 from lockgate.runner.sandbox.profile import check_id, check_spec
 from lockgate.runner.sandbox.teardown import proof
 from lockgate.runner.sandbox.warden import Relay
-
-ROOT_VARIABLE: Final = "LOCKGATE_UNSAFE_ROOT"
-"""Without mounts, the directory below which a job finds what a sandbox would show at the same paths."""
 
 _LIMITS: Final = {
     "memory": "none",
@@ -118,6 +118,8 @@ class UnsafeNoSandbox:
 
     async def start(self, spec: SandboxSpec) -> UnsafeRun:
         """Start a plain process; raises SpecRefused, SandboxUnavailable."""
+        # A path that the job finds where the host has it needs no place of its own; a sandbox has one for none of the host's.
+        spec = replace(spec, binds=tuple(bind for bind in spec.binds if bind.target != str(bind.source)))
         check_spec(spec)
         place = self._base / spec.id
         if place.exists():
@@ -156,18 +158,14 @@ class UnsafeNoSandbox:
                 written.write(file.content)
 
     def _spawn(self, place: Path, spec: SandboxSpec, job: socket.socket, output: int) -> subprocess.Popen[bytes]:
-        def outside(text: str) -> str:
-            for bind in sorted(spec.binds, key=lambda each: -len(each.target)):
-                text = text.replace(bind.target, str(bind.source))
-            return text
-
+        outside = _outside(spec)
         given = {name: outside(value) for name, value in spec.env.items()}
         own = {
             "PATH": os.defpath + ":/usr/sbin:/sbin",
             "HOME": str(place / "work"),
             "TMPDIR": str(place / "tmp"),
             "LANG": "C.UTF-8",
-            ROOT_VARIABLE: str(place),
+            UNSAFE_ROOT_VARIABLE: str(place),
             CHANNEL_FD_VARIABLE: str(job.fileno()),
         }
         return subprocess.Popen(
@@ -211,9 +209,17 @@ class UnsafeNoSandbox:
             await self.destroy(sandbox_id)
 
 
+def _outside(spec: SandboxSpec) -> Callable[[str], str]:
+    """Replaces the paths that a sandbox would have by the host's."""
+    sources = {bind.target: str(bind.source) for bind in spec.binds}
+    longest_first = sorted(sources, key=len, reverse=True)
+    known = re.compile("|".join(re.escape(target) + r"(?![\w.-])" for target in longest_first) or r"(?!)")
+    return lambda text: known.sub(lambda found: sources[found.group()], text)
+
+
 def _trace(place: Path) -> str:
     """By what the environment of a run's processes is known."""
-    return f"{ROOT_VARIABLE}={place}"
+    return f"{UNSAFE_ROOT_VARIABLE}={place}"
 
 
 def _relay(run: UnsafeRun, stage: str, job: socket.socket, link: socket.socket, output: int) -> None:

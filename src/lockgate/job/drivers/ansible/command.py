@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lockgate.contract.jobchannel import SANDBOX_ROOT
 from lockgate.job.drivers.ansible.unsafe import variables_file
 from lockgate.job.drivers.port import StageContext, StageRefused
+from lockgate.job.places import places
 
 _PLUGIN_KINDS = "ACTION BECOME CACHE CLICONF CONNECTION DOC_FRAGMENT FILTER HTTPAPI INVENTORY LOOKUP NETCONF STRATEGY TERMINAL TEST VARS"
 _SETTINGS = {"inventory", "limit", "variables"}
@@ -37,7 +38,7 @@ class Run:
 
 def find_tool() -> AnsibleTool:
     """Ansible in the job root, or in this very interpreter when there is no job root. Raises StageRefused with the fix."""
-    root = Path(SANDBOX_ROOT)
+    root = Path(places(os.environ).root)
     packages = root / "tools" / "ansible"
     if (packages / "ansible" / "cli" / "playbook.py").is_file():
         return AnsibleTool(root / "python" / "bin" / "python3", packages)
