@@ -129,9 +129,9 @@ class RunnerDesk:
         until = (found.started_at or found.leased_at) + await grant_expiry(self._core, found) - found.leased_at
         if not live or now >= until:
             return HeartbeatAnswer(found.state is not AttemptState.STARTED or found.phase is not Phase.APPLY, 0)
-        kept = replace(found, lease_until=min(now + self._core.timing.lease * 1000, until))
+        kept = replace(found, lease_until=now + self._core.timing.lease * 1000)
         await self._core.commit(Transition(now=now, entries=(), attempts=(AttemptChange(kept, found.state),)))
-        return HeartbeatAnswer(False, max(1, (kept.lease_until - now) // 1000))
+        return HeartbeatAnswer(False, self._core.timing.lease)
 
     async def give_back(self, peer: RunnerPeer, attempt: str, stop: Stop) -> Ack:
         """See RunnerDoor.give_back."""
