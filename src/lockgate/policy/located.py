@@ -47,9 +47,7 @@ class _Loader(yaml.SafeLoader):
         """As PyYAML's, but refuses deep nesting before it costs anything."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(
-                problem=f"is nested deeper than {MAX_DEPTH}", problem_mark=self.get_mark()
-            )
+            raise yaml.MarkedYAMLError(problem=f"is nested deeper than {MAX_DEPTH}", problem_mark=self.get_mark())
         node: yaml.Node | None = super().compose_node(parent, index)
         self.depth -= 1
         return node
