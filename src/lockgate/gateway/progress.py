@@ -6,6 +6,7 @@ Each step is one named function, each transition one transaction (compare-and-se
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from lockgate.contract.intent import Phase, Stage
@@ -94,7 +95,8 @@ async def start(
         return await transitions.cancelled(core, operation)
     if outcomes.inputs_differ(operation, request, attempt.phase):
         return await transitions.plan_again(core, operation, "The sealed inputs are not the approved ones.", None)
-    check = check_stage(core, peer, attempt, operation, request)
+    # In a thread, as in `finish`: what a runner sends may take seconds to read.
+    check = await asyncio.to_thread(check_stage, core, peer, attempt, operation, request)
     if check is not None and outcomes.check_differs(operation, check):
         return await transitions.plan_again(core, operation, "The plan made again now is not the approved one.", check)
     if check is not None and check.manifest.ended_ms_ago > core.timing.check_age * 1000:
@@ -185,7 +187,7 @@ async def finish(core: Core, peer: RunnerPeer, attempt: Attempt, operation: Oper
         return operation
     if not outcomes.may_report(attempt, operation):
         raise Clash("This attempt no longer speaks for its operation.", field="attempt")
-    stages = outcomes.open_stages(core, peer, attempt, operation, report)
+    stages = await asyncio.to_thread(outcomes.open_stages, core, peer, attempt, operation, report)
     if attempt.phase is Phase.PLAN and stages[0].manifest.outcome.status == "ok":
         return await decide_plan(core, operation, attempt, stages[0])
     ended = outcomes.conclude(core, attempt, operation, stages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from lockgate.gateway.operations.states import Event
 from lockgate.gateway.store.port import GetPlanBytes, VotesOf
 
 APPROVALS_RULE = "approvals"
+_SMALL_PLAN = 64 << 10
 
 CATALOG_CHANGED = Reason(
     "lockgate.catalog_changed",
@@ -126,7 +128,10 @@ def parts(core: Core, operation: Operation) -> tuple[Action, Target] | None:
 async def current_plan(core: Core, operation: Operation) -> PlanDocument | None:
     """The canonical plan of an operation, its own or that of the operation it applies."""
     data = await plan_bytes(core, operation)
-    return read_plan(data) if data is not None else None
+    if data is None or len(data) <= _SMALL_PLAN:
+        return read_plan(data) if data is not None else None
+    # A plan may take seconds to read; nobody else waits for that meanwhile.
+    return await asyncio.to_thread(read_plan, data)
 
 
 async def plan_bytes(core: Core, operation: Operation) -> bytes | None:
