@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import termios
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from lockgate.cli.demo.stage import free_ports
 from lockgate.cli.exits import Exit
+from lockgate.cli.main import app
 
 PROGRAM = (sys.executable, "-m", "lockgate.cli")
 
@@ -29,16 +36,19 @@ class Dev:
     process: subprocess.Popen[str]
     ready: dict[str, Any]
 
-    def run(self, *arguments: str, stdin: str = "") -> tuple[int, dict[str, Any]]:
-        """Another `lockgate … --json`; its exit code and its one document (the last, for a stream)."""
-        argv = [*PROGRAM, *arguments, "--home", str(self.home), "--json"]
-        ran = subprocess.run(
-            argv, capture_output=True, text=True, input=stdin, env=environment(), check=False, timeout=300
-        )
-        assert "Traceback" not in ran.stderr, ran.stderr
-        lines = ran.stdout.splitlines()
-        assert lines, ran.stderr
-        return ran.returncode, json.loads(lines[-1])
+    def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Another `lockgate … --json`, in this process; its exit code and its one document (the last, for a stream)."""
+        code, out = self.screen(*arguments, "--json")
+        return code, json.loads(out.splitlines()[-1])
+
+    def screen(self, *arguments: str) -> tuple[int, str]:
+        """The same for people: exit code and everything that was written."""
+        kept = {name: None for name in os.environ if name.startswith("LOCKGATE_") and name != "LOCKGATE_OPA"}
+        ran = CliRunner().invoke(app, [*arguments, "--home", str(self.home)], env=kept)
+        if ran.exception is not None and not isinstance(ran.exception, SystemExit):
+            raise ran.exception
+        assert ran.output, "it said nothing"
+        return ran.exit_code, ran.stdout if "--json" in arguments else ran.output
 
 
 def environment() -> dict[str, str]:
@@ -50,22 +60,13 @@ def children_of(pid: int) -> set[int]:
     return {int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
-@pytest.fixture(scope="module")
-def dev() -> Iterator[Dev]:
+@contextmanager
+def running_dev(*flags: str) -> Iterator[Dev]:
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         home, ports = Path(place) / "home", free_ports()
-        argv = [
-            *PROGRAM,
-            "dev",
-            "--home",
-            str(home),
-            "--port",
-            str(ports.public),
-            "--runner-port",
-            str(ports.runners),
-            "--json",
-        ]
+        where = ["--home", str(home), "--port", str(ports.public), "--runner-port", str(ports.runners)]
+        argv = [*PROGRAM, "dev", *where, *flags, "--json"]
         with subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
         ) as process:
@@ -77,6 +78,13 @@ def dev() -> Iterator[Dev]:
             finally:
                 process.terminate()
                 process.communicate(timeout=120)
+
+
+@pytest.fixture(scope="module")
+def dev() -> Iterator[Dev]:
+    """One deployment for all tests but those of another kind of deployment."""
+    with running_dev() as made:
+        yield made
 
 
 def test_dev_is_two_servers_and_says_what_to_try_and_what_it_is_not(dev: Dev) -> None:
@@ -157,17 +165,21 @@ def test_a_change_of_production_is_held_voted_on_by_what_was_shown_and_applied(d
     assert code == Exit.CONFLICT
     code, answer = dev.run("operation", "approve", operation, "--yes", "--digest", digest, "--as", "alice")
     assert code == Exit.REFUSED and "four_eyes" in json.dumps(answer["error"]["rules"])
-    code, answer = dev.run(
-        "operation", "approve", operation, "--yes", "--digest", digest, "--as", "bob", "--comment", "fine"
-    )
+    approve = ("operation", "approve", operation, "--as", "bob", "--comment", "fine", "--home", str(dev.home))
+    code, shown = on_a_terminal(approve, asked="approve exactly this plan? [y/N]", reply="n")
+    assert code == Exit.INTERRUPTED and "no vote was sent" in shown
+    assert dev.run("operation", "show", operation)[1]["operation"]["status"] == "pending_approval"
+    code, shown = on_a_terminal(approve, asked="approve exactly this plan? [y/N]", reply="y")
     assert code == Exit.OK
+    seen = shown[: shown.index("[y/N]")]
+    assert digest in seen and "Hello" in seen and "greet the people" in seen, "first shown, then asked"
     code, answer = dev.run("operation", "watch", operation, "--timeout", "240")
     assert (code, answer["status"], answer["effect"]) == (Exit.OK, "succeeded", "full")
-    code, shown = dev.run("audit", "show", operation)
+    code, recorded = dev.run("audit", "show", operation)
     assert {"vote.refused", "vote.cast", "start.committed", "operation.ended"} <= {
-        entry["kind"] for entry in shown["entries"]
+        entry["kind"] for entry in recorded["entries"]
     }
-    assert all(box["torn_down"] for receipt in shown["receipts"] for box in receipt["sandboxes"])
+    assert all(box["torn_down"] for receipt in recorded["receipts"] for box in receipt["sandboxes"])
 
 
 def test_the_kill_switch_holds_and_lets_go(dev: Dev) -> None:
@@ -221,6 +233,22 @@ def test_a_second_dev_on_the_same_home_names_the_busy_port(dev: Dev) -> None:
     assert answer["error"]["field"] == "public.port" and "--port" in answer["error"]["fix"]
 
 
+@pytest.mark.opa
+def test_policies_are_checked_and_tested_by_opa(dev: Dev, opa: Path, root: Path, tmp_path: Path) -> None:
+    code, checked = dev.run("policy", "check", "--source", str(root / "policies"))
+    assert (code, checked["ok"]) == (Exit.OK, True) and checked["revision"].startswith("sha256:")
+    code, tested = dev.run("policy", "test", str(root / "policies"))
+    assert (code, tested["failed"]) == (Exit.OK, []) and tested["tests"] > 20
+    (tmp_path / "mine.rego").write_text(
+        'package mine\n\nimport rego.v1\n\nallow if input.x == 1\n\ntest_wrong if allow with input as {"x": 2}\n'
+    )
+    code, tested = dev.run("policy", "test", str(tmp_path))
+    assert code == Exit.FAILED and [item["name"] for item in tested["failed"]] == ["test_wrong"]
+    (tmp_path / "mine.rego").write_text("package mine\n\nallow if {\n")
+    code, refused = dev.run("policy", "check", "--source", str(tmp_path))
+    assert code != Exit.OK and "mine.rego" in refused["error"]["message"]
+
+
 def test_sigterm_stops_both_servers_and_a_second_start_goes_on_with_what_was_there(dev: Dev) -> None:
     servers = children_of(dev.process.pid)
     dev.process.send_signal(signal.SIGTERM)
@@ -247,9 +275,70 @@ def wait_gone(pid: int, seconds: int = 90) -> bool:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
-    import select
-
     try:
         return bool(select.select([descriptor], [], [], seconds)[0])
     finally:
         os.close(descriptor)
+
+
+def on_a_terminal(arguments: Sequence[str], *, asked: str, reply: str, seconds: int = 120) -> tuple[int, str]:
+    """Run `lockgate …` on a terminal of its own and answer its question once it is asked; exit code and all that was seen."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, 200))
+    with subprocess.Popen(
+        [*PROGRAM, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(), start_new_session=True
+    ) as process:
+        os.close(theirs)
+        seen, replied = b"", False
+        try:
+            while select.select([ours], [], [], seconds)[0]:
+                try:
+                    seen += os.read(ours, 65536)
+                except OSError:  # its last descriptor is closed: EIO
+                    break
+                if asked.encode() in seen and not replied:
+                    replied = True
+                    os.write(ours, reply.encode() + b"\n")
+            assert replied, seen
+            return process.wait(seconds), seen.decode()
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+def test_without_a_sandbox_a_change_runs_to_its_end_and_every_screen_and_receipt_says_so() -> None:
+    with running_dev("--unsafe-no-sandbox") as dev:
+        unsafe = "UNSAFE: no sandbox (dev only)"
+        assert dev.ready["unsafe"] == ["no_sandbox"]
+        with urllib.request.urlopen(dev.ready["url"] + "/healthz", timeout=60) as answer:
+            assert json.load(answer)["unsafe"] == ["no_sandbox"]
+        change = ("--target", "motd-staging", "--arg", "message=Hello", "--reason", "greet the people")
+        _, answer = dev.run("call", "set_motd", *change, "--wait", "60")
+        operation = answer["operation_id"]
+        code, watched = dev.screen("operation", "watch", operation, "--timeout", "240")
+        assert code == Exit.OK and unsafe in watched and "succeeded" in watched
+        assert (dev.home / "sandbox-targets" / "motd-staging" / "motd").read_text() == "Hello\n"
+        _, shown = dev.screen("operation", "show", operation)
+        assert unsafe in shown and "UNSAFE: no sandbox)" in shown
+        _, found = dev.run("audit", "show", operation)
+        receipts = found["receipts"]
+        assert len(receipts) == 2, "plan and apply"
+        assert {(receipt["isolated"], receipt["sandbox_class"]) for receipt in receipts} == {(False, "process")}
+        assert all(box["torn_down"] for receipt in receipts for box in receipt["sandboxes"])
+        _, doctor = dev.run("doctor")
+        said = {finding["name"] for finding in doctor["findings"] if finding["level"] == "warning"}
+        assert {"unsafe", "unsafe: no sandbox"} <= said
+        assert list((dev.home / "sandbox" / "unsafe").iterdir()) == []
+        code, answer = dev.run("dev")
+        assert code != Exit.OK, "a safe dev does not silently go on with an unsafe home"
+        for server in ("gateway", "runner"):
+            refused_in_production(dev, server)
+
+
+def refused_in_production(dev: Dev, server: str) -> None:
+    """The very settings that run here are refused without the dev stamp."""
+    path = dev.home / f"{server}.yaml"
+    path.write_text(path.read_text().replace("dev: true", "dev: false").replace("any: true", "any: false"))
+    code, answer = dev.run(server)
+    assert code == Exit.USAGE
+    assert answer["error"]["field"] in ("unsafe.no_sandbox", "sandbox.provider"), answer
