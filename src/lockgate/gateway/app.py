@@ -133,6 +133,7 @@ async def build(settings: GatewaySettings) -> Built:
         reloader = Reloader(core, catalog, settings.policy_data, keys.keyset.read_text())
         await reloader.record()
         wakeups = Wakeups()
+        core.on_standing = wakeups.wake_all
         rates = Rates(settings.bounds.calls_per_second, settings.bounds.burst, now_ms)
         doors = Doors(core, wakeups, reloader, store, rates, unsafe_choices(settings))
         return Built(core, store, wakeups, reloader, doors, RunnerDesk(core, wakeups), make_verifier(settings, core))

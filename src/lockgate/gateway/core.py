@@ -80,6 +80,7 @@ class Core:
     least_sandbox: str = "bubblewrap"
     timing: Timing = field(default_factory=Timing)
     standing: Standing = field(default_factory=Standing)
+    on_standing: Callable[[], None] = lambda: None
 
     def new_id(self, prefix: str) -> str:
         """An unguessable id: 128 random bits in base32."""
@@ -112,6 +113,8 @@ class Core:
             frozen = frozenset(await self.store.read(Freezes()))
             if await self.store.read(GetEpoch()) == epoch:
                 self.standing = _standing(epoch, revocations, frozen)
+                # Who waits was woken by the commit, when this still was the standing of before.
+                self.on_standing()
                 return
         raise Unavailable("The epoch keeps moving; try again.", retry_after=1.0)
 

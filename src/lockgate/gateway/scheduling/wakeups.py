@@ -22,6 +22,10 @@ class Wakeups:
             for name in names:
                 _wake(self._by_operation.get(name, set()))
 
+    def wake_all(self) -> None:
+        """Something that is not in the store changed; whoever waits looks again."""
+        _wake(self._any)
+
     def watch_any(self) -> asyncio.Future[None]:
         """A future that is done at the next change; take it before looking, so that nothing is missed."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

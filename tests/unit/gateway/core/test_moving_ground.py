@@ -14,6 +14,7 @@ from lockgate.contract.drivers import declarations
 from lockgate.gateway.catalog.watch import CatalogHolder
 from lockgate.gateway.errors import BadInput, Clash, NotFound, TooMany, Unavailable
 from lockgate.gateway.reloading import Reloader, load_engine
+from lockgate.gateway.scheduling.wakeups import Wakeups
 from lockgate.gateway.store.port import AuditEntries, Control, ControlKind, GetEpoch
 from lockgate.policy.bundle import LIBRARY
 
@@ -83,6 +84,21 @@ async def test_a_freeze_makes_it_wait_and_say_so(gate: Gate) -> None:
     lease = await gate.runner().take()
     assert lease.grant.operation == operation.id
     assert (await gate.operation(operation)).waiting_for is None
+
+
+async def test_who_waits_for_work_is_woken_once_the_freeze_is_known_to_be_over(gate: Gate) -> None:
+    wakeups = Wakeups()
+    gate.core.on_standing = wakeups.wake_all
+    for held in (True, False):
+        waiting = wakeups.watch_any()
+        known = asyncio.ensure_future(seen_at_the_wake(gate, waiting))
+        await gate.desk.freeze(ADMIN, "target:web-dev", held, "incident")
+        assert await known is held
+
+
+async def seen_at_the_wake(gate: Gate, waiting: asyncio.Future[None]) -> bool:
+    await asyncio.wait_for(waiting, 60)
+    return gate.core.standing.is_frozen("default", "web-dev")
 
 
 @pytest.mark.parametrize("scope", ["*", "tenant:default", "target:web-dev"])
