@@ -22,10 +22,11 @@ from lockgate.contract.runnerapi import (
     Stop,
 )
 from lockgate.gateway import progress
+from lockgate.gateway.admission import EPOCH_RACES
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.core import Core
 from lockgate.gateway.doors import RunnerPeer
-from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound
+from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound, Unavailable
 from lockgate.gateway.operations import outcomes
 from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.changes import end_entry, entry, moved
@@ -42,6 +43,7 @@ from lockgate.gateway.store.port import (
     AttemptByPoll,
     AttemptChange,
     ConsistencyProof,
+    Done,
     EnvelopesOf,
     GetAttempt,
     GetOperation,
@@ -71,6 +73,8 @@ class RunnerDesk:
         if not 8 <= len(request.poll_id) <= 64 or not request.poll_id.isalnum():
             raise BadInput("must be 8 to 64 letters and digits", field="poll_id")
         self._require_named(peer)
+        # A poll is its runner's own: one of the same name in another region or tenant is not answered with its lease.
+        request = replace(request, poll_id=f"{peer.tenant}/{peer.region}/{request.poll_id}")
         end = self._core.clock() + min(max(request.wait_seconds, 0), MAX_POLL) * 1000
         while True:
             watch = self._wakeups.watch_any()
@@ -120,7 +124,18 @@ class RunnerDesk:
         return tuple(item.hex() for item in proof)
 
     async def heartbeat(self, peer: RunnerPeer, attempt: str, beat: Heartbeat) -> HeartbeatAnswer:
-        """See RunnerDoor.heartbeat. An overtaken or ended attempt is told to stop; none is kept beyond the time its grant was made for."""
+        """See RunnerDoor.heartbeat. An overtaken or ended attempt is told to stop; none is kept beyond the time its grant was made for.
+
+        A lease that something else moved meanwhile (a start, the sweep that ends it) is looked at again: kept is what was committed. Raises Unavailable.
+        """
+        for _ in range(EPOCH_RACES):
+            answer = await self._beat(peer, attempt, beat)
+            if answer is not None:
+                return answer
+        raise Unavailable("The attempt keeps moving; beat again.", retry_after=1.0)
+
+    async def _beat(self, peer: RunnerPeer, attempt: str, beat: Heartbeat) -> HeartbeatAnswer | None:
+        """One try; None when something else moved the attempt first."""
         found, operation = await self._speaker(peer, attempt, beat.fence)
         live = found.state in (AttemptState.LEASED, AttemptState.STARTED) and outcomes.speaks_for(found, operation)
         live = live and operation.state in (State.LEASED, State.RUNNING) and operation.phase is found.phase
@@ -130,8 +145,9 @@ class RunnerDesk:
         if not live or now >= until:
             return HeartbeatAnswer(found.state is not AttemptState.STARTED or found.phase is not Phase.APPLY, 0)
         kept = replace(found, lease_until=now + self._core.timing.lease * 1000)
-        await self._core.commit(Transition(now=now, entries=(), attempts=(AttemptChange(kept, found.state),)))
-        return HeartbeatAnswer(False, self._core.timing.lease)
+        change = AttemptChange(kept, found.state, found.lease_until)
+        outcome = await self._core.commit(Transition(now=now, entries=(), attempts=(change,)))
+        return HeartbeatAnswer(False, self._core.timing.lease) if isinstance(outcome, Done) else None
 
     async def give_back(self, peer: RunnerPeer, attempt: str, stop: Stop) -> Ack:
         """See RunnerDoor.give_back."""

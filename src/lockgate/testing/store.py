@@ -140,6 +140,17 @@ class StoreContract:
         assert await store.read(port.GetAttempt("a-1")) == started
         assert await store.read(port.AttemptsOf("op")) == (started,)
 
+    async def test_of_the_end_of_a_lease_and_its_prolonging_only_one_wins(self, store: port.Store) -> None:
+        leased = await leased_attempt(store, "op", "a-1")
+        kept = replace(leased, lease_until=leased.lease_until + 10)
+        ended = replace(leased, state=AttemptState.UNPROVEN)
+        state, until = leased.state, leased.lease_until
+        await done(store, changes(attempts=(port.AttemptChange(kept, state, until),)))
+        late = port.AttemptChange(ended, state, until)
+        assert await store.commit(changes(attempts=(late,))) == Conflict("attempt")
+        assert await store.read(port.GetAttempt("a-1")) == kept
+        await done(store, changes(attempts=(replace(late, expected_lease_until=kept.lease_until),)))
+
     async def test_of_many_starts_of_one_attempt_exactly_one_wins(self, store: port.Store) -> None:
         leased = await leased_attempt(store, "op", "a-1")
         starts = [replace(leased, state=AttemptState.STARTED, permit_id=f"permit-{n}") for n in range(40)]

@@ -13,7 +13,7 @@ from lockgate.gateway.operations.locks import LockEvent
 from lockgate.gateway.operations.model import Attempt, Operation
 from lockgate.gateway.operations.states import Event, State
 from lockgate.gateway.operations.transitions import lock_change
-from lockgate.gateway.store.port import AttemptChange, DueOperations, GetOperation, LiveAttempts, Transition
+from lockgate.gateway.store.port import AttemptChange, Done, DueOperations, GetOperation, LiveAttempts, Transition
 
 
 async def sweep(core: Core) -> int:
@@ -23,15 +23,17 @@ async def sweep(core: Core) -> int:
     for attempt in await core.store.read(LiveAttempts(expired_at=now)):
         operation = await core.store.read(GetOperation(attempt.operation))
         if operation is not None:
-            await lease_ended(core, attempt, operation)
-            count += 1
+            count += await lease_ended(core, attempt, operation)
     for operation in await core.store.read(DueOperations(now)):
         count += await overdue(core, operation)
     return count
 
 
-async def lease_ended(core: Core, attempt: Attempt, operation: Operation) -> None:
-    """A runner went silent: its attempt is unproven, its lock quarantined if it had started, its operation goes where the table says."""
+async def lease_ended(core: Core, attempt: Attempt, operation: Operation) -> int:
+    """A runner went silent: its attempt is unproven, its lock quarantined if it had started, its operation goes where the table says.
+
+    Only while the lease still ends when it was read to end: a heartbeat that came in between wins. Answers 1, or 0 when something came first.
+    """
     reported = attempt.state is AttemptState.REPORTED
     after = operation
     if not reported and outcomes.speaks_for(attempt, operation):
@@ -43,16 +45,17 @@ async def lease_ended(core: Core, attempt: Attempt, operation: Operation) -> Non
     locks = await lock_change(core, attempt, LockEvent.UNPROVEN if started else LockEvent.NEVER_STARTED)
     if locks and started:
         entries.append(entry(EntryKind.LOCK_QUARANTINED, after, lock=attempt.lock, attempt=attempt.id))
-    await core.commit(
+    outcome = await core.commit(
         Transition(
             now=core.clock(),
             entries=(*entries, *(end_entry(after) if changed else ())),
             operation=after if changed else None,
             expected_version=operation.version if changed else None,
-            attempts=(AttemptChange(unproven, attempt.state),),
+            attempts=(AttemptChange(unproven, attempt.state, attempt.lease_until),),
             locks=locks,
         )
     )
+    return int(isinstance(outcome, Done))
 
 
 async def overdue(core: Core, operation: Operation) -> int:

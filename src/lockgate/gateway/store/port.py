@@ -45,10 +45,14 @@ class Admit:
 
 @dataclass(frozen=True, slots=True)
 class AttemptChange:
-    """Insert (`expected` None) or replace an attempt that is still in state `expected` with the same fence."""
+    """Insert (`expected` None) or replace an attempt that is still in state `expected` with the same fence.
+
+    With `expected_lease_until` (Unix ms) only while its lease still ends then: who ends a lease and who prolongs it cannot both win.
+    """
 
     attempt: Attempt
     expected: AttemptState | None
+    expected_lease_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def _set_attempt(db: Connection, change: AttemptChange) -> bool:
     else:
         done = db.execute(
             "UPDATE attempt SET state = ?, lease_until = ?, body = ?"
-            " WHERE id = ? AND operation = ? AND fence = ? AND runner = ? AND state = ?",
+            " WHERE id = ? AND operation = ? AND fence = ? AND runner = ? AND state = ? AND lease_until = ifnull(?, lease_until)",
             (
                 attempt.state.value,
                 attempt.lease_until,
@@ -172,6 +172,7 @@ def _set_attempt(db: Connection, change: AttemptChange) -> bool:
                 attempt.fence,
                 attempt.runner,
                 change.expected.value,
+                change.expected_lease_until,
             ),
         )
     return bool(done.rowcount == 1)
