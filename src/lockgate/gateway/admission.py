@@ -14,11 +14,11 @@ from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.catalog.model import Action, Target
 from lockgate.gateway.core import Core
 from lockgate.gateway.doors import Call
-from lockgate.gateway.errors import BadInput, Clash, Forbidden, Unavailable, UnknownAction
+from lockgate.gateway.errors import BadInput, Clash, Forbidden, TooMany, Unavailable, UnknownAction
 from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.operations.questions import Asked, Subject, ask
 from lockgate.gateway.operations.states import NEW, Event
-from lockgate.gateway.store.port import Admit, Done, EpochMoved, Existing
+from lockgate.gateway.store.port import Admit, Done, EpochMoved, Existing, FindIdempotent, TenantLoad
 
 EPOCH_RACES = 5
 RESERVED = frozenset({"target", "reason", "idempotency_key", "dry_run", "wait_seconds"})
@@ -45,6 +45,9 @@ async def admit(core: Core, principal: Principal, call: Call) -> Operation:
     """Steps 1 to 4 for one call, once. A denial is an operation too. Raises Refusals, then nothing was recorded."""
     began = core.clock()
     arrived = arrive(core, principal, call)
+    known = await room(core, arrived)
+    if known is not None:
+        return known
     for _ in range(EPOCH_RACES):
         epoch = core.standing.epoch
         identify(core, principal, began)
@@ -75,6 +78,19 @@ def arrive(core: Core, principal: Principal, call: Call) -> Arrived:
         dry_run=call.arguments.get("dry_run", False),
     )
     return arrived_intent(principal, intent, action, target)
+
+
+@step(1)
+async def room(core: Core, arrived: Arrived) -> Operation | None:
+    """A full queue is said before anything is decided; a repeated call still gets its own operation. Raises TooMany, Clash."""
+    queued, _ = await core.store.read(TenantLoad(arrived.principal.tenant))
+    if queued < core.caps.queued:
+        return None
+    scope = idempotency_scope(arrived)
+    known = await core.store.read(FindIdempotent(scope)) if scope is not None else None
+    if known is None:
+        raise TooMany("The tenant's queue is full; nothing was recorded.", retry_after=5.0)
+    return same_intent(arrived, known)
 
 
 def arrived_intent(principal: Principal, intent: Intent, action: Action, target: Target) -> Arrived:

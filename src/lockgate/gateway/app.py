@@ -19,7 +19,7 @@ from lockgate.contract.drivers import declarations
 from lockgate.contract.intent import Principal
 from lockgate.gateway.api.app import WebSettings, public_app, runner_app
 from lockgate.gateway.catalog.watch import CatalogHolder
-from lockgate.gateway.core import Core, Timing
+from lockgate.gateway.core import Caps, Core, Timing
 from lockgate.gateway.dispatch import RunnerDesk
 from lockgate.gateway.errors import Refusal
 from lockgate.gateway.identity.configured import issuer_settings
@@ -127,6 +127,7 @@ async def build(settings: GatewaySettings) -> Built:
             random=os.urandom,
             dev=settings.dev,
             least_sandbox="process" if settings.unsafe.no_sandbox else "bubblewrap",
+            caps=Caps(settings.bounds.queued_per_tenant, settings.bounds.running_per_tenant),
             timing=Timing(timing.operation_deadline, timing.lease, approval_expiry=timing.approval_expiry),
         )
         await core.refresh()

@@ -45,6 +45,14 @@ class Timing:
     approval_expiry: int = 8 * 3600
 
 
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How many operations of one tenant may be queued, and how many may be with runners, at once."""
+
+    queued: int = 1_000
+    running: int = 50
+
+
 @dataclass(slots=True)
 class Standing:
     """What a decision saw besides policy and catalog: the epoch with its revocations and freezes, read together from the store."""
@@ -79,6 +87,7 @@ class Core:
     dev: bool
     least_sandbox: str = "bubblewrap"
     timing: Timing = field(default_factory=Timing)
+    caps: Caps = field(default_factory=Caps)
     standing: Standing = field(default_factory=Standing)
     on_standing: Callable[[], None] = lambda: None
 

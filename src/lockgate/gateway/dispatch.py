@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from lockgate.contract.evidence import Witness
@@ -47,12 +48,13 @@ from lockgate.gateway.store.port import (
     EnvelopesOf,
     GetAttempt,
     GetOperation,
-    QueuedOperations,
+    LaneHeads,
     Transition,
     TreeHead,
 )
 
 MAX_POLL = 30
+LOOK_PAUSE = 0.02
 _CREDENTIAL_EVENTS = {
     "intended": EntryKind.CREDENTIAL_INTENDED,
     "issued": EntryKind.CREDENTIAL_ISSUED,
@@ -84,13 +86,15 @@ class RunnerDesk:
             if offer is not None or left <= 0:
                 watch.cancel()
                 return await self._answer(request.witness, offer)
-            await until(watch, left)
+            if await until(watch, left):
+                # One look for what comes together; a busy gateway commits many times in this while.
+                await asyncio.sleep(LOOK_PAUSE)
 
     async def _offer(self, peer: RunnerPeer, request: LeaseRequest) -> LeaseOffer | None:
         repeated = await self._core.store.read(AttemptByPoll(peer.runner, request.poll_id))
         if repeated is not None:
             return await self._same_offer(repeated)
-        for operation in await self._core.store.read(QueuedOperations(peer.region)):
+        for operation in await self._core.store.read(LaneHeads(peer.region)):
             target = self._core.catalog.current.targets.get(operation.target)
             if operation.tenant != peer.tenant or (target is not None and target.spec.driver not in request.drivers):
                 continue

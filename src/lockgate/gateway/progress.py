@@ -38,13 +38,17 @@ from lockgate.gateway.store.port import (
     Done,
     EpochMoved,
     GetLock,
+    TenantLoad,
     Transition,
 )
 
 
 @step(5)
 async def queue(core: Core, operation: Operation) -> str | None:
-    """What a queued operation waits for before policy is even asked again: a lock held by another attempt; None when nothing."""
+    """What a queued operation waits for before policy is asked again: the tenant's share of runners, a lock; None when nothing."""
+    _, running = await core.store.read(TenantLoad(operation.tenant))
+    if running >= core.caps.running:
+        return f"capacity: {core.caps.running} operations of the tenant are with runners"
     if operation.phase is Phase.APPLY:
         lock = await core.store.read(GetLock(operation.lock))
         if lock.state is not LockState.FREE:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from lockgate.gateway.audit.entries import EntryDraft, Head, StoredEntry
+from lockgate.gateway.audit.entries import EntryDraft
 from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.locks import LockState
 from lockgate.gateway.operations.model import Attempt, DecisionRecord, Lock, Operation, Vote
@@ -19,9 +19,14 @@ from lockgate.gateway.store.errors import StoreBusy as StoreBusy  # noqa: PLC041
 from lockgate.gateway.store.errors import StoreError as StoreError  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.errors import StoreLocked as StoreLocked  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.errors import StoreUnknown as StoreUnknown  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.query import AuditEntries as AuditEntries  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.query import ConsistencyProof as ConsistencyProof  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.query import InclusionProof as InclusionProof  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.query import LeafHashes as LeafHashes  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.query import Query as Query  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.query import TreeHead as TreeHead  # noqa: PLC0414  (part of the port)
 
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
 
 
 # --- commands -----------------------------------------------------------------------------------------------------------------
@@ -187,12 +192,6 @@ Outcome = Done | Existing | Conflict | EpochMoved
 # --- queries ------------------------------------------------------------------------------------------------------------------
 
 
-class Query(Generic[R_co]):
-    """Base of all queries; the type parameter is what `read` answers."""
-
-    __slots__ = ()
-
-
 @dataclass(frozen=True, slots=True)
 class GetOperation(Query[Operation | None]):
     """One operation by id."""
@@ -225,6 +224,24 @@ class QueuedOperations(Query[tuple[Operation, ...]]):
 
     region: str
     limit: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LaneHeads(Query[tuple[Operation, ...]]):
+    """The oldest queued operation of each lane (tenant, target, action, phase) of a region, tenants taking turns: what can be leased at all.
+
+    However many wait behind one of them, they hide nobody else.
+    """
+
+    region: str
+    limit: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLoad(Query[tuple[int, int]]):
+    """How many operations of a tenant are queued, and how many are with runners (leased or running)."""
+
+    tenant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,44 +351,6 @@ class Revocations(Query[tuple[Revocation, ...]]):
 @dataclass(frozen=True, slots=True)
 class Freezes(Query[tuple[str, ...]]):
     """Every frozen scope."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntries(Query[tuple[StoredEntry, ...]]):
-    """Entries from `seq` on, in order; at most `limit`; with `operation` only that operation's."""
-
-    since: int = 0
-    limit: int = 500
-    operation: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TreeHead(Query[Head]):
-    """The audit tree's size and root."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeafHashes(Query[tuple[bytes, ...]]):
-    """RFC 6962 leaf hashes [start, end), for proofs; at most 100,000 a call."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class ConsistencyProof(Query[tuple[bytes, ...]]):
-    """RFC 9162 §2.1.4 proof that the tree of `old` leaves is a prefix of that of `new`, from few rows however long the log."""
-
-    old: int
-    new: int
-
-
-@dataclass(frozen=True, slots=True)
-class InclusionProof(Query[tuple[bytes, ...]]):
-    """RFC 9162 §2.1.3 audit path of entry `seq` in the tree of `size` leaves, from few rows however long the log."""
-
-    seq: int
-    size: int
 
 
 class Store(Protocol):

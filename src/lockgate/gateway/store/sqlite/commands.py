@@ -27,10 +27,12 @@ from lockgate.gateway.store.port import (
 from lockgate.gateway.store.sqlite.connection import Connection
 from lockgate.gateway.store.sqlite.prepared import Prepared
 from lockgate.gateway.store.sqlite.rows import (
+    OPERATION_COLUMNS,
     attempt_row,
     decode,
     due_at,
     encode,
+    lane,
     operation_row,
     shown,
 )
@@ -72,8 +74,7 @@ def run(db: Connection, batch: Batch, item: Prepared) -> Outcome:
 
 
 _INSERT_OPERATION = (
-    "INSERT INTO operation (id, tenant, principal, target, region, state, version, due_at, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    f"INSERT INTO operation {OPERATION_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608  (a constant)
 )
 
 
@@ -138,8 +139,9 @@ def _set_operation(db: Connection, command: Transition, body: bytes | None) -> b
     if operation is None:
         return False
     changed = db.execute(
-        "UPDATE operation SET state = ?, version = ?, due_at = ?, body = ? WHERE id = ? AND version = ?",
+        "UPDATE operation SET lane = ?, state = ?, version = ?, due_at = ?, body = ? WHERE id = ? AND version = ?",
         (
+            lane(operation),
             operation.state.value,
             operation.version,
             due_at(operation),

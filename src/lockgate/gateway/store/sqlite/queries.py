@@ -19,6 +19,7 @@ from lockgate.gateway.store.sqlite.rows import decode, entry_of
 T = TypeVar("T")
 Values = tuple[Any, ...]
 MAX_PAGE = 200
+MAX_LANES = 500
 MAX_ENTRIES = 5_000
 MAX_LEAVES = 100_000
 
@@ -67,17 +68,37 @@ WITH RECURSIVE t(tenant) AS (
 
 
 def _queued(db: Connection, query: port.QueuedOperations) -> tuple[Operation, ...]:
-    limit = _bounded(query.limit, MAX_PAGE)
     sql = "SELECT ordinal FROM operation WHERE state = 'queued' AND region = ? AND tenant = ? ORDER BY ordinal LIMIT ?"
+    return _in_turns(db, query.region, sql, _bounded(query.limit, MAX_PAGE))
+
+
+def _lane_heads(db: Connection, query: port.LaneHeads) -> tuple[Operation, ...]:
+    sql = (
+        "SELECT min(ordinal) AS head FROM operation WHERE state = 'queued' AND region = ? AND tenant = ?"
+        " GROUP BY lane ORDER BY head LIMIT ?"
+    )
+    return _in_turns(db, query.region, sql, _bounded(query.limit, MAX_LANES))
+
+
+def _in_turns(db: Connection, region: str, sql: str, limit: int) -> tuple[Operation, ...]:
     lines = [
-        [row[0] for row in db.execute(sql, (query.region, tenant, limit)).fetchall()]
-        for (tenant,) in db.execute(_TENANTS_WITH_QUEUED, (query.region,)).fetchall()
+        [row[0] for row in db.execute(sql, (region, tenant, limit)).fetchall()]
+        for (tenant,) in db.execute(_TENANTS_WITH_QUEUED, (region,)).fetchall()
     ]
     # A turn gives each tenant one place; inside a turn the oldest goes first.
     turns = [sorted(item for item in turn if item is not None) for turn in zip_longest(*lines)]
     chosen = [ordinal for turn in turns for ordinal in turn][:limit]
     found = [_one(db, Operation, "SELECT body FROM operation WHERE ordinal = ?", (item,)) for item in chosen]
     return tuple(item for item in found if item is not None)
+
+
+def _load(db: Connection, query: port.TenantLoad) -> tuple[int, int]:
+    sql = (
+        "SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state IN ('leased', 'running'))"
+        " FROM operation WHERE tenant = ? AND state IN ('queued', 'leased', 'running')"
+    )
+    queued, running = db.execute(sql, (query.tenant,)).fetchone()
+    return int(queued), int(running)
 
 
 def _due(db: Connection, query: port.DueOperations) -> tuple[Operation, ...]:
@@ -224,12 +245,14 @@ IN_LOOP: dict[type, Callable[[Connection, Any], Any]] = {
     port.GetLock: _get_lock,
     port.GetEpoch: _epoch,
     port.TreeHead: _tree_head,
+    port.TenantLoad: _load,
 }
 """Point look-ups of some ten microseconds: cheaper in the event loop than a hop to a thread."""
 
 IN_THREAD: dict[type, Callable[[Connection, Any], Any]] = {
     port.ListOperations: _list_operations,
     port.QueuedOperations: _queued,
+    port.LaneHeads: _lane_heads,
     port.DueOperations: _due,
     port.AttemptsOf: _attempts_of,
     port.LiveAttempts: _live_attempts,

@@ -44,7 +44,7 @@ def shown(vote: Vote) -> str:
     return f"{vote.semantic_sha256} {vote.inputs_sha256} {vote.policy_revision}"
 
 
-OPERATION_COLUMNS = "(id, tenant, principal, target, region, state, version, due_at, body)"
+OPERATION_COLUMNS = "(id, tenant, principal, target, region, lane, state, version, due_at, body)"
 
 
 def operation_row(operation: Operation, body: bytes | None) -> tuple[Any, ...]:
@@ -55,11 +55,17 @@ def operation_row(operation: Operation, body: bytes | None) -> tuple[Any, ...]:
         operation.principal.id,
         operation.target,
         operation.region,
+        lane(operation),
         operation.state.value,
         operation.version,
         due_at(operation),
         body,
     )
+
+
+def lane(operation: Operation) -> str:
+    """What a queued operation lines up behind: others of its target, action and phase."""
+    return f"{operation.target} {operation.action} {operation.phase.value if operation.phase else ''}"
 
 
 def attempt_row(attempt: Attempt) -> tuple[Any, ...]:

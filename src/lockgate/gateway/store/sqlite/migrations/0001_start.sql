@@ -7,6 +7,7 @@ CREATE TABLE operation (
     principal TEXT NOT NULL,
     target    TEXT NOT NULL,
     region    TEXT NOT NULL,
+    lane      TEXT NOT NULL,         -- target, action and phase: what waits, waits behind its like
     state     TEXT NOT NULL,
     version   INTEGER NOT NULL,
     due_at    INTEGER,               -- Unix ms: the earlier of deadline and approval expiry; NULL once final
@@ -14,6 +15,8 @@ CREATE TABLE operation (
 ) STRICT;
 CREATE INDEX operation_of_tenant ON operation (tenant, ordinal);
 CREATE INDEX operation_queued ON operation (region, tenant, ordinal) WHERE state = 'queued';
+CREATE INDEX operation_lane ON operation (region, tenant, lane, ordinal) WHERE state = 'queued';
+CREATE INDEX operation_load ON operation (tenant, state) WHERE state IN ('queued', 'leased', 'running');
 CREATE INDEX operation_due ON operation (due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE idempotency (
