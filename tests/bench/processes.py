@@ -101,7 +101,9 @@ def make_home(path: Path) -> Home:
     catalog = CATALOG + "".join(TARGET % number for number in range(TARGETS))
     samples = Samples(
         files={"catalog/bench.yaml": catalog.encode(), "policy/data.yaml": POLICY_DATA.read_bytes()},
-        gateway={"bounds": {"calls_per_second": CALLS_PER_SECOND, "burst": CALLS_PER_SECOND}},
+        gateway={
+            "bounds": {"calls_per_second": CALLS_PER_SECOND, "burst": CALLS_PER_SECOND, "queued_per_tenant": 1_000_000}
+        },
     )
     now = time.time_ns() // 1_000_000
     bootstrap(path, Names("bench"), dev=True, now=now, ports=Ports(public, runners), samples=samples)

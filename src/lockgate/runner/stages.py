@@ -32,6 +32,7 @@ from lockgate.runner.secrets import AttemptSecrets
 from lockgate.runner.statements import Evidence
 
 GRACE_SECONDS = 10
+JOB_MARGIN_SECONDS = 3
 MAX_DETAIL = 2000
 _STATUSES = frozenset({"ok", "failed", "incomplete", "refused", "timeout", "killed"})
 
@@ -103,7 +104,13 @@ async def converse(
         raise ChannelError("malformed", "hello.version")
     limits = attempt.accepted.grant.limits
     inputs = JobInputs(
-        stage, attempt.accepted.envelope, permit, attempt.inputs.text, limits.output_bytes, limits.wall_seconds
+        stage,
+        attempt.accepted.envelope,
+        permit,
+        attempt.inputs.text,
+        limits.output_bytes,
+        # The job ends its tool a little earlier, so that it can still say what happened.
+        max(1, limits.wall_seconds - JOB_MARGIN_SECONDS),
     )
     await channel.send({"type": "inputs", **to_document(inputs)})
     await channel.receive()
