@@ -26,7 +26,9 @@ async def test_a_lease_that_was_prolonged_meanwhile_is_not_ended(gate: Gate) -> 
     assert await gate.lock_state("web-dev") == "held"
 
 
-async def test_a_heartbeat_that_came_second_is_told_that_it_is_over(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_heartbeat_that_came_second_is_told_that_it_is_over(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The sweep ends the lease between the heartbeat's look and its commit."""
     operation, lease = await gate.applied()
     gate.clock.advance(gate.core.timing.lease + 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from lockgate.contract.canonical import canonical, sha256
+from lockgate.contract.canonical import CanonicalError, canonical, sha256
 from lockgate.contract.codec import DocumentError, from_document
 
 MAX_PLAN_BYTES = 8 << 20
@@ -103,7 +103,11 @@ def read_plan(data: bytes) -> PlanDocument:
     plan = from_document(PlanDocument, value, "plan")
     if len(plan.resource_changes) > MAX_CHANGES:
         raise DocumentError("plan.resource_changes", f"more than {MAX_CHANGES} changes")
-    if canonical(value) != data:
+    try:
+        written = canonical(value)
+    except CanonicalError as error:
+        raise DocumentError("plan", str(error)) from None
+    if written != data:
         raise DocumentError("plan", "is not in RFC 8785 form")
     summarise(plan.resource_changes)
     return plan

@@ -81,7 +81,9 @@ class StartAnswer:
 
 @dataclass(frozen=True, slots=True)
 class CredentialNote:
-    """POST attempts/{id}/credential: `event` is intended, issued or revoked; accessors only."""
+    """POST attempts/{id}/credential: `event` is intended, issued or revoked; accessors only (at most 256 characters).
+
+    What was issued is named, and must be in the attempt's receipt by that name."""
 
     fence: int
     event: str

@@ -34,6 +34,7 @@ from lockgate.gateway.scheduling.rates import Rates
 from lockgate.gateway.scheduling.sweep import sweep
 from lockgate.gateway.scheduling.wakeups import Wakeups
 from lockgate.gateway.settings import GatewaySettings
+from lockgate.gateway.store.port import StoreError
 from lockgate.gateway.store.sqlite import SqliteStore
 from lockgate.keys.keysets import load_keyset
 from lockgate.keys.signer import FileSigner, read_private_key
@@ -196,8 +197,8 @@ async def sweeping(core: Core, presence: Presence) -> None:
         try:
             await sweep(core)
             await note_unserved(core, presence)
-        except Refusal as refusal:
-            LOG.warning("sweep", error=refusal.message)
+        except (Refusal, StoreError) as error:
+            LOG.warning("sweep", error=str(error))
 
 
 class Listener(uvicorn.Server):

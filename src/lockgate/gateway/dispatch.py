@@ -54,6 +54,7 @@ from lockgate.gateway.store.port import (
 )
 
 MAX_POLL = 30
+MAX_ACCESSOR = 256
 LOOK_PAUSE = 0.02
 _CREDENTIAL_EVENTS = {
     "intended": EntryKind.CREDENTIAL_INTENDED,
@@ -206,6 +207,8 @@ class RunnerDesk:
         kind = _CREDENTIAL_EVENTS.get(note.event)
         if kind is None:
             raise BadInput("must be intended, issued or revoked", field="event")
+        if note.scope not in ("read", "write"):
+            raise BadInput("must be read or write", field="scope")
         opening = note.event != "revoked"
         if (
             opening
@@ -213,6 +216,8 @@ class RunnerDesk:
             and (found.phase is not Phase.APPLY or found.state is not AttemptState.STARTED)
         ):
             raise Clash("Write credentials exist only between start and the end of apply.", field="scope")
+        if len(note.accessor or "") > MAX_ACCESSOR or (note.event == "issued" and not note.accessor):
+            raise BadInput(f"must be at most {MAX_ACCESSOR} characters, and name what was issued", field="accessor")
         body = {"attempt": found.id, "scope": note.scope, "accessor": note.accessor, "expires_in": note.expires_in}
         draft = EntryDraft(kind, operation.id, None, {**body, "runner": peer.runner})
         await self._core.commit(Append((draft,), self._core.clock()))

@@ -13,7 +13,8 @@ from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.catalog.errors import CatalogErrors
 from lockgate.gateway.catalog.watch import CatalogHolder
 from lockgate.gateway.core import Core
-from lockgate.gateway.store.port import Append, Control, ControlKind, TreeHead
+from lockgate.gateway.errors import Refusal
+from lockgate.gateway.store.port import Append, Control, ControlKind, StoreError, TreeHead
 from lockgate.policy.bundle import load_library
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.port import PolicyEngine, PolicyLoadError
@@ -42,6 +43,7 @@ class Reloader:
     keyset_envelope: str
     policy_error: str | None = None
     _seen: tuple[int, int, int] | None = None
+    _unrecorded: bool = False
 
     async def record(self) -> None:
         """Make what is loaded now the recorded revisions; only a real change moves the epoch."""
@@ -61,18 +63,22 @@ class Reloader:
         await core.refresh()
 
     async def run(self, interval: float) -> None:
-        """For ever: look every `interval` seconds."""
+        """For ever: look every `interval` seconds; a store that cannot answer now is asked again at the next turn."""
         self._seen = await asyncio.to_thread(_stamp, data_file(self.policy_path))
         while True:
             await asyncio.sleep(interval)
-            await self.look()
+            try:
+                await self.look()
+            except (Refusal, StoreError) as error:
+                LOG.warning("reload", error=str(error))
 
     async def look(self) -> None:
-        """One look at the files; reload what changed."""
-        changed = await self._reload_catalog()
-        changed = await self._reload_policy() or changed
-        if changed:
+        """One look at the files; reload what changed, and record what is not recorded yet. Raises Unavailable, StoreError; then look again."""
+        self._unrecorded = await self._reload_catalog() or self._unrecorded
+        self._unrecorded = await self._reload_policy() or self._unrecorded
+        if self._unrecorded:
             await self.record()
+            self._unrecorded = False
 
     async def _reload_catalog(self) -> bool:
         if not await asyncio.to_thread(self.catalog.changed):
