@@ -33,23 +33,22 @@ class Guard:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of one node id came to: pytest's exit code, how many of its cases ended which way, and the end of its output."""
+    """What one test function came to: how many of its cases ended which way, and the end of the run's output."""
 
-    exit_code: int
-    passed: int
-    failed: int
-    errors: int
-    tail: str
+    passed: int = 0
+    failed: int = 0
+    errors: int = 0
+    tail: str = "(it did not run)"
 
     @property
     def all_passed(self) -> bool:
         """At least one case ran, and every one passed."""
-        return self.exit_code == 0 and self.passed > 0 and not self.failed and not self.errors
+        return self.passed > 0 and not self.failed and not self.errors
 
     @property
     def properly_failed(self) -> bool:
         """An assertion failed; an error in set-up or at collection proves nothing."""
-        return self.exit_code == 1 and self.failed > 0 and not self.errors
+        return self.failed > 0 and not self.errors
 
 
 def read_guard(path: Path) -> Guard:
@@ -95,10 +94,11 @@ def copy_tree(root: Path, copy: Path) -> None:
     (copy / ".venv").symlink_to(sys.prefix, target_is_directory=True)
 
 
-def apply(guard: Guard, copy: Path) -> None:
-    """Apply the patch to the copy; raises GuardError when it does not apply as it stands."""
+def apply(guard: Guard, copy: Path, *, reverse: bool = False) -> None:
+    """Apply the patch to the copy, or take it back; raises GuardError when it does not apply as it stands."""
     env = {**os.environ, "GIT_CEILING_DIRECTORIES": str(copy.parent)}  # the copy is no repository, nor part of one
-    for options in (["--check"], []):
+    direction = ["--reverse"] if reverse else []
+    for options in ([*direction, "--check"], direction):
         done = subprocess.run(
             ["git", "apply", *options, str(guard.path)], cwd=copy, env=env, check=False, capture_output=True, text=True
         )
@@ -109,7 +109,7 @@ def apply(guard: Guard, copy: Path) -> None:
 def environment(copy: Path) -> dict[str, str]:
     """The environment in which the copy's sources, and no others, are `lockgate`."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    return {**env, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**env, "PYTHONPATH": str(copy / "src")}
 
 
 def imported_from(copy: Path) -> Path:
@@ -121,12 +121,12 @@ def imported_from(copy: Path) -> Path:
     return Path(done.stdout.strip())
 
 
-def run_test(copy: Path, node_id: str) -> Outcome:
-    """Run one node id on the copy, in its own process, and count its cases from the JUnit report."""
+def run_tests(copy: Path, *selected: str) -> dict[str, Outcome]:
+    """Run files or node ids on the copy in one process of its own; the outcome of each test function by node id, its cases counted."""
     report = copy / "junit.xml"
     report.unlink(missing_ok=True)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--junitxml={report}", node_id],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--junitxml={report}", *selected],
         cwd=copy,
         env=environment(copy),
         check=False,
@@ -135,14 +135,18 @@ def run_test(copy: Path, node_id: str) -> Outcome:
         text=True,
         timeout=MAX_SECONDS,
     )
-    counts = case_counts(report) if report.exists() else Counter()
-    return Outcome(done.returncode, counts["passed"], counts["failure"], counts["error"], done.stdout[-3000:])
+    counted = case_counts(report) if report.exists() else {}
+    tail = done.stdout[-3000:]
+    return {
+        node: Outcome(counts["passed"], counts["failure"], counts["error"], tail) for node, counts in counted.items()
+    }
 
 
-def case_counts(report: Path) -> Counter[str]:
-    """How many cases passed, failed, erred or were skipped."""
-    counts: Counter[str] = Counter()
+def case_counts(report: Path) -> dict[str, Counter[str]]:
+    """How many cases of each test function passed, failed, erred or were skipped, by node id."""
+    counts: dict[str, Counter[str]] = {}
     for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314  (our own pytest wrote it a moment ago)
         kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
-        counts.update(kinds or {"passed"})
+        node = case.get("classname", "").replace(".", "/") + ".py::" + case.get("name", "").split("[")[0]
+        counts.setdefault(node, Counter()).update(kinds or {"passed"})
     return counts

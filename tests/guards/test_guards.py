@@ -17,32 +17,34 @@ pytestmark = pytest.mark.guards
 
 
 @pytest.fixture(scope="session")
-def control(root, tmp_path_factory):
-    """The outcome of a node id on an unpatched copy, run once for all the guards that name it."""
-    copy = tmp_path_factory.mktemp("control") / "tree"
-    guards.copy_tree(root, copy)
-    assert guards.imported_from(copy).is_relative_to(copy)
-    outcomes = {}
+def copy(root, tmp_path_factory):
+    """One copy of the tree for all guards; each takes its patch back."""
+    place = tmp_path_factory.mktemp("guards") / "tree"
+    guards.copy_tree(root, place)
+    assert guards.imported_from(place).is_relative_to(place)
+    return place
 
-    def outcome(node_id):
-        if node_id not in outcomes:
-            outcomes[node_id] = guards.run_test(copy, node_id)
-        return outcomes[node_id]
 
-    return outcome
+@pytest.fixture(scope="session")
+def control(copy):
+    """The outcome of every named test on the copy as it is, run once."""
+    return guards.run_tests(copy, *sorted({test for path in PATCHES for test in guards.read_guard(path).tests}))
 
 
 @pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
-def test_without_its_guard_the_test_fails(root, tmp_path, control, path):
+def test_without_its_guard_the_test_fails(copy, control, path):
     guard = guards.read_guard(path)
-    copy = tmp_path / "tree"
-    guards.copy_tree(root, copy)
-    guards.apply(guard, copy)
-    assert guards.imported_from(copy).is_relative_to(copy)
+    nothing = guards.Outcome()
     for node_id in guard.tests:
-        with_guard = control(node_id)
+        with_guard = control.get(node_id, nothing)
         assert with_guard.all_passed, f"with the guard, {node_id} must pass:\n{with_guard.tail}"
-        without = guards.run_test(copy, node_id)
+    guards.apply(guard, copy)
+    try:
+        found = guards.run_tests(copy, *guard.tests)
+    finally:
+        guards.apply(guard, copy, reverse=True)
+    for node_id in guard.tests:
+        without = found.get(node_id, nothing)
         assert without.properly_failed, f"without the guard, {node_id} must fail by an assertion:\n{without.tail}"
 
 

@@ -18,6 +18,9 @@ def broken():
 def test_refuses_nothing(): assert not allowed("")
 def test_is_blind(): assert allowed("x")
 def test_cannot_be_set_up(broken): assert allowed("x")
+
+@pytest.mark.parametrize("asked", ["", "x"])
+def test_of_cases(asked): assert allowed(asked) is bool(asked)
 """
 PATCH = """# A guard taken away.
 # test: tests/test_it.py::{test}
@@ -33,7 +36,7 @@ PATCH = """# A guard taken away.
 
 @pytest.fixture
 def tree(tmp_path):
-    """A repository with one guard and three tests, of which one notices when the guard is gone."""
+    """A repository with one guard and four tests, of which two notice when the guard is gone."""
     root = tmp_path / "tree"
     for name, text in {
         "src/lockgate/__init__.py": SOURCE,
@@ -54,6 +57,11 @@ def copy(tree, tmp_path):
     return tmp_path / "copy"
 
 
+def outcome(copy, node_id):
+    """What one test came to; one that is not there comes to nothing."""
+    return guards.run_tests(copy, node_id).get(node_id, guards.Outcome())
+
+
 def patch(tmp_path, test="test_refuses_nothing", text=PATCH):
     path = tmp_path / "sample.patch"
     path.write_text(text.format(test=test))
@@ -67,9 +75,28 @@ def test_the_copy_holds_what_git_would_and_is_what_gets_imported(copy):
 
 def test_a_guard_that_is_tested_makes_its_test_fail(copy, tmp_path):
     guard = guards.read_guard(patch(tmp_path))
-    assert guards.run_test(copy, guard.tests[0]).all_passed
+    assert outcome(copy, guard.tests[0]).all_passed
     guards.apply(guard, copy)
-    assert guards.run_test(copy, guard.tests[0]).properly_failed
+    assert outcome(copy, guard.tests[0]).properly_failed
+
+
+def test_a_patch_taken_back_leaves_the_copy_as_it_was(copy, tmp_path):
+    guard = guards.read_guard(patch(tmp_path))
+    guards.apply(guard, copy)
+    assert outcome(copy, guard.tests[0]).properly_failed
+    guards.apply(guard, copy, reverse=True)
+    assert (copy / "src/lockgate/__init__.py").read_text() == SOURCE
+    assert outcome(copy, guard.tests[0]).all_passed
+    with pytest.raises(guards.GuardError, match="no longer applies"):
+        guards.apply(guard, copy, reverse=True)
+
+
+def test_each_test_of_one_run_is_told_apart_and_its_cases_are_counted(copy, tmp_path):
+    guards.apply(guards.read_guard(patch(tmp_path)), copy)
+    names = ("test_refuses_nothing", "test_is_blind", "test_cannot_be_set_up", "test_of_cases")
+    found = guards.run_tests(copy, *(f"tests/test_it.py::{name}" for name in names))
+    counted = {node.split("::")[1]: (one.passed, one.failed, one.errors) for node, one in found.items()}
+    assert counted == dict(zip(names, [(0, 1, 0), (1, 0, 0), (0, 0, 1), (1, 1, 0)], strict=True))
 
 
 def test_the_tree_itself_is_left_alone(tree, copy, tmp_path):
@@ -80,14 +107,14 @@ def test_the_tree_itself_is_left_alone(tree, copy, tmp_path):
 def test_a_test_that_does_not_notice_is_told_apart(copy, tmp_path):
     guard = guards.read_guard(patch(tmp_path, "test_is_blind"))
     guards.apply(guard, copy)
-    assert not guards.run_test(copy, guard.tests[0]).properly_failed
+    assert not outcome(copy, guard.tests[0]).properly_failed
 
 
 @pytest.mark.parametrize("test", ["test_cannot_be_set_up", "test_that_is_not_there"])
 def test_an_error_or_nothing_collected_is_neither_a_pass_nor_a_proof(copy, test):
-    outcome = guards.run_test(copy, f"tests/test_it.py::{test}")
-    assert not outcome.all_passed
-    assert not outcome.properly_failed
+    found = outcome(copy, f"tests/test_it.py::{test}")
+    assert not found.all_passed
+    assert not found.properly_failed
 
 
 def test_a_patch_that_no_longer_applies_is_refused(copy, tmp_path):
