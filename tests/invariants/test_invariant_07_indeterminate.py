@@ -110,6 +110,7 @@ async def test_nobody_else_settles_it_but_a_human(gate: Gate) -> None:
     forged = [runner.stage(lease, Stage.APPLY), runner.stage(lease, Stage.VERIFY, plan=EMPTY, fence=99)]
     with pytest.raises(BadInput, match="not this attempt's"):
         await runner.report(lease, *forged)
+    await runner.receipt(lease)
     resolved = await gate.desk.resolve(human("root", "admin"), operation.id, "failed_none", "looked at the target")
     assert (resolved.state.value, resolved.effect_shown) == ("failed", "none")
 

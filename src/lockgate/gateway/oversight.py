@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from lockgate.contract.decision import Question
@@ -26,6 +27,7 @@ from lockgate.gateway.operations.locks import LockEvent, LockState
 from lockgate.gateway.operations.model import Lock, Operation
 from lockgate.gateway.operations.questions import Asked, Subject, ask
 from lockgate.gateway.operations.states import Event, State
+from lockgate.gateway.operations.transitions import writer_dead_at
 from lockgate.gateway.store.port import (
     Append,
     AttemptsOf,
@@ -112,7 +114,7 @@ class HumanDesk(AgentDesk):
         return await votes.cast(self._core, principal, vote, await self._operation(principal, vote.operation))
 
     async def resolve(self, principal: Principal, operation: str, outcome: str, reason: str) -> Operation:
-        """See HumanDoor.resolve. Raises Clash unless it is indeterminate and its writer is dead."""
+        """See HumanDoor.resolve. Raises Clash unless it is indeterminate and its writer is dead (TRUST §5)."""
         event = RESOLUTIONS.get(outcome)
         if event is None:
             raise BadInput(f"must be one of {', '.join(RESOLUTIONS)}", field="outcome")
@@ -125,6 +127,7 @@ class HumanDesk(AgentDesk):
                 raise Clash(
                     f"It is {found.state.value}; only an indeterminate operation is resolved.", field="operation"
                 )
+            await self._writer_is_dead(found)
             ended = moved(found, event, self._core.clock(), message=f"Resolved by {principal.subject}: {reason}"[:2000])
             body = {"outcome": outcome, "reason": reason}
             entry = EntryDraft(EntryKind.OPERATION_RESOLVED, found.id, principal.id, body)
@@ -142,6 +145,23 @@ class HumanDesk(AgentDesk):
                 return ended
             await self._core.refresh()
         raise Clash("The operation keeps moving; look at it again.", field="operation")
+
+    async def _writer_is_dead(self, operation: Operation) -> None:
+        """What may still be written to is not looked at yet. Raises Clash that says from when on it can be resolved."""
+        latest = [
+            item for item in await self._core.store.read(AttemptsOf(operation.id)) if item.fence == operation.fence
+        ]
+        for attempt in latest:
+            dead_at = await writer_dead_at(self._core, attempt)
+            left = (dead_at or 0) - self._core.clock()
+            if dead_at is not None and left > 0:
+                when = datetime.fromtimestamp(dead_at / 1000, UTC).isoformat(timespec="seconds")
+                raise Clash(
+                    f"Its attempt {attempt.id} may still be at work: its teardown is not proven.",
+                    field="operation",
+                    fix=f"Resolve it when its runner has sent the teardown receipt, or from {when} on.",
+                    retry_after=left / 1000,
+                )
 
     async def locks(self, principal: Principal) -> tuple[Lock, ...]:
         """See HumanDoor.locks."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lockgate.contract.decision import Decision
+from lockgate.contract.dsse import EnvelopeError
 from lockgate.contract.evidence import Manifest
-from lockgate.contract.grant import read_grant
+from lockgate.contract.grant import Grant, read_grant
 from lockgate.contract.intent import Effect, Phase
 from lockgate.contract.runnerapi import LeaseOffer, StartAnswer, StartRequest
 from lockgate.gateway.admission import decision_entry
@@ -23,7 +24,7 @@ from lockgate.gateway.operations.locks import LockEvent, LockState
 from lockgate.gateway.operations.manifests import Reported
 from lockgate.gateway.operations.model import Attempt, DecisionRecord, Operation
 from lockgate.gateway.operations.states import Event, State
-from lockgate.gateway.scheduling.granting import attempt_for, grant_for, permit_for, work_for
+from lockgate.gateway.scheduling.granting import GRANT_MARGIN_SECONDS, attempt_for, grant_for, permit_for, work_for
 from lockgate.gateway.store.port import (
     AttemptChange,
     Conflict,
@@ -35,6 +36,9 @@ from lockgate.gateway.store.port import (
     StillTrusted,
     Transition,
 )
+
+MAX_WALL_SECONDS = 86_400
+"""The most that a catalog's limits allow (its schema)."""
 
 
 async def note_waiting(core: Core, operation: Operation, reason: str) -> None:
@@ -281,7 +285,29 @@ async def plan_again(core: Core, operation: Operation, why: str, check: Reported
 
 async def grant_expiry(core: Core, attempt: Attempt) -> int:
     """When the attempt's grant expires (Unix ms), read from the stored envelope itself."""
+    grant = await _grant(core, attempt)
+    return grant.not_after if grant is not None else 0
+
+
+async def writer_dead_at(core: Core, attempt: Attempt) -> int | None:
+    """When the attempt can change nothing any more (Unix ms, TRUST §5); None when its teardown is proven.
+
+    A sandbox made at the last moment of the lease, and its credential, live no longer than the grant's wall limit; of a grant that its key no longer
+    vouches for, no longer than any catalog allows.
+    """
+    if attempt.state is AttemptState.TORN_DOWN:
+        return None
+    try:
+        grant = await _grant(core, attempt)
+    except EnvelopeError:
+        grant = None
+    wall = grant.limits.wall_seconds if grant is not None else MAX_WALL_SECONDS
+    return attempt.lease_until + (wall + GRANT_MARGIN_SECONDS) * 1000
+
+
+async def _grant(core: Core, attempt: Attempt) -> Grant | None:
+    """The attempt's grant, read from the stored envelope itself. Raises EnvelopeError."""
     for record in await core.store.read(EnvelopesOf(attempt.operation)):
         if record.sha256 == attempt.grant_sha256:
-            return read_grant(record.envelope, core.keyset).not_after
-    return 0
+            return read_grant(record.envelope, core.keyset)
+    return None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from tests.invariants.gate import Gate
 from tests.invariants.parties import EMPTY, agent, human, plan_bytes
 
 from lockgate.contract.intent import Stage
+from lockgate.contract.keyset import KeyRole
 from lockgate.contract.runnerapi import Heartbeat, Stop
 from lockgate.gateway.errors import Clash, NotFound
 from lockgate.gateway.operations.model import Operation
@@ -175,10 +179,42 @@ async def test_one_apply_at_a_time_per_target(gate: Gate) -> None:
     [("succeeded", "succeeded", "full"), ("failed_none", "failed", "none"), ("failed_partial", "failed", "partial")],
 )
 async def test_a_human_resolves_what_nobody_knows(gate: Gate, outcome: str, state: str, effect: str) -> None:
-    operation, _ = await gate.applied()
+    operation, lease = await gate.applied()
     with pytest.raises(Clash, match="only an indeterminate"):
         await gate.desk.resolve(ADMIN, operation.id, outcome, "I looked")
     await silent(gate)
+    await gate.runner().receipt(lease)
     ended = await gate.desk.resolve(ADMIN, operation.id, outcome, "I looked")
     assert (ended.state.value, ended.effect_shown) == (state, effect)
     assert "operation.resolved" in await gate.kinds(operation)
+
+
+async def test_what_may_still_be_written_to_is_not_resolved(gate: Gate) -> None:
+    """TRUST §5: only when the writer is dead: the receipt, or the wall limit plus a margin after the lease's end."""
+    operation, lease = await gate.applied()
+    until = (await gate.attempt(lease.attempt)).lease_until
+    await silent(gate)
+    dead_at = until + (lease.grant.limits.wall_seconds + 120) * 1000
+    gate.clock.now = dead_at - 1
+    with pytest.raises(Clash, match="teardown is not proven") as refused:
+        await gate.desk.resolve(ADMIN, operation.id, "failed_none", "I looked")
+    assert datetime.fromtimestamp(dead_at // 1000, UTC).isoformat() in refused.value.fix
+    assert refused.value.retry_after == 0.001
+    await gate.runner().receipt(lease, gone=False)
+    with pytest.raises(Clash, match="teardown is not proven"):
+        await gate.desk.resolve(ADMIN, operation.id, "failed_none", "I looked")
+    gate.clock.now = dead_at
+    assert (await gate.desk.resolve(ADMIN, operation.id, "failed_none", "I looked")).state.value == "failed"
+
+
+async def test_a_grant_nobody_vouches_for_any_more_keeps_its_writer_alive_the_longest(gate: Gate) -> None:
+    operation, lease = await gate.applied()
+    until = (await gate.attempt(lease.attempt)).lease_until
+    await silent(gate)
+    others = tuple(key for key in gate.core.keyset.keys if key.role is not KeyRole.GRANT)
+    gate.core.keyset = replace(gate.core.keyset, keys=others)
+    gate.clock.now = until + (lease.grant.limits.wall_seconds + 120) * 1000
+    with pytest.raises(Clash, match="teardown is not proven"):
+        await gate.desk.resolve(ADMIN, operation.id, "failed_none", "I looked")
+    gate.clock.now = until + (86_400 + 120) * 1000
+    assert (await gate.desk.resolve(ADMIN, operation.id, "failed_none", "I looked")).state.value == "failed"
