@@ -193,6 +193,7 @@ def test_a_tool_that_dies_at_verify_leaves_it_indeterminate(misbehaving: Any) ->
     operation = ask(misbehaving, "verify-die")
     found = misbehaving.settled(operation, alice, "indeterminate")
     assert found["effect"] == "unknown" and "verify could not tell" in found["message"], found
+    assert all(item["proven"] for item in receipts(misbehaving, operation)), "only then its writer is dead"
     body = {"outcome": "succeeded", "reason": "I looked: it is there"}
     status, ended = misbehaving.rest("POST", f"/api/v1/operations/{operation}/resolve", carol, body)
     assert status == 200 and (ended["status"], ended["effect"]) == ("succeeded", "full"), ended

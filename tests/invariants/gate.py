@@ -69,6 +69,8 @@ class Gate:
     clock: Clock = field(default_factory=Clock)
     shelf: Shelf = field(default_factory=lambda: Shelf(catalog()))
     rates: tuple[float, int] = (1000.0, 1000)
+    boxes: dict[str, list[str]] = field(default_factory=dict)
+    """By attempt: the sandboxes its manifests named."""
 
     async def open(self) -> Gate:
         self.store = SqliteStore(self.path)
@@ -250,6 +252,7 @@ class Runner:
             witness=None,
         )
         signer = changes.pop("signer", self.key)
+        self.gate.boxes.setdefault(lease.attempt, []).append(changes.get("sandbox", made.sandbox))
         text = write_signed(replace(made, **changes), MANIFEST_TYPE, signer).decode()
         return StageReport(text, plan.decode() if plan is not None else None, output)
 
@@ -261,11 +264,13 @@ class Runner:
         lease: Lease,
         *,
         gone: bool = True,
+        boxes: Sequence[str] | None = None,
         credentials: Sequence[CredentialReceipt] = (),
         witness: Witness | None = None,
     ) -> str:
+        """A signed receipt, of every sandbox that the attempt's manifests named unless `boxes` says otherwise."""
         grant = lease.grant
-        box = SandboxReceipt(os.urandom(16).hex(), Stage.PLAN, gone, {"processes": gone}, (), False)
+        named = boxes if boxes is not None else self.gate.boxes.get(lease.attempt) or [os.urandom(16).hex()]
         made = Receipt(
             version=1,
             deployment=grant.deployment,
@@ -279,7 +284,7 @@ class Runner:
             runner=grant.runner,
             sandbox_class="bubblewrap",
             isolated=True,
-            sandboxes=(box,),
+            sandboxes=tuple(SandboxReceipt(box, Stage.PLAN, gone, {"gone": gone}, (), False) for box in named),
             credentials=tuple(credentials),
             broker="none: runner-trusted",
             witness=witness,

@@ -30,7 +30,7 @@ from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.changes import end_entry, entry, moved
 from lockgate.gateway.operations.judging import Judgement, judge, question_of
 from lockgate.gateway.operations.locks import LockEvent, LockState
-from lockgate.gateway.operations.manifests import Reported, open_receipt, open_stage
+from lockgate.gateway.operations.manifests import Reported, left_out, open_receipt, open_stage
 from lockgate.gateway.operations.model import Attempt, Operation
 from lockgate.gateway.operations.states import Event
 from lockgate.gateway.store.port import (
@@ -41,6 +41,9 @@ from lockgate.gateway.store.port import (
     TenantLoad,
     Transition,
 )
+
+MAX_NAMED = 20
+"""How many of what a receipt leaves out an alarm names."""
 
 
 @step(5)
@@ -215,20 +218,24 @@ async def finish(core: Core, peer: RunnerPeer, attempt: Attempt, operation: Oper
 
 @step(14)
 async def settle(core: Core, peer: RunnerPeer, attempt: Attempt, operation: Operation, note: ReceiptNote) -> Operation:
-    """The teardown receipt: proof opens the lock, anything less quarantines it. Late and repeated receipts are welcome."""
+    """The teardown receipt: proof opens the lock, anything less quarantines it. Late and repeated receipts are welcome.
+
+    It proves only what it names: a sandbox of the attempt's manifests, or a credential noted as issued, that it leaves out is not gone.
+    """
     receipt, envelope = open_receipt(core, peer, attempt, operation, note.receipt)
-    if attempt.state is AttemptState.TORN_DOWN or (attempt.state is AttemptState.UNPROVEN and not receipt.proven):
+    missing = await left_out(core, attempt, receipt)
+    proven = receipt.proven and not missing
+    if attempt.state is AttemptState.TORN_DOWN or (attempt.state is AttemptState.UNPROVEN and not proven):
         return operation
     ended = outcomes.after_teardown(core, attempt, operation)
-    to = AttemptState.TORN_DOWN if receipt.proven else AttemptState.UNPROVEN
+    to = AttemptState.TORN_DOWN if proven else AttemptState.UNPROVEN
     settled = replace(attempt, state=attempts.move(attempt.state, to), receipt_sha256=envelope.sha256)
-    lock = await transitions.lock_change(
-        core, attempt, LockEvent.TEARDOWN_PROVEN if receipt.proven else LockEvent.UNPROVEN
-    )
-    facts = {"attempt": attempt.id, "proven": receipt.proven, "receipt": envelope.sha256, "isolated": receipt.isolated}
+    lock = await transitions.lock_change(core, attempt, LockEvent.TEARDOWN_PROVEN if proven else LockEvent.UNPROVEN)
+    facts = {"attempt": attempt.id, "proven": proven, "receipt": envelope.sha256, "isolated": receipt.isolated}
     entries = [entry(EntryKind.RECEIPT_RECEIVED, ended, **facts)]
-    if not receipt.proven:
-        entries.append(entry(EntryKind.ALARM, ended, what="teardown unproven", attempt=attempt.id))
+    if not proven:
+        what = {"what": "teardown unproven", "attempt": attempt.id, "left_out": list(missing[:MAX_NAMED])}
+        entries.append(entry(EntryKind.ALARM, ended, **what))
     outcome = await core.commit(
         Transition(
             now=core.clock(),

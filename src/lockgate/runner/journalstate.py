@@ -28,13 +28,18 @@ class JournaledCredential:
 
 @dataclass(slots=True)
 class OpenAttempt:
-    """An attempt whose receipt the gateway does not have yet. `grant` is the grant's envelope, `sandboxes` those not proven gone."""
+    """An attempt whose receipt the gateway does not have yet. `grant` is the grant's envelope, `sandboxes` those not proven gone.
+
+    `gone` and `revoked` are the ends that were seen: the receipt must name them too.
+    """
 
     attempt: str
     grant: str
     sandboxes: set[str] = field(default_factory=set)
     credentials: list[JournaledCredential] = field(default_factory=list)
     receipt: str | None = None
+    gone: set[str] = field(default_factory=set)
+    revoked: list[JournaledCredential] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -61,6 +66,11 @@ class JournalState:
         found: list[Record] = [{"k": "seen", "attempt": attempt} for attempt in self.seen if attempt not in self.open]
         for entry in self.open.values():
             found.append({"k": "attempt", "attempt": entry.attempt, "grant": entry.grant})
+            for box in sorted(entry.gone):
+                found += [{"k": "box", "attempt": entry.attempt, "id": box}, {"k": "gone", "id": box}]
+            for item in entry.revoked:
+                issued = {"k": "issued", "attempt": entry.attempt, "scope": item.scope, "accessor": item.accessor}
+                found += [issued, {"k": "revoked", "accessor": item.accessor}]
             found += [{"k": "box", "attempt": entry.attempt, "id": box} for box in sorted(entry.sandboxes)]
             for item in entry.credentials:
                 found.append({"k": "intended", "attempt": entry.attempt, "scope": item.scope})
@@ -99,7 +109,9 @@ class JournalState:
 
     def _gone(self, record: Record) -> None:
         for attempt in self.open.values():
-            attempt.sandboxes.discard(_text(record["id"]))
+            if _text(record["id"]) in attempt.sandboxes:
+                attempt.sandboxes.remove(record["id"])
+                attempt.gone.add(record["id"])
 
     def _intended(self, record: Record) -> None:
         self._opened(record).credentials.append(JournaledCredential(record["attempt"], _text(record["scope"]), None))
@@ -124,6 +136,7 @@ class JournalState:
     def _revoked(self, record: Record) -> None:
         accessor = _text(record["accessor"])
         for attempt in self.open.values():
+            attempt.revoked += [item for item in attempt.credentials if item.accessor == accessor]
             attempt.credentials = [item for item in attempt.credentials if item.accessor != accessor]
 
     def _receipt(self, record: Record) -> None:

@@ -33,28 +33,38 @@ async def recover(parts: Parts) -> int:
 
 
 async def close_attempt(parts: Parts, left: OpenAttempt, proofs: dict[str, TeardownProof]) -> str | None:
-    """Look for every sandbox of a dead process's attempt, revoke its credentials, sign what was found."""
+    """Look for every sandbox of a dead process's attempt, revoke its credentials, sign what was found.
+
+    Without a grant that still verifies there is nothing to sign for; what the attempt left is ended all the same, or kept for the next start.
+    """
+    evidence = await end_what_is_left(parts, left, proofs)
+    remove_workspace(parts.settings.workspaces / left.attempt)
     try:
         grant = read_grant(left.grant.encode(), parts.trust.keyset)
     except EnvelopeError as error:
         LOG.error("journal", attempt=left.attempt, error=str(error))
-        parts.journal.attempt_ended(left.attempt)
+        if all(box.torn_down for box in evidence.sandboxes) and not any(item.accessor for item in left.credentials):
+            parts.journal.attempt_ended(left.attempt)
         return None
+    receipt = sign_receipt_for(parts, grant, envelope_sha256(left.grant.encode()), evidence)
+    parts.journal.receipt_signed(left.attempt, receipt)
+    return receipt
+
+
+async def end_what_is_left(parts: Parts, left: OpenAttempt, proofs: dict[str, TeardownProof]) -> Evidence:
+    """Every sandbox and credential the attempt ever had, looked for once more: a receipt that leaves one out proves nothing."""
     evidence = Evidence()
-    for sandbox in sorted(left.sandboxes):
+    for sandbox in sorted(left.sandboxes | left.gone):
         proof = proofs.get(sandbox) or await parts.sandbox.destroy(sandbox)
         evidence.sandboxes.append(SandboxReceipt(sandbox, Stage.APPLY, proof.torn_down, dict(proof.checks), (), False))
         if proof.torn_down:
             parts.journal.sandbox_gone(sandbox)
-    for credential in list(left.credentials):
+    for credential in (*left.revoked, *left.credentials):
         gone = credential.accessor is not None and await parts.broker.revoke(credential.accessor)
         evidence.credentials.append(CredentialReceipt(credential.accessor or "(unknown)", credential.scope, gone))
         if gone and credential.accessor is not None:
             parts.journal.credential_revoked(credential.accessor)
-    remove_workspace(parts.settings.workspaces / left.attempt)
-    receipt = sign_receipt_for(parts, grant, envelope_sha256(left.grant.encode()), evidence)
-    parts.journal.receipt_signed(left.attempt, receipt)
-    return receipt
+    return evidence
 
 
 async def deliver(parts: Parts, attempt: str, receipt: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,11 +16,12 @@ from lockgate.contract.keyset import KeyRole
 from lockgate.contract.plan import PlanDocument, plan_digests, read_plan
 from lockgate.contract.runnerapi import StageReport
 from lockgate.contract.signed import envelope_sha256, read_signed_by
+from lockgate.gateway.audit.entries import EntryKind
 from lockgate.gateway.core import Core
 from lockgate.gateway.doors import RunnerPeer
 from lockgate.gateway.errors import BadInput
 from lockgate.gateway.operations.model import Attempt, Operation, PlanRecord
-from lockgate.gateway.store.port import EnvelopeRecord, PlanBytes
+from lockgate.gateway.store.port import AuditEntries, EnvelopeRecord, EnvelopesOf, PlanBytes
 
 T = TypeVar("T", Manifest, Receipt)
 
@@ -87,6 +90,28 @@ def open_receipt(
     receipt = _open(core, peer, Receipt, envelope, RECEIPT_TYPE)
     _about(receipt, attempt, operation)
     return receipt, EnvelopeRecord(envelope_sha256(envelope), "receipt", operation.id, attempt.id, envelope)
+
+
+async def left_out(core: Core, attempt: Attempt, receipt: Receipt) -> tuple[str, ...]:
+    """What the attempt is known to have made and the receipt does not name: sandboxes of its manifests, credentials noted as issued; sorted."""
+    made: set[str] = set()
+    for record in await core.store.read(EnvelopesOf(attempt.operation)):
+        if record.attempt == attempt.id and record.kind.startswith("manifest."):
+            made.add(f"sandbox {_sandbox(record)}")
+    since = 0
+    while entries := await core.store.read(AuditEntries(since, operation=attempt.operation)):
+        since = entries[-1].seq + 1
+        for item in entries:
+            if item.kind == EntryKind.CREDENTIAL_ISSUED.value and item.body["attempt"] == attempt.id:
+                made.add(f"credential {item.body['accessor']}")
+    made.discard("sandbox ")  # a stage that came to no sandbox says so
+    made -= {f"sandbox {box.sandbox}" for box in receipt.sandboxes}
+    return tuple(sorted(made - {f"credential {item.accessor}" for item in receipt.credentials}))
+
+
+def _sandbox(record: EnvelopeRecord) -> str:
+    """Of a manifest that was verified when it was stored; the key that signed it may be retired since."""
+    return str(json.loads(base64.b64decode(json.loads(record.envelope)["payload"]))["sandbox"])
 
 
 def _open(core: Core, peer: RunnerPeer, kind: type[T], envelope: bytes, payload_type: str) -> T:
