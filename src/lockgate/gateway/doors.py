@@ -114,7 +114,7 @@ class HumanDoor(AgentDoor, Protocol):
         ...
 
     async def locks(self, principal: Principal) -> tuple[Lock, ...]:
-        """Locks held or quarantined (question `view`)."""
+        """Locks held or quarantined (question `view`); of own targets alone, unless the caller is of the operator's tenant `default`."""
         ...
 
     async def targets(self, principal: Principal) -> tuple[dict[str, Any], ...]:
@@ -126,17 +126,23 @@ class HumanDoor(AgentDoor, Protocol):
         ...
 
     async def freeze(self, principal: Principal, scope: str, frozen: bool, reason: str) -> None:
-        """Set or lift the kill switch for a scope: `*`, `tenant:x`, `target:x` (question `admin`)."""
+        """Set or lift the kill switch for a scope: `*`, `tenant:x`, `target:x` (question `admin`).
+
+        Outside the tenant `default` only `tenant:OWN` and own targets. Raises Forbidden.
+        """
         ...
 
     async def revoke(self, principal: Principal, kind: str, subject: str, reason: str) -> None:
-        """Revoke a token id (`token`) or all tokens of a principal id (`principal`) issued until now (question `admin`)."""
+        """Revoke a token id (`token`) or all tokens of a principal id (`principal`) issued until now (question `admin`).
+
+        Outside the tenant `default` only one's own token, and principals who asked for something in one's own tenant. Raises Forbidden.
+        """
         ...
 
     async def audit(
         self, principal: Principal, since: int, limit: int, operation: str | None
     ) -> tuple[dict[str, Any], ...]:
-        """Audit entries (question `view`); reading them is an entry too."""
+        """Audit entries (question `view`); reading them is an entry too. Outside the tenant `default` only of own operations. Raises NotFound."""
         ...
 
     async def checkpoint(self, principal: Principal) -> str:

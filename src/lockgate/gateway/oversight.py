@@ -56,8 +56,17 @@ RESOLUTIONS = {
 MAX_PAGE = 200
 
 
+OPERATOR_TENANT = "default"
+"""Its humans operate the deployment: they act and look across tenants where policy allows it; all others only within their own."""
+
+
+def is_operator(principal: Principal) -> bool:
+    """Whether this human's reach is the whole deployment."""
+    return principal.tenant == OPERATOR_TENANT
+
+
 class HumanDesk(AgentDesk):
-    """Implements gateway.doors.HumanDoor over a Core."""
+    """Implements gateway.doors.HumanDoor over a Core. Policy says who may; on top of that only `default` reaches beyond its own tenant."""
 
     async def cancel(self, principal: Principal, operation: str) -> Operation:
         """A human cancels their own operation, or another's when policy allows `cancel`; an agent only its own."""
@@ -166,7 +175,10 @@ class HumanDesk(AgentDesk):
     async def locks(self, principal: Principal) -> tuple[Lock, ...]:
         """See HumanDoor.locks."""
         await self._permit(principal, Question.VIEW, None)
-        return await self._core.store.read(ListLocks())
+        targets = self._core.catalog.current.targets.values()
+        own = {target.lock for target in targets if target.tenant == principal.tenant}
+        found = await self._core.store.read(ListLocks())
+        return tuple(lock for lock in found if lock.name in own or is_operator(principal))
 
     async def targets(self, principal: Principal) -> tuple[dict[str, Any], ...]:
         """See HumanDoor.targets."""
@@ -219,6 +231,10 @@ class HumanDesk(AgentDesk):
         if scope != "*" and not scope.startswith(("tenant:", "target:")):
             raise BadInput("must be *, tenant:NAME or target:NAME", field="scope")
         await self._permit(principal, Question.ADMIN, None)
+        targets = self._core.catalog.current.targets.values()
+        own = {f"target:{target.name}" for target in targets if target.tenant == principal.tenant}
+        if not (is_operator(principal) or scope in own | {f"tenant:{principal.tenant}"}):
+            raise Forbidden(f"Only tenant:{principal.tenant} and your own targets are yours to freeze or lift.")
         kind = ControlKind.FREEZE if frozen else ControlKind.UNFREEZE
         entry = EntryKind.FREEZE_SET if frozen else EntryKind.FREEZE_LIFTED
         await self._control(principal, kind, scope, entry, reason)
@@ -232,6 +248,10 @@ class HumanDesk(AgentDesk):
         if not subject or len(subject) > 1100:
             raise BadInput("must be a token id or a principal id (issuer#subject)", field="subject")
         await self._permit(principal, Question.ADMIN, None)
+        if not (is_operator(principal) or await self._is_of_tenant(principal, kind, subject)):
+            raise Forbidden(
+                f"Outside the tenant {OPERATOR_TENANT} only your own token is yours to revoke, and who asked in your tenant."
+            )
         await self._control(principal, kinds[kind], subject, EntryKind.TOKEN_REVOKED, reason)
 
     async def audit(
@@ -239,15 +259,27 @@ class HumanDesk(AgentDesk):
     ) -> tuple[dict[str, Any], ...]:
         """See HumanDoor.audit."""
         await self._permit(principal, Question.VIEW, None)
+        tenant = None if is_operator(principal) else principal.tenant
+        if tenant is not None and operation is not None:
+            found = await self._core.store.read(GetOperation(operation[:128]))
+            if found is None or found.tenant != tenant:
+                raise not_found()
         entry = EntryDraft(EntryKind.AUDIT_EXPORTED, operation, principal.id, {"since": since, "limit": limit})
         await self._core.commit(Append((entry,), self._core.clock()))
-        found = await self._core.store.read(AuditEntries(since, min(max(limit, 1), 500), operation))
-        return tuple(entry_document(item) for item in found)
+        entries = await self._core.store.read(AuditEntries(since, min(max(limit, 1), 500), operation, tenant))
+        return tuple(entry_document(item) for item in entries)
 
     async def checkpoint(self, principal: Principal) -> str:
         """See HumanDoor.checkpoint."""
         await self._permit(principal, Question.VIEW, None)
         return await sign_checkpoint(self._core)
+
+    async def _is_of_tenant(self, principal: Principal, kind: str, subject: str) -> bool:
+        """Whether this is the caller's own token, the caller, or a principal who has asked for something in the caller's tenant."""
+        if kind == "token":
+            return subject == principal.token_id
+        query = ListOperations(principal.tenant, principal=subject, limit=1)
+        return subject == principal.id or bool(await self._core.store.read(query))
 
     async def _control(
         self, principal: Principal, kind: ControlKind, subject: str, entry: EntryKind, reason: str

@@ -34,6 +34,8 @@ class Audit(Opening):
         assert await store.read(port.LeafHashes(3, 5)) == leaves[3:5]
         assert entries[40].body == {"plan": "p", "when": 1.5, "deep": {"ä": [None, True]}}
         assert [item.operation for item in await store.read(port.AuditEntries(operation="op-3"))] == ["op-3"] * 2
+        assert await store.read(port.AuditEntries(tenant="default")) == entries[:40]
+        assert await store.read(port.AuditEntries(tenant="other")) == ()
         assert await store.read(port.AuditEntries(since=40)) == entries[40:]
         with pytest.raises(port.StoreError, match="fewer"):
             await store.read(port.LeafHashes(0, 42))

@@ -182,13 +182,19 @@ def _freezes(db: Connection, _: port.Freezes) -> tuple[str, ...]:
 
 
 def _entries(db: Connection, query: port.AuditEntries) -> tuple[StoredEntry, ...]:
-    only = "" if query.operation is None else " AND operation = ?"
+    only: str = ""
+    values: list[Any] = [query.since]
+    if query.operation is not None:
+        only += " AND operation = ?"
+        values.append(query.operation)
+    if query.tenant is not None:
+        only += " AND operation IN (SELECT id FROM operation WHERE tenant = ?)"
+        values.append(query.tenant)
     sql = (
         "SELECT seq, time, kind, operation, principal, body_sha256, body FROM audit_entry"  # noqa: S608
         f" WHERE seq >= ?{only} ORDER BY seq LIMIT ?"
     )
-    values = (query.since, *(() if query.operation is None else (query.operation,)), _bounded(query.limit, MAX_ENTRIES))
-    return tuple(entry_of(row) for row in db.execute(sql, values).fetchall())
+    return tuple(entry_of(row) for row in db.execute(sql, (*values, _bounded(query.limit, MAX_ENTRIES))).fetchall())
 
 
 def _tree_head(db: Connection, _: port.TreeHead) -> Head:
