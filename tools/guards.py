@@ -109,7 +109,7 @@ def apply(guard: Guard, copy: Path, *, reverse: bool = False) -> None:
 def environment(copy: Path) -> dict[str, str]:
     """The environment in which the copy's sources, and no others, are `lockgate`."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    return {**env, "PYTHONPATH": str(copy / "src")}
+    return {**env, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def imported_from(copy: Path) -> Path:

@@ -80,7 +80,6 @@ def arrive(core: Core, principal: Principal, call: Call) -> Arrived:
     return arrived_intent(principal, intent, action, target)
 
 
-@step(1)
 async def room(core: Core, arrived: Arrived) -> Operation | None:
     """A full queue is said before anything is decided; a repeated call still gets its own operation. Raises TooMany, Clash."""
     queued, _ = await core.store.read(TenantLoad(arrived.principal.tenant))
