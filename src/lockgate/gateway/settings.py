@@ -102,7 +102,9 @@ class Timing:
     operation_deadline: int = setting("An operation that has not ended by then expires.", 24 * 3600)
     lease: int = setting("How long a runner holds an operation without a heartbeat.", 30)
     approval_expiry: int = setting("How long a vote counts where policy names no time.", 8 * 3600)
-    reload: float = setting("How often catalog and policy data are looked at for changes; a new keyset needs a restart.", 2.0)
+    reload: float = setting(
+        "How often catalog and policy data are looked at for changes; a new keyset needs a restart.", 2.0
+    )
 
     def __post_init__(self) -> None:
         _between("operation_deadline", self.operation_deadline, 60, 31 * 24 * 3600)
