@@ -34,6 +34,11 @@ def test_ansible_reads_any_json_value_back_and_trusts_no_string_of_it(value):
     assert not any(TrustedAsTemplate.is_tagged_on(string) for string in strings(loaded["x"]))
 
 
+@pytest.mark.parametrize("text", ["", "1", "0123", "true", "null", "~", "1.5", "yes"])
+def test_a_text_that_looks_like_another_type_stays_text(text):
+    assert from_yaml(TrustedAsTemplate().tag(variables_file({"x": text}, "variables"))) == {"x": text}
+
+
 def test_the_test_would_see_a_trusted_string():
     loaded = from_yaml(TrustedAsTemplate().tag("x: [a, {b: c}]"))
     assert any(TrustedAsTemplate.is_tagged_on(string) for string in strings(loaded["x"]))

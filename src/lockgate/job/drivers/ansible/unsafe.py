@@ -36,14 +36,16 @@ _RESERVED = frozenset(
 
 def variables_file(variables: Mapping[str, Any], field: str) -> str:
     """The text of an extra-vars file, ASCII only. Raises StageRefused naming `field`.NAME: a name that is no variable's or steers Ansible."""
-    lines = []
     for name in sorted(variables):
         if not _NAME.fullmatch(name):
             raise StageRefused(f"{field}.{name[:80]}: a variable's name is letters, digits and _")
         if name.lower().startswith("ansible_") or name in _RESERVED:
             raise StageRefused(f"{field}.{name}: the name steers Ansible itself; map the argument to another variable")
-        lines.append(f"{_quoted(name)}: !unsafe {_flow(variables[name], f'{field}.{name}', 0)}\n")
-    return "---\n" + ("".join(lines) or "{}\n")
+        _flow(variables[name], f"{field}.{name}", 0)
+    if not variables:
+        return "--- {}\n"
+    # The whole mapping is tagged: on a single scalar, `!unsafe "1"` would be read as the number.
+    return f"--- !unsafe {_flow(dict(sorted(variables.items())), field, -1)}\n"
 
 
 def _flow(value: Any, field: str, depth: int) -> str:
