@@ -56,7 +56,7 @@ async def recorded(gate: Gate) -> int:
 
 
 async def test_a_principal_revoked_while_policy_decides_asks_for_nothing(gate: Gate) -> None:
-    gate.core.policy = Meanwhile(gate.core.policy, Question.REQUEST, revoking(gate, BOT.id))  # type: ignore[assignment]
+    gate.core.policy = Meanwhile(gate.core.policy, Question.REQUEST, revoking(gate, BOT.id))
     with pytest.raises(Forbidden, match="revoked"):
         await gate.ask(BOT)
     assert await recorded(gate) == 0
@@ -65,7 +65,7 @@ async def test_a_principal_revoked_while_policy_decides_asks_for_nothing(gate: G
 async def test_a_principal_revoked_while_policy_decides_applies_no_plan(gate: Gate) -> None:
     planned = await gate.planned(await gate.ask(BOT, dry_run=True))
     assert planned.plan is not None
-    gate.core.policy = Meanwhile(gate.core.policy, Question.PLAN, revoking(gate, BOT.id))  # type: ignore[assignment]
+    gate.core.policy = Meanwhile(gate.core.policy, Question.PLAN, revoking(gate, BOT.id))
     arguments = {"operation_id": planned.id, "semantic_sha256": planned.plan.semantic_sha256, "reason": REASON}
     with pytest.raises(Forbidden, match="revoked"):
         await gate.desk.apply_plan(BOT, arguments)
@@ -75,7 +75,7 @@ async def test_a_principal_revoked_while_policy_decides_applies_no_plan(gate: Ga
 async def test_a_human_revoked_while_policy_decides_has_not_voted(gate: Gate) -> None:
     operation = await gate.pending()
     revoke = revoking(gate, ISSUER + "#carol")
-    gate.core.policy = Meanwhile(gate.core.policy, Question.APPROVE, revoke)  # type: ignore[assignment]
+    gate.core.policy = Meanwhile(gate.core.policy, Question.APPROVE, revoke)
     with pytest.raises(Forbidden, match="revoked"):
         await gate.vote(operation, human("carol"))
     assert await gate.store.read(VotesOf(operation.id)) == ()
@@ -85,7 +85,7 @@ async def test_a_human_revoked_while_policy_decides_has_not_voted(gate: Gate) ->
 @pytest.mark.parametrize("door", ["mcp", "rest"])
 async def test_a_body_that_takes_its_time_does_not_outlive_its_token(gate: Gate, door: str) -> None:
     """The caller opens a request, is revoked, and only then sends the rest."""
-    revoked = []
+    revoked = []  # type: ignore[var-annotated]
     who = BOT if door == "mcp" else human("dave", "operator")
 
     def verify(token: str, audience: Audience) -> Principal:

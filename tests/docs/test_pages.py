@@ -89,7 +89,7 @@ def exists(command: Command) -> None:
     found = typer.main.get_command(app)
     at = 1
     while at < len(told) and told[at] in getattr(found, "commands", {}):
-        found, at = found.commands[told[at]], at + 1
+        found, at = found.commands[told[at]], at + 1  # type: ignore[attr-defined]
     known = {option for parameter in found.params for option in parameter.opts}
     assert not hasattr(found, "commands"), f"line {command.line}: no such command: {command.text}"
     unknown = [word.split("=")[0] for word in told[at:] if word.startswith("--") and word.split("=")[0] not in known]

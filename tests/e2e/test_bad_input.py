@@ -314,7 +314,7 @@ def test_an_unknown_operation_and_someone_elses_answer_alike_to_people_too(deplo
     digest = "sha256:" + "0" * 64
     vote = {"verdict": "approve", "digests": {"semantic_sha256": digest, "inputs_sha256": digest}}
     resolve = {"outcome": "succeeded", "reason": "it looks done"}
-    for method, what, body in (
+    for method, what, body in (  # type: ignore[assignment]
         ("GET", "", None),
         ("GET", "/details", None),
         ("GET", "/plan", None),

@@ -168,7 +168,7 @@ def _work(o: Offering, **changes: Any) -> LeaseOffer:
     intent = {**work.intent, "target": work.target.name}
     work = replace(work, intent=intent)
     named = {"target_sha256": digest(to_document(work.target)), "intent_sha256": digest(intent)}
-    return o.offer(replace(o.grant, **named), work)
+    return o.offer(replace(o.grant, **named), work)  # type: ignore[arg-type]
 
 
 SPOILT: dict[str, tuple[Callable[[Offering], LeaseOffer], str]] = {

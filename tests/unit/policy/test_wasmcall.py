@@ -31,7 +31,7 @@ def exported():
 
     i32 = wasmtime.ValType.i32()
     function = wasmtime.Func(store, wasmtime.FuncType([i32], [i32]), host)
-    module = wasmtime.Module(store.engine, wasmtime.wat2wasm(MODULE))
+    module = wasmtime.Module(store.engine, wasmtime.wat2wasm(MODULE))  # type: ignore[arg-type]
     exports = wasmtime.Instance(store, module, [function]).exports(store)
     return lambda name: (store, exports[name])
 
@@ -43,19 +43,19 @@ def test_it_answers_as_the_library_s_own_call_but_unsigned(exported, values):
 
 
 def test_one_call_leaves_nothing_for_the_next(exported):
-    call = IntegerCall(*exported("subtract"), 2)
+    call = IntegerCall(*exported("subtract"), 2)  # type: ignore[call-arg]
     assert [call(9, 1), call(1, 1), call(9, 2)] == [8, 0, 7]
 
 
 def test_a_trap_is_the_library_s_trap(exported):
-    call = IntegerCall(*exported("trap"), 2)
+    call = IntegerCall(*exported("trap"), 2)  # type: ignore[call-arg]
     with pytest.raises(wasmtime.Trap) as raised:
         call(1, 2)
     assert raised.value.trap_code is wasmtime.TrapCode.UNREACHABLE
 
 
 def test_what_a_host_function_raises_comes_out_and_the_next_call_is_well(exported):
-    call = IntegerCall(*exported("ask_host"), 2)
+    call = IntegerCall(*exported("ask_host"), 2)  # type: ignore[call-arg]
     with pytest.raises(HostFailed):
         call(-1, 0)
     assert call(21, 0) == 42
@@ -64,7 +64,7 @@ def test_what_a_host_function_raises_comes_out_and_the_next_call_is_well(exporte
 @pytest.mark.parametrize("name", ["long", "silent"])
 def test_a_function_of_anything_else_is_refused(exported, name):
     with pytest.raises(NotOfIntegers):
-        IntegerCall(*exported(name), 2)
+        IntegerCall(*exported(name), 2)  # type: ignore[call-arg]
 
 
 def test_the_number_of_arguments_is_held(exported):

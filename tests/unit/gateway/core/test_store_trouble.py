@@ -45,7 +45,7 @@ async def test_the_sweep_goes_on_after_a_read_that_failed(
     operation = await gate.ask()
     await gate.runner().take()
     gate.clock.advance(gate.core.timing.lease + 1)
-    read, commit, failures, moved = gate.store.read, gate.store.commit, [], asyncio.Event()
+    read, commit, failures, moved = gate.store.read, gate.store.commit, [], asyncio.Event()  # type: ignore[var-annotated]
 
     async def failing(query: Any) -> Any:
         if len(failures) < 2:
@@ -77,7 +77,7 @@ async def test_a_reload_that_could_not_be_recorded_is_recorded_at_the_next_turn(
     gate.core.policy = load_engine(tmp_path)
     reloader = Reloader(gate.core, holder, tmp_path, gate.keys.keyset_envelope.decode())
     await reloader.record()
-    commit, failures, recorded = gate.store.commit, [], asyncio.Event()
+    commit, failures, recorded = gate.store.commit, [], asyncio.Event()  # type: ignore[var-annotated]
 
     async def failing(command: Any) -> Any:
         if len(failures) < 2:
