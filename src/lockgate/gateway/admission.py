@@ -21,6 +21,7 @@ from lockgate.gateway.operations.states import NEW, Event
 from lockgate.gateway.store.port import Admit, Done, EpochMoved, Existing, FindIdempotent, TenantLoad
 
 EPOCH_RACES = 5
+COUNT_MS = 250
 RESERVED = frozenset({"target", "reason", "idempotency_key", "dry_run", "wait_seconds"})
 
 
@@ -82,7 +83,13 @@ def arrive(core: Core, principal: Principal, call: Call) -> Arrived:
 
 async def room(core: Core, arrived: Arrived) -> Operation | None:
     """A full queue is said before anything is decided; a repeated call still gets its own operation. Raises TooMany, Clash."""
-    queued, _ = await core.store.read(TenantLoad(arrived.principal.tenant))
+    tenant, now = arrived.principal.tenant, core.clock()
+    counted, queued = core.queued_seen.get(tenant, (-COUNT_MS, 0))
+    if now - counted >= COUNT_MS:
+        queued, _ = await core.store.read(TenantLoad(tenant))
+        counted = now
+    # Counting costs a scan of the queue, so it is done a few times a second, and what is admitted meanwhile is added.
+    core.queued_seen[tenant] = (counted, queued + 1)
     if queued < core.caps.queued:
         return None
     scope = idempotency_scope(arrived)

@@ -89,6 +89,8 @@ class Core:
     timing: Timing = field(default_factory=Timing)
     caps: Caps = field(default_factory=Caps)
     standing: Standing = field(default_factory=Standing)
+    queued_seen: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By tenant: when its queue was last counted (Unix ms) and how many it held, calls admitted since included."""
     on_standing: Callable[[], None] = lambda: None
 
     def new_id(self, prefix: str) -> str:
