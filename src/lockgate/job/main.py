@@ -57,8 +57,10 @@ def serve(channel: Channel, places: Places) -> None:
     # 3. The inputs: byte for byte those that the grant, or the permit of this very grant, names.
     _check_inputs(message, grant, keyset)
     inputs = verify.read_inputs(message.inputs)
-    # 4. The source on disk is the sealed one.
-    verify.check_source(places.source, inputs)
+    # 4. The source on disk is the sealed one, and so is the plan file; a derive stage sees no source at all (TRUST §2).
+    if message.stage is not Stage.DERIVE:
+        verify.check_source(places.source, inputs)
+    verify.check_plan_file(places.plan, message.plan_sha256, message.stage)
     # 5. The driver, by name; it is loaded only after `ready`.
     loader = registry.find(inputs.driver)
     if loader is None:

@@ -17,6 +17,10 @@ class Places(NamedTuple):
     scratch: str = jobchannel.SANDBOX_SCRATCH
     credentials: str = jobchannel.SANDBOX_CREDENTIALS
     root: str = jobchannel.SANDBOX_ROOT
+    plan: str = jobchannel.SANDBOX_PLAN
+    state: str = jobchannel.SANDBOX_STATE
+    tool: str = jobchannel.SANDBOX_TOOL
+    providers: str = jobchannel.SANDBOX_PROVIDERS
 
 
 def places(environment: Mapping[str, str]) -> Places:

@@ -20,18 +20,27 @@ def run_stage(
     loader: Callable[[], Driver], message: JobInputs, inputs: InputsDocument, places: Places, started: float
 ) -> JobResult:
     """The driver's claim; a refusal by the driver is a result of status `refused`, with the reason, and nothing was started."""
-    driver = loader()
-    calls = {
+    context = _context(message, inputs, places, started)
+    try:
+        return _call(loader(), message.stage)(context)
+    except StageRefused as error:
+        return refused(str(error))
+
+
+def _call(driver: Driver, stage: Stage) -> Callable[[StageContext], JobResult]:
+    if stage is Stage.DERIVE:
+        # A driver of predicted fidelity has nothing to derive; it lacks the method.
+        derive: Callable[[StageContext], JobResult] | None = getattr(driver, "derive", None)
+        if derive is None:
+            raise StageRefused("stage: this driver has no plan file to derive anything from")
+        return derive
+    return {
         Stage.PLAN: driver.plan,
         Stage.CHECK: driver.plan,
         Stage.APPLY: driver.apply,
         Stage.VERIFY: driver.verify,
         Stage.READ: driver.read,
-    }
-    try:
-        return calls[message.stage](_context(message, inputs, places, started))
-    except StageRefused as error:
-        return refused(str(error))
+    }[stage]
 
 
 def refused(why: str) -> JobResult:
@@ -45,16 +54,27 @@ def unsendable(result: JobResult, why: str) -> JobResult:
 
 
 def _context(message: JobInputs, inputs: InputsDocument, places: Places, started: float) -> StageContext:
-    credentials = Path(places.credentials)
+    if message.stage is Stage.DERIVE:
+        # No word of an agent reaches the tool that says what a plan means: the driver is not even given one (TRUST §2).
+        inputs = replace(inputs, entry="", variables={})
     Path(places.scratch).mkdir(mode=0o700, exist_ok=True)
     return StageContext(
         stage=message.stage,
         source=Path(places.source),
         scratch=Path(places.scratch),
-        credentials=credentials if credentials.is_dir() else None,
+        credentials=_directory(places.credentials),
         inputs=inputs,
         output_bytes=min(max(message.output_bytes, 0), _MAX_TEXT),
         wall_seconds=float(message.wall_seconds),
         clock=time.monotonic,
         started=started,
+        plan_file=Path(places.plan) if message.plan_sha256 is not None else None,
+        state=_directory(places.state),
+        tool=_directory(places.tool),
+        providers=_directory(places.providers),
     )
+
+
+def _directory(place: str) -> Path | None:
+    found = Path(place)
+    return found if found.is_dir() else None

@@ -11,6 +11,7 @@ from lockgate.contract.codec import DocumentError, from_document
 from lockgate.contract.dsse import MAX_ENVELOPE, EnvelopeError
 from lockgate.contract.grant import Grant, Permit, read_grant, read_permit
 from lockgate.contract.intent import Phase, Stage
+from lockgate.contract.jobchannel import MAX_PLAN_FILE_BYTES
 from lockgate.contract.keyset import Keyset, open_keyset
 from lockgate.contract.signed import envelope_sha256
 from lockgate.contract.snapshot import SnapshotError, snapshot_digest
@@ -21,8 +22,8 @@ INPUTS_VERSION = 1
 MAX_INPUTS_BYTES = 4 << 20
 _STAGES: dict[Phase, tuple[Stage, ...]] = {
     Phase.READ: (Stage.READ,),
-    Phase.PLAN: (Stage.PLAN,),
-    Phase.APPLY: (Stage.CHECK, Stage.APPLY, Stage.VERIFY),
+    Phase.PLAN: (Stage.PLAN, Stage.DERIVE),
+    Phase.APPLY: (Stage.CHECK, Stage.DERIVE, Stage.APPLY, Stage.VERIFY),
 }
 
 
@@ -103,3 +104,25 @@ def check_source(source: str, inputs: InputsDocument) -> None:
         raise JobRefused("source", str(error)) from None
     if found != inputs.snapshot_sha256:
         raise JobRefused("source", "the files on disk are not the snapshot that was sealed (snapshot_sha256 differs)")
+
+
+def check_plan_file(plan: str, named: str | None, stage: Stage) -> None:
+    """The plan file on disk is the one the runner names; where none is named, there is none (invariant 3). Raises JobRefused."""
+    if named is None:
+        if stage is Stage.DERIVE:
+            raise JobRefused("plan", "the stage derive needs a plan file and its digest")
+        return
+    try:
+        found = _file_sha256(plan)
+    except OSError as error:
+        raise JobRefused("plan", f"the plan file cannot be read: {error.strerror}") from None
+    if found != named:
+        raise JobRefused("plan", "the plan file is not the one the runner names (plan_sha256 differs)")
+
+
+def _file_sha256(path: str) -> str:
+    with open(path, "rb") as stream:  # noqa: PTH123 -- pathlib costs 5 ms of the job's start
+        data = stream.read(MAX_PLAN_FILE_BYTES + 1)
+    if len(data) > MAX_PLAN_FILE_BYTES:
+        raise JobRefused("plan", f"the plan file is larger than {MAX_PLAN_FILE_BYTES >> 20} MiB")
+    return "sha256:" + hashlib.sha256(data).hexdigest()

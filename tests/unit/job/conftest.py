@@ -32,7 +32,7 @@ from pathlib import Path
 from lockgate.job.main import main
 from lockgate.job.places import Places
 base = Path(sys.argv[1])
-places = Places(*(str(base / name) for name in ("keyset.json", "root.pub", "source", "scratch", "credentials")))
+places = Places(*(str(base / name) for name in ("keyset.json", "root.pub", "source", "scratch", "credentials", "root", "plan", "state", "tool", "providers")))
 raise SystemExit(main(places))
 """
 
@@ -166,7 +166,7 @@ class Dialogue:
 
     def send_inputs(self, stage: Stage, grant: str, inputs: str, permit: str | None = None, **changes: Any) -> None:
         body = {"stage": stage.value, "grant": grant, "permit": permit, "inputs": inputs}
-        self.send("inputs", **{**body, "output_bytes": 65536, "wall_seconds": 300, **changes})
+        self.send("inputs", **{**body, "output_bytes": 65536, "wall_seconds": 300, "plan_sha256": None, **changes})
 
     def refused(self) -> str:
         """The one line a refusing job leaves; it must have sent nothing more."""

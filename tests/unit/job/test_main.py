@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import socket
 import subprocess
 import sys
 
 import pytest
 
+from lockgate.contract import jobchannel
 from lockgate.contract.intent import Phase, Stage
 
 RUNBOOK = """
@@ -35,11 +37,11 @@ def ready(desk):
     return desk
 
 
-def refusal(desk, stage, grant, inputs, permit=None):
+def refusal(desk, stage, grant, inputs, permit=None, **changes):
     """What the job says when it refuses these messages; shows that no tool ran."""
     job = desk.start()
     job.receive("hello")
-    job.send_inputs(stage, grant, inputs, permit)
+    job.send_inputs(stage, grant, inputs, permit, **changes)
     said = job.refused()
     assert list((desk.base / "scratch").iterdir()) == []
     return said
@@ -47,7 +49,7 @@ def refusal(desk, stage, grant, inputs, permit=None):
 
 def apply_until_ready(desk, inputs, grant):
     job = desk.start()
-    assert job.receive("hello") == {"version": 1}
+    assert job.receive("hello") == {"version": jobchannel.VERSION}
     job.send_inputs(Stage.APPLY, grant, inputs)
     assert job.receive("ready") == {}
     return job
@@ -148,7 +150,7 @@ def test_a_permit_in_place_of_a_grant_is_refused(ready):
         (Phase.READ, Stage.APPLY),
         (Phase.APPLY, Stage.PLAN),
         (Phase.APPLY, Stage.READ),
-        (Phase.APPLY, Stage.DERIVE),
+        (Phase.READ, Stage.DERIVE),
         (Phase.VERIFY, Stage.APPLY),
     ],
 )
@@ -326,3 +328,33 @@ def test_without_a_channel_the_job_says_who_starts_it(number):
     ended = subprocess.run([sys.executable, "-m", "lockgate.job"], env=env, capture_output=True, text=True, check=False)
     assert ended.returncode == 70
     assert ended.stderr.startswith("lockgate job refused: channel: ")
+
+
+@pytest.mark.parametrize(
+    ("planned", "named", "why"),
+    [
+        (b"plan", "sha256:" + hashlib.sha256(b"other").hexdigest(), "plan: the plan file is not the one"),
+        (b"plan", None, "plan: the stage derive needs"),
+        (None, "sha256:" + hashlib.sha256(b"plan").hexdigest(), "plan: the plan file cannot be read"),
+    ],
+    ids=["another", "unnamed", "absent"],
+)
+def test_a_plan_file_that_is_not_the_named_one_is_refused(ready, planned, named, why):
+    inputs = ready.inputs("touch", {"name": "x"})
+    grant = ready.grant(inputs, phase=Phase.APPLY)
+    if planned is not None:
+        (ready.base / "plan").write_bytes(planned)
+    assert refusal(ready, Stage.DERIVE, grant, inputs, plan_sha256=named).startswith(why)
+
+
+def test_a_driver_of_predicted_fidelity_has_nothing_to_derive(ready):
+    inputs = ready.inputs("touch", {"name": "x"})
+    (ready.base / "plan").write_bytes(b"plan")
+    job = ready.start()
+    job.receive("hello")
+    named = "sha256:" + hashlib.sha256(b"plan").hexdigest()
+    job.send_inputs(Stage.DERIVE, ready.grant(inputs, phase=Phase.APPLY), inputs, plan_sha256=named)
+    job.receive("ready")
+    result = job.receive("result")
+    assert (result["status"], result["changes"]) == ("refused", [])
+    assert "no plan file" in result["detail"]

@@ -15,11 +15,17 @@ from lockgate.contract.plan import Fidelity
 
 @dataclass(frozen=True, slots=True)
 class ToolNeed:
-    """A tool the driver runs: `found` says where the runner finds it, in words; `required` is false when sources bring their own commands."""
+    """A tool the driver runs: `found` says where the runner finds it, in words; `required` is false when sources bring their own commands.
+
+    `program`: the file name of a tool that is one program, which the runner's `tools` list by path; else it is part of the job root. `setting`: the
+    target setting whose value names the tool, where a driver runs one of several.
+    """
 
     name: str
     found: str
     required: bool
+    program: str | None
+    setting: str | None
 
 
 @dataclass(frozen=True, slots=True)

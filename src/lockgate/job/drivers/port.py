@@ -1,9 +1,8 @@
 """The port every driver implements; it must not know any driver.
 
-The same four calls carry the drivers to come. OpenTofu: `plan` writes the plan file to `scratch/plan` and names it in its driver's own
-result files, a *derive* stage calls `derive` with `plan_file` set and neither source nor credentials, `apply` runs exactly `plan_file`.
-Kubernetes and Helm: `plan` renders and dry-runs each object (server-side apply), `changes` has one entry per object, `apply` dry-runs again
-and compares; both are read from `credentials` and `inputs.settings`. A driver that needs no derive stage simply lacks the method.
+A driver of exact fidelity (its declaration says so) is an `ExactDriver`: `plan` answers with the plan file's bytes and no changes, `derive` turns
+those bytes into the tool's JSON in a sandbox that has neither source nor credentials, `apply` runs exactly `plan_file`, `verify` answers with
+the bytes of one more plan, which are derived too. A driver of predicted fidelity has no `derive`: its `plan` says what it expects to change.
 """
 
 from __future__ import annotations
@@ -27,7 +26,11 @@ class StageContext:
     """What one stage may touch. `source` is read-only, `scratch` empty and writable, `credentials` a directory or None.
 
     `output_bytes` bounds each of output and log; `wall_seconds` is what the tools of the stage may take together, counted on `clock` (monotonic
-    seconds) from `started`. `plan_file` is only set for exact drivers.
+    seconds) from `started`.
+
+    Exact drivers: `plan_file` holds the plan (derive, apply), `tool` is the directory of the engine's program, `providers` a filesystem_mirror,
+    `state` the directory of a state that the runner keeps (writable at apply only; None where the source declares a backend, and at derive).
+    At derive `source` does not exist and `inputs` has no entry and no variables: no word of an agent reaches the tool.
     """
 
     stage: Stage
@@ -40,6 +43,9 @@ class StageContext:
     clock: Callable[[], float]
     started: float
     plan_file: Path | None = None
+    state: Path | None = None
+    tool: Path | None = None
+    providers: Path | None = None
 
     @property
     def seconds_left(self) -> float:
@@ -64,6 +70,14 @@ class Driver(Protocol):
 
     def read(self, ctx: StageContext) -> JobResult:
         """Answer a question without changing anything: `output` is the answer."""
+        ...
+
+
+class ExactDriver(Driver, Protocol):
+    """A driver that applies a plan file. Its `plan` and `verify` answer with `plan_file`; what those bytes mean is said by `derive` alone."""
+
+    def derive(self, ctx: StageContext) -> JobResult:
+        """What the bytes of `plan_file` say, by the tool's own word: `ok` with `changes` and `document`."""
         ...
 
 
