@@ -174,7 +174,9 @@ def test_the_list_says_what_is_built(shed):
 
 def test_every_tool_of_the_house_is_well_defined():
     listed = subprocess.run([sys.executable, GET, "--list"], capture_output=True, text=True, check=True).stdout
-    assert listed.startswith("opa\t")
+    rows = [line.split("\t") for line in listed.splitlines()]
+    assert {"conformance", "opa"} <= {row[0] for row in rows}
+    assert all(len(row) == 4 for row in rows)
 
 
 def test_without_go_the_fix_is_named(shed):
