@@ -28,7 +28,7 @@ from lockgate.gateway.store.port import Done, FindIdempotent, GetOperation, Tran
 MAX_WAIT = 60.0
 LIST_CACHE = 1000
 RESTING = frozenset({State.PENDING_APPROVAL, State.INDETERMINATE})
-"""Where an operation stays until a human acts; a waiting call is answered then."""
+"""Where an operation stays until a human acts; who waits is answered when it comes to rest there, but not because it rested there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,21 +165,24 @@ class AgentDesk:
         return await cancel(self._core, principal, found)
 
     async def _wait(self, operation: Operation, seconds: float) -> Operation:
-        """The operation once it rests (an end, or a human is due), or as it is when the time is over."""
+        """The operation once it comes to rest (an end, or a human is due), or as it is when the time is over.
+
+        Who looks at one that a human is due for already knows that: a caller that follows `next` at once would spin.
+        """
         loop_end = self._core.clock() + int(min(max(seconds, 0.0), MAX_WAIT) * 1000)
-        while not operation.place.final and operation.state not in RESTING:
+        known = operation.state if operation.state in RESTING else None
+        while not operation.place.final and (operation.state not in RESTING or operation.state is known):
             left = (loop_end - self._core.clock()) / 1000
             if left <= 0:
                 break
             watch = self._wakeups.watch(operation.id)
             newer = await self._core.store.read(GetOperation(operation.id))
-            if newer is not None and newer.version != operation.version:
-                watch.cancel()
-                operation = newer
-                continue
-            await until(watch, left)
-            newer = await self._core.store.read(GetOperation(operation.id))
+            if newer is None or newer.version == operation.version:
+                await until(watch, left)
+                newer = await self._core.store.read(GetOperation(operation.id))
+            watch.cancel()
             operation = newer if newer is not None else operation
+            known = known if operation.state is known else None
         return operation
 
 

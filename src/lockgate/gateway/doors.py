@@ -84,7 +84,10 @@ class AgentDoor(Protocol):
         ...
 
     async def get(self, principal: Principal, operation: str, wait_seconds: float = 0) -> Operation:
-        """One of the caller's own operations; unknown and someone else's answer alike (NotFound)."""
+        """One of the caller's own operations; unknown and someone else's answer alike (NotFound).
+
+        Waits up to `wait_seconds` for it to come to rest; one that rests already, with a human due, for that to change.
+        """
         ...
 
     async def cancel(self, principal: Principal, operation: str) -> Operation:
