@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import lockgate
-from lockgate.cli.commands import audit, call, check, demo, doctor, operation, serve, setup, target, token
+from lockgate.cli.commands import audit, call, check, demo, doctor, operation, serve, setup, target, token, why
 from lockgate.cli.frame import App
 
 
@@ -29,7 +29,7 @@ def _options(
     """Lockgate: the least-privilege gateway between AI agents and infrastructure."""
 
 
-for module in (setup, demo, doctor, serve, call, target):
+for module in (setup, demo, doctor, serve, call, why, target):
     module.register(app)
 for name, group in (
     ("operation", operation.app),

@@ -167,7 +167,7 @@ def same_intent(arrived: Arrived, existing: Operation) -> Operation:
             f"The idempotency_key was used before for another intent (operation {existing.id}).",
             field="idempotency_key",
             fix="Use a new idempotency_key for a new intent, or repeat the first call unchanged.",
-        )
+        ).about(existing.id)
     return existing
 
 

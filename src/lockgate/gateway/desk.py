@@ -16,6 +16,7 @@ from lockgate.gateway.core import Core
 from lockgate.gateway.doors import Call
 from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound, Unavailable
 from lockgate.gateway.operations.changes import end_entry, moved
+from lockgate.gateway.operations.explanation import Explanation, for_agent
 from lockgate.gateway.operations.judging import parts
 from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.operations.questions import Subject, ask
@@ -23,7 +24,7 @@ from lockgate.gateway.operations.replan import admit_plan
 from lockgate.gateway.operations.states import Event, Place, State
 from lockgate.gateway.scheduling.rates import Rates
 from lockgate.gateway.scheduling.wakeups import Wakeups, until
-from lockgate.gateway.store.port import Done, FindIdempotent, GetOperation, Transition
+from lockgate.gateway.store.port import AuditEntries, Done, FindIdempotent, GetOperation, Transition
 
 MAX_WAIT = 60.0
 LIST_CACHE = 1000
@@ -115,7 +116,8 @@ class AgentDesk:
             raise Clash(
                 f"Operation {planned.id} is {planned.state.value}; only a planned one can be applied.",
                 field="operation_id",
-            )
+                fix="Call the action with dry_run first; only what that planned can be applied.",
+            ).about(planned.id)
         if arguments["semantic_sha256"] != planned.plan.semantic_sha256:
             raise BadInput(
                 "is not the digest of that operation's plan",
@@ -157,6 +159,12 @@ class AgentDesk:
         if found is None or found.tenant != principal.tenant or not _is_own(found, principal):
             raise not_found()
         return found
+
+    async def explain(self, principal: Principal, operation: str) -> Explanation:
+        """See AgentDoor.explain."""
+        identify(self._core, principal)
+        found = await self.own(principal, operation)
+        return for_agent(found, await self._core.store.read(AuditEntries(operation=found.id)))
 
     async def cancel(self, principal: Principal, operation: str) -> Operation:
         """See AgentDoor.cancel."""

@@ -19,6 +19,7 @@ from lockgate.contract.runnerapi import (
     StartRequest,
     Stop,
 )
+from lockgate.gateway.operations.explanation import Explanation
 from lockgate.gateway.operations.model import Attempt, DecisionRecord, Lock, Operation, Vote
 
 
@@ -88,6 +89,10 @@ class AgentDoor(Protocol):
 
         Waits up to `wait_seconds` for it to come to rest; one that rests already, with a human due, for that to change.
         """
+        ...
+
+    async def explain(self, principal: Principal, operation: str) -> Explanation:
+        """One of the caller's own operations with its story; for a human with `view` any of the tenant, and with who did what."""
         ...
 
     async def cancel(self, principal: Principal, operation: str) -> Operation:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class Refusal(Exception):
     """A call was refused and no operation came of it. `code` is stable; `field` names the faulty input; `fix` is what to do next."""
 
     status = 400
     code = "refused"
+
+    operation: str | None = None
+    """An operation of the caller's that the call ran into, and that it can look at."""
 
     def __init__(self, message: str, *, field: str = "", fix: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -69,6 +74,11 @@ class Clash(Refusal):
 
     status = 409
     code = "conflict"
+
+    def about(self, operation: str) -> Self:
+        """Names the caller's own operation that stands in the way."""
+        self.operation = operation
+        return self
 
 
 class TooMany(Refusal):

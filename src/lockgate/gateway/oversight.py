@@ -21,7 +21,9 @@ from lockgate.gateway.desk import AgentDesk, cancel, not_found, require_human
 from lockgate.gateway.doors import Details, VoteCall
 from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound
 from lockgate.gateway.operations import locks
+from lockgate.gateway.operations.awaited import awaited
 from lockgate.gateway.operations.changes import end_entry, moved
+from lockgate.gateway.operations.explanation import Explanation, for_agent, for_person
 from lockgate.gateway.operations.judging import parts, plan_bytes
 from lockgate.gateway.operations.locks import LockEvent, LockState
 from lockgate.gateway.operations.model import Lock, Operation
@@ -95,6 +97,18 @@ class HumanDesk(AgentDesk):
         if principal.kind is not PrincipalKind.HUMAN:
             return await super().get(principal, operation, wait_seconds)
         return await self._wait(await self._operation(principal, operation), wait_seconds)
+
+    async def explain(self, principal: Principal, operation: str) -> Explanation:
+        """See AgentDoor.explain. Without `view` a human's own operation is told as to an agent."""
+        if principal.kind is not PrincipalKind.HUMAN:
+            return await super().explain(principal, operation)
+        found = await self._operation(principal, operation)
+        entries = await self._core.store.read(AuditEntries(operation=found.id))
+        try:
+            await self._permit(principal, Question.VIEW, found)
+        except Forbidden:
+            return for_agent(found, entries)
+        return for_person(found, entries, await awaited(self._core, found))
 
     async def show(self, principal: Principal, operation: str) -> Details:
         """See HumanDoor.show."""

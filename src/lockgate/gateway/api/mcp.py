@@ -19,13 +19,16 @@ from lockgate.gateway.api.settings import WebSettings
 from lockgate.gateway.api.tools import HELPERS, REFUSED, check_helper_arguments, tool_list
 from lockgate.gateway.doors import AgentDoor, Call
 from lockgate.gateway.errors import Refusal, UnknownAction
+from lockgate.gateway.operations.advice import CANCEL_OPERATION, EXPLAIN, GET_OPERATION
+from lockgate.gateway.operations.explanation import Explanation
 from lockgate.gateway.operations.model import Operation
-from lockgate.gateway.operations.views import CANCEL_OPERATION, GET_OPERATION, agent_view, is_error, summary_line
+from lockgate.gateway.operations.views import agent_view, is_error, story_lines, summary_line
 
 INSTRUCTIONS: Final = (
     "Each tool asks Lockgate for one infrastructure action. Answers carry operation_id, status and `next`: the call to make next. "
     "A call may be denied (isError with rules and fix) or wait for a person's approval (status pending_approval); "
-    "do not repeat a call that waits, look at it with lockgate_get_operation."
+    "do not repeat a call that waits, look at it with lockgate_get_operation. `retry` says whether the same call may end otherwise; "
+    "lockgate_explain tells what happened to an operation and why."
 )
 Context = ServerRequestContext[Any, Caller]
 
@@ -37,16 +40,18 @@ def mcp_server(door: AgentDoor) -> Server[Any]:
         return tool_list(await door.actions(_caller(ctx).principal))
 
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
+        arguments = params.arguments or {}
         try:
-            operation = await _call(door, _caller(ctx), params.name, params.arguments or {})
+            if params.name == EXPLAIN:
+                return await _explain(door, _caller(ctx), arguments)
+            return operation_result(await _call(door, _caller(ctx), params.name, arguments))
         except UnknownAction as refusal:
             # A protocol error, so that a client can tell "no such tool" from a denial, which is a result.
             raise MCPError(
                 code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:64]}", data=refusal.document()
             ) from None
         except Refusal as refusal:
-            return refused_result(refusal)
-        return operation_result(operation)
+            return refused_result(refusal, params.name, arguments)
 
     server: Server[Any] = Server("lockgate", version=__version__, title="Lockgate", instructions=INSTRUCTIONS)
     server.add_request_handler("tools/list", types.PaginatedRequestParams, list_tools)
@@ -71,6 +76,22 @@ async def _call(door: AgentDoor, caller: Caller, tool: str, arguments: dict[str,
     return await door.apply_plan(caller.principal, arguments)
 
 
+async def _explain(door: AgentDoor, caller: Caller, arguments: dict[str, Any]) -> dict[str, Any]:
+    check_helper_arguments(EXPLAIN, arguments)
+    return explanation_result(await door.explain(caller.principal, arguments["operation_id"]))
+
+
+def explanation_result(explanation: Explanation) -> dict[str, Any]:
+    """The tool result of `lockgate_explain`: the operation with its story; explaining a denial is no error."""
+    operation = explanation.operation
+    return {
+        "content": [{"type": "text", "text": f"{summary_line(operation)}\n{story_lines(explanation)}"}],
+        "structuredContent": {**agent_view(operation), "story": explanation.story()},
+        "isError": False,
+        "resultType": "complete",
+    }
+
+
 def operation_result(operation: Operation) -> dict[str, Any]:
     """The tool result of an operation; an operation that ended without what was asked is an error result."""
     return {
@@ -81,17 +102,39 @@ def operation_result(operation: Operation) -> dict[str, Any]:
     }
 
 
-def refused_result(refusal: Refusal) -> dict[str, Any]:
-    """The tool result of a call that no operation came of."""
+def refused_result(refusal: Refusal, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The tool result of a call that no operation came of; `tool` and `arguments` are what was called."""
     error = refusal.document()
     where = f"{refusal.field}: " if refusal.field else ""
+    retry, following = after_refusal(refusal, tool, arguments)
     text = f"Refused ({refusal.code}). {where}{refusal.message}" + (f" Fix: {refusal.fix}" if refusal.fix else "")
     return {
-        "content": [{"type": "text", "text": text}],
-        "structuredContent": {"status": REFUSED, "message": refusal.message, "error": error},
+        "content": [{"type": "text", "text": f"{text}\nRetry: {'yes' if retry['helps'] else 'no'}. {retry['how']}"}],
+        "structuredContent": {
+            "status": REFUSED,
+            "message": refusal.message,
+            "error": error,
+            "retry": retry,
+            "next": following,
+        },
         "isError": True,
         "resultType": "complete",
     }
+
+
+def after_refusal(
+    refusal: Refusal, tool: str, arguments: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """`retry` and `next` of a refusal: the very same call after a while, the operation that is there already, or a corrected call."""
+    if refusal.retry_after is not None:
+        how = "Nothing was done unless the message says so. Make the same call again, unchanged."
+        again = {"tool": tool, "arguments": arguments, "after_seconds": refusal.retry_after}
+        return {"helps": True, "after_seconds": refusal.retry_after, "how": how}, again
+    if refusal.operation is not None:
+        look = {"tool": GET_OPERATION, "arguments": {"operation_id": refusal.operation}, "after_seconds": 0}
+        return {"helps": False, "after_seconds": None, "how": "An operation is there already; look at it."}, look
+    how = "The same call is refused again." + (" Correct it as `error.fix` says." if refusal.fix else "")
+    return {"helps": False, "after_seconds": None, "how": how}, None
 
 
 class McpEndpoint:

@@ -149,6 +149,7 @@ class OperationDocument(Answer):
     message: str
     reasons: list[dict[str, Any]]
     output: dict[str, Any] | None
+    retry: dict[str, Any]
     created_at: int
     updated_at: int
     deadline: int
@@ -171,6 +172,21 @@ class OperationDetails(Answer):
     envelopes: list[dict[str, Any]]
     plan: dict[str, Any] | None
     entries: list[dict[str, Any]]
+
+
+class Explanation(Answer):
+    """Why an operation stands where it does. `awaited` and `commands` are for whoever may view it; `story` is oldest first, `at` Unix ms."""
+
+    operation_id: str
+    status: str
+    final: bool
+    message: str
+    waiting_for: str | None
+    awaited: list[str]
+    rules: list[dict[str, Any]]
+    retry: dict[str, Any]
+    commands: list[str]
+    story: list[dict[str, Any]]
 
 
 class PlanAnswer(Answer):

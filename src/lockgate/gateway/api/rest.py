@@ -23,7 +23,7 @@ from lockgate.gateway.doors import Call, Details, HumanDoor, VoteCall
 from lockgate.gateway.errors import NotFound, Refusal
 from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.operations.states import State
-from lockgate.gateway.operations.views import human_view, plan_view
+from lockgate.gateway.operations.views import explanation_view, human_view, plan_view
 
 PREFIX: Final = "/api/v1"
 MAX_QUERY: Final = 4096
@@ -138,6 +138,11 @@ def details_view(details: Details) -> dict[str, Any]:
     return document
 
 
+async def get_explanation(asked: Asked) -> Result:
+    """GET operations/{id}/explanation."""
+    return 200, explanation_view(await asked.door.explain(asked.principal, asked.path))
+
+
 async def get_plan(asked: Asked) -> Result:
     """GET operations/{id}/plan."""
     details = await asked.door.show(asked.principal, asked.path)
@@ -215,6 +220,7 @@ ROUTES: Final = (
     Route("GET", "/operations", "List operations", list_operations, m.Operations, query=m.OperationQuery),
     Route("GET", "/operations/{id}", "One operation", get_operation, m.OperationDocument, query=m.WaitQuery),
     Route("GET", "/operations/{id}/details", "Everything about one operation", get_details, m.OperationDetails),
+    Route("GET", "/operations/{id}/explanation", "Why it stands where it does", get_explanation, m.Explanation),
     Route("GET", "/operations/{id}/plan", "The plan to be approved", get_plan, m.PlanAnswer),
     Route("POST", "/operations/{id}/cancel", "Cancel an operation", cancel, m.OperationDocument, m.Empty),
     Route("POST", "/operations/{id}/votes", "Approve or reject", vote, m.OperationDocument, m.NewVote),

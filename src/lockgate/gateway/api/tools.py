@@ -18,8 +18,8 @@ from lockgate.gateway.catalog.toolschema import (
     MIN_REASON,
 )
 from lockgate.gateway.errors import BadInput
+from lockgate.gateway.operations.advice import APPLY_PLAN, CANCEL_OPERATION, EXPLAIN, GET_OPERATION
 from lockgate.gateway.operations.states import EffectShown, State
-from lockgate.gateway.operations.views import APPLY_PLAN, CANCEL_OPERATION, GET_OPERATION
 
 LIST_TTL_MS: Final = 5_000
 """How long a client may keep its list of tools; policy and catalog may change at any time, and a call is always decided anew."""
@@ -66,6 +66,13 @@ _PLAN: Final = _object(
 )
 _OUTPUT: Final = _object({"untrusted": {"const": True}, "text": _TEXT, "truncated": {"type": "boolean"}})
 _NEXT: Final = _object({"tool": _TEXT, "arguments": {"type": "object"}, "after_seconds": {"type": "number"}})
+_RETRY: Final = _object(
+    {"helps": {"type": "boolean"}, "after_seconds": _maybe("number"), "how": _TEXT}, "helps", "after_seconds", "how"
+)
+_STORY: Final = {
+    "type": "array",
+    "items": _object({"at": _COUNT, "what": _TEXT, "said": _TEXT}, "at", "what", "said"),
+}
 _ERROR: Final = _object(
     {
         "code": _TEXT,
@@ -100,7 +107,9 @@ OUTPUT_SCHEMA: Final[dict[str, Any]] = _object(
         "fix": _maybe("string"),
         "plan": _or_null(_PLAN),
         "output": _or_null(_OUTPUT),
+        "retry": _RETRY,
         "next": _or_null(_NEXT),
+        "story": _STORY,
         "error": _ERROR,
     },
     "status",
@@ -152,6 +161,13 @@ HELPERS: Final = {
             "Look at an operation",
             "The current status of one of your operations; waits up to wait_seconds for it to end. Changes nothing.",
             _object({"operation_id": _OPERATION_ID, "wait_seconds": _WAIT}, "operation_id"),
+            (True, False, True),
+        ),
+        _helper(
+            EXPLAIN,
+            "Explain an operation",
+            "What happened to one of your operations, why, whether asking again helps, and what to call next. Changes nothing.",
+            _object({"operation_id": _OPERATION_ID}, "operation_id"),
             (True, False, True),
         ),
         _helper(

@@ -23,6 +23,7 @@ from lockgate.gateway.catalog.toolschema import tool_schema
 from lockgate.gateway.doors import Call, Details, HumanDoor, RunnerDoor, RunnerPeer, VoteCall
 from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound, TooMany, UnknownAction
 from lockgate.gateway.identity.port import Audience, Unauthenticated
+from lockgate.gateway.operations.explanation import Explanation, Moment
 from lockgate.gateway.operations.locks import LockState
 from lockgate.gateway.operations.model import Lock, Operation, PlanRecord, Reason
 from lockgate.gateway.operations.states import EffectShown, State
@@ -157,6 +158,9 @@ class MemoryDoor:
         if operation not in self.operations:
             raise NotFound("No such operation.", field="operation_id")
         return self.operations[operation]
+
+    async def explain(self, principal: Principal, operation: str) -> Explanation:
+        return Explanation(await self.get(principal, operation), (Moment(1, "operation.requested", "Asked."),))
 
     async def cancel(self, principal: Principal, operation: str) -> Operation:
         found = replace(await self.get(principal, operation), state=State.CANCELLED, phase=None)

@@ -35,7 +35,7 @@ async def test_tools_are_listed_by_name_with_hints_and_schemas(served: Served, m
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert list(tools) == [
         "deploy", "forbidden", "status", "wipe",
-        "lockgate_get_operation", "lockgate_cancel_operation", "lockgate_apply_plan",
+        "lockgate_get_operation", "lockgate_explain", "lockgate_cancel_operation", "lockgate_apply_plan",
     ]  # fmt: skip
     assert tools["wipe"].annotations and tools["wipe"].annotations.destructive_hint is True
     assert tools["status"].annotations and tools["status"].annotations.read_only_hint is True
@@ -124,3 +124,40 @@ async def test_an_unknown_operation_is_an_error_result(served: Served, mode: str
     async with agent(served, mode) as client:
         result = await client.call_tool("lockgate_cancel_operation", {"operation_id": "op_of_someone"})
     assert result.is_error and result.structured_content["error"]["code"] == "not_found"
+
+
+async def test_a_denial_says_that_repeating_does_not_help_and_leads_to_its_explanation(
+    served: Served, mode: str
+) -> None:
+    async with agent(served, mode) as client:
+        denied = (await client.call_tool("forbidden", {"target": "web-1", "reason": "because"})).structured_content
+        assert denied["retry"]["helps"] is False
+        explained = await client.call_tool(denied["next"]["tool"], denied["next"]["arguments"])
+    assert explained.is_error is False
+    assert explained.structured_content["status"] == "denied"
+    assert explained.structured_content["story"] == [{"at": 1, "what": "operation.requested", "said": "Asked."}]
+    assert isinstance(explained.content[0], TextContent) and "1970-01-01T00:00:00Z Asked." in explained.content[0].text
+
+
+async def test_a_call_refused_for_now_names_itself_as_the_next_call(served: Served, mode: str) -> None:
+    asked = {"target": "web-1", "reason": "because"}
+    async with agent(served, mode) as client:
+        view = (await client.call_tool("busy", asked)).structured_content
+    assert (view["retry"]["helps"], view["retry"]["after_seconds"]) == (True, 2.0)
+    assert view["next"] == {"tool": "busy", "arguments": asked, "after_seconds": 2.0}
+
+
+async def test_a_call_refused_for_its_arguments_says_that_it_must_be_corrected(served: Served, mode: str) -> None:
+    async with agent(served, mode) as client:
+        view = (await client.call_tool("picky", {"target": "web-1", "reason": "because"})).structured_content
+    assert view["retry"]["helps"] is False and "error.fix" in view["retry"]["how"]
+    assert view["next"] is None and view["error"]["fix"]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"operation_id": ""}, {"operation_id": "op_1", "verbose": True}])
+async def test_explain_takes_an_operation_id_and_nothing_else(
+    served: Served, mode: str, arguments: dict[str, object]
+) -> None:
+    async with agent(served, mode) as client:
+        result = await client.call_tool("lockgate_explain", arguments)
+    assert result.is_error and result.structured_content["error"]["code"] == "bad_input"
