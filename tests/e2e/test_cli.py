@@ -159,6 +159,8 @@ def test_a_change_of_production_is_held_voted_on_by_what_was_shown_and_applied(d
     code, details = dev.run("operation", "show", operation)
     assert details["operation"]["status"] == "pending_approval"
     digest = details["operation"]["plan"]["digests"]["semantic_sha256"]
+    code, shown = dev.screen("why", operation, "--as", "bob")
+    assert code == Exit.OK and "approvals: 0 of 1" in shown and f"lockgate operation approve {operation}" in shown
     code, answer = dev.run("operation", "approve", operation)
     assert (code, answer["error"]["code"]) == (Exit.USAGE, "usage"), "no terminal, no vote"
     code, answer = dev.run("operation", "approve", operation, "--yes", "--digest", "sha256:" + "0" * 64, "--as", "bob")

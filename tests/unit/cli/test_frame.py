@@ -41,6 +41,7 @@ def test_the_commands_are_those_of_the_issue() -> None:
         "token+issue",
         "token+revoke",
         "token+inspect",
+        "why",
         "operation+list",
         "operation+show",
         "operation+watch",

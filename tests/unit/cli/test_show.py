@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lockgate.cli.show.explanations import explanation_text
 from lockgate.cli.show.plans import plan_text
 from lockgate.cli.show.timeline import receipts_text
 
@@ -91,3 +92,32 @@ def test_a_receipt_says_what_is_not_proven_and_who_holds_the_credential() -> Non
         "witnessed 7",
     ):
         assert part in text
+
+
+def explanation(**changes: Any) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "operation_id": "op_1",
+        "action": "deploy",
+        "target": "web-1",
+        "status": "denied",
+        "effect": "none",
+        "message": "Denied\u202e by policy.",
+        "awaited": ["approvals: 0 of 2"],
+        "rules": [{"rule": "role", "title": "No", "message": "Not you.", "fix": "Ask\x1b[2J."}],
+        "retry": {"helps": True, "after_seconds": 5, "how": "Wait."},
+        "commands": ["lockgate operation show op_1"],
+        "story": [{"at": 1000, "what": "vote.cast", "said": "A person voted approve.", "who": "iss#carol"}],
+    }
+    return document | changes
+
+
+def test_an_explanation_shows_every_rule_what_is_awaited_and_the_command_to_run() -> None:
+    text = text_of(explanation_text(explanation()))
+    for part in ("rule role: Not you.", "waits for  approvals: 0 of 2", "again      yes after 5 s: Wait.", "carol"):
+        assert part in text
+    assert "do         lockgate operation show op_1" in text
+
+
+def test_nothing_invisible_is_in_an_explanation() -> None:
+    text = text_of(explanation_text(explanation()))
+    assert "\u202e" not in text and "\x1b" not in text
