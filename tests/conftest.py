@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,24 +22,47 @@ def root() -> Path:
     return ROOT
 
 
+NEEDS = {"opa": "opa", "client": "clients"}
+"""Fixture → the marker of the tests that take it."""
+
+
 @pytest.fixture(scope="session")
 def opa() -> Path:
     """The pinned opa binary: LOCKGATE_OPA, else built or found by `tools/get opa`; exported as LOCKGATE_OPA to child processes.
 
     A test that uses it carries the marker `opa`.
     """
-    given = os.environ.get("LOCKGATE_OPA")
+    path = tool_path("opa")
+    os.environ["LOCKGATE_OPA"] = str(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def client() -> Callable[[str], Path]:
+    """The program of a pinned client's environment, by its name in `tools/client-NAME.toml`: as `opa`, and LOCKGATE_CLIENT_NAME.
+
+    A test that uses it carries the marker `clients`.
+    """
+    return lambda name: tool_path(f"client-{name}")
+
+
+def tool_path(tool: str) -> Path:
+    """What the environment names for a tool, else what `tools/get` builds or finds."""
+    variable = f"LOCKGATE_{tool.upper().replace('-', '_')}"
+    given = os.environ.get(variable)
     if not given:
-        argv: list[str | Path] = [sys.executable, ROOT / "tools" / "get", "opa"]
+        argv: list[str | Path] = [sys.executable, ROOT / "tools" / "get", tool]
         given = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
-        os.environ["LOCKGATE_OPA"] = given
     path = Path(given)
-    assert os.access(path, os.X_OK), f"LOCKGATE_OPA={given} is not a program"
+    assert os.access(path, os.X_OK), f"{variable}={given} is not a program"
     return path
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that takes the `opa` fixture without the marker would build Go code inside `make check`."""
+    """A test that takes the `opa` fixture without the marker would build Go code inside `make check`; a client likewise."""
     for item in items:
-        if "opa" in getattr(item, "fixturenames", ()) and item.get_closest_marker("opa") is None:
-            raise pytest.UsageError(f"{item.nodeid} uses the fixture `opa`: mark it with @pytest.mark.opa")
+        for fixture, marker in NEEDS.items():
+            if fixture in getattr(item, "fixturenames", ()) and item.get_closest_marker(marker) is None:
+                raise pytest.UsageError(
+                    f"{item.nodeid} uses the fixture `{fixture}`: mark it with @pytest.mark.{marker}"
+                )

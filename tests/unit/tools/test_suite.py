@@ -21,8 +21,8 @@ def suite(root, tmp_path, monkeypatch):
     return module
 
 
-def step(suite, name, program, tool=""):
-    return suite.Step(name, (sys.executable, "-c", program), tool)
+def step(suite, name, program, *tools):
+    return suite.Step(name, (sys.executable, "-c", program), tools)
 
 
 def outcome(suite, monkeypatch, *steps):
@@ -48,20 +48,20 @@ def test_one_failure_fails_the_whole_and_the_other_steps_still_run(suite, monkey
     assert "1 of 2 steps FAILED: one" in summary
 
 
-def test_a_step_gets_the_path_of_its_tool(suite, monkeypatch, tmp_path, capsys):
+def test_a_step_gets_the_paths_of_its_tools(suite, monkeypatch, tmp_path, capsys):
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "get").write_text(
         "import sys; print('progress', file=sys.stderr); print('/shed/' + sys.argv[1])"
     )
-    program = "import os; print(os.environ['LOCKGATE_FAKE'])"
-    assert outcome(suite, monkeypatch, step(suite, "one", program, tool="fake")) == 0
-    assert "\n/shed/fake\n" in capsys.readouterr().out
+    program = "import os; print(os.environ['LOCKGATE_FAKE'], os.environ['LOCKGATE_ITS_TWIN'])"
+    assert outcome(suite, monkeypatch, step(suite, "one", program, "fake", "its-twin")) == 0
+    assert "\n/shed/fake /shed/its-twin\n" in capsys.readouterr().out
 
 
 def test_a_tool_that_cannot_be_built_fails_its_step_and_says_why(suite, monkeypatch, tmp_path, capsys):
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "get").write_text("raise SystemExit('tools/get: no Go here')")
-    steps = [step(suite, "needs it", "print('ran')", tool="fake"), step(suite, "other", "print('ran too')")]
+    steps = [step(suite, "needs it", "print('ran')", "fake"), step(suite, "other", "print('ran too')")]
     assert outcome(suite, monkeypatch, *steps) == 1
     told = capsys.readouterr().out
     assert "tools/get: no Go here" in told
@@ -70,6 +70,15 @@ def test_a_tool_that_cannot_be_built_fails_its_step_and_says_why(suite, monkeypa
 
 
 def test_the_fast_part_needs_no_tool_and_the_whole_leaves_no_test_out(suite):
-    assert not any(step.tool for step in suite.CHECK)
+    assert not any(step.tools for step in suite.CHECK)
     chosen = [step.argv[-1] for step in suite.TEST if "pytest" in step.argv]
-    assert chosen == ["not opa and not guards", "opa and not guards", "guards"]
+    assert chosen == [
+        "not opa and not clients and not guards",
+        "opa and not clients and not guards",
+        "clients and not guards",
+        "guards",
+    ]
+
+
+def test_every_client_of_the_house_is_fetched_for_the_tests_that_drive_it(suite, root):
+    assert set(suite.CLIENTS) == {path.stem for path in (root / "tools").glob("client-*.toml")}
