@@ -1,6 +1,7 @@
 """Fixtures for every test; they must not hide a missing tool by skipping."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ def root() -> Path:
     return ROOT
 
 
-NEEDS = {"opa": "opa", "client": "clients"}
+NEEDS = {"opa": "opa", "client": "clients", "tofu": "tofu", "terraform": "tofu", "provider_mirror": "tofu"}
 """Fixture → the marker of the tests that take it."""
 
 
@@ -46,6 +47,36 @@ def client() -> Callable[[str], Path]:
     return lambda name: tool_path(f"client-{name}")
 
 
+@pytest.fixture(scope="session")
+def tofu() -> Path:
+    """The pinned OpenTofu binary. A test that uses it carries the marker `tofu`."""
+    return tool_path("tofu")
+
+
+@pytest.fixture(scope="session")
+def terraform() -> Path:
+    """A Terraform binary: LOCKGATE_TERRAFORM, else the one on PATH; Lockgate builds none. A test that uses it carries the marker `tofu`."""
+    given = os.environ.get("LOCKGATE_TERRAFORM") or shutil.which("terraform")
+    assert given, "no terraform: put one (1.6 or newer) on PATH, or name it in LOCKGATE_TERRAFORM"
+    return Path(given).resolve()
+
+
+@pytest.fixture(scope="session")
+def provider_mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A filesystem_mirror with the providers `local` 2.5.0 and `time` 0.14.0 under both registries' names; a test that uses it carries `tofu`.
+
+    The numbers are ours: a provider binary does not know its own version.
+    """
+    mirror = tmp_path_factory.mktemp("mirror")
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    for name, version in (("local", "2.5.0"), ("time", "0.14.0")):
+        for host in ("registry.terraform.io", "registry.opentofu.org"):
+            place = mirror / host / "hashicorp" / name / version / f"linux_{machine}"
+            place.mkdir(parents=True)
+            shutil.copy(tool_path(f"provider-{name}"), place / f"terraform-provider-{name}_v{version}")
+    return mirror
+
+
 def tool_path(tool: str) -> Path:
     """What the environment names for a tool, else what `tools/get` builds or finds."""
     variable = f"LOCKGATE_{tool.upper().replace('-', '_')}"
@@ -59,7 +90,7 @@ def tool_path(tool: str) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that takes the `opa` fixture without the marker would build Go code inside `make check`; a client likewise."""
+    """A test that takes the `opa` fixture without the marker would build Go code inside `make check`; a client or `tofu` likewise."""
     for item in items:
         for fixture, marker in NEEDS.items():
             if fixture in getattr(item, "fixturenames", ()) and item.get_closest_marker(marker) is None:
