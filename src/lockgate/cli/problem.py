@@ -58,6 +58,7 @@ _FIXES: Mapping[str, tuple[Exit, str]] = {
         Exit.UNAVAILABLE,
         "stop what listens there, or choose other ports with --port and --runner-port",
     ),
+    "lockgate.telemetry.tracing:TracingUnavailable": (Exit.USAGE, "pip install 'lockgate[otlp]'"),
     "lockgate.gateway.store.errors:StoreLocked": (Exit.UNAVAILABLE, "stop the other gateway first"),
     "lockgate.gateway.store.errors:StoreError": (Exit.UNAVAILABLE, "lockgate doctor"),
     "lockgate.gateway.identity.settings:IdentitySettingsError": (Exit.USAGE, "correct it in gateway.yaml"),

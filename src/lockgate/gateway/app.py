@@ -27,18 +27,24 @@ from lockgate.gateway.identity.issuer import BuiltinIssuer, same_roles
 from lockgate.gateway.identity.jwt import JwtVerifier
 from lockgate.gateway.identity.port import Audience
 from lockgate.gateway.identity.settings import IdentitySettings
+from lockgate.gateway.observing import Observer
+from lockgate.gateway.operations.states import State
 from lockgate.gateway.oversight import HumanDesk
 from lockgate.gateway.reloading import Reloader, load_engine
 from lockgate.gateway.scheduling.presence import Presence, note_unserved
 from lockgate.gateway.scheduling.rates import Rates
 from lockgate.gateway.scheduling.sweep import sweep
 from lockgate.gateway.scheduling.wakeups import Wakeups
-from lockgate.gateway.settings import GatewaySettings
-from lockgate.gateway.store.port import StoreError
+from lockgate.gateway.settings import GatewaySettings, TelemetrySettings
+from lockgate.gateway.store.port import QueueDepth, StoreError
 from lockgate.gateway.store.sqlite import SqliteStore
 from lockgate.keys.keysets import load_keyset
 from lockgate.keys.signer import FileSigner, read_private_key
 from lockgate.keys.tls import public_server, runner_facing_server
+from lockgate.telemetry.lag import watch_lag
+from lockgate.telemetry.names import Level
+from lockgate.telemetry.scrape import metrics_app
+from lockgate.telemetry.tracing import open_tracing
 from lockgate.wire.peer import runner_facing_config
 
 LOG = structlog.get_logger("lockgate.gateway")
@@ -70,6 +76,18 @@ class Built:
     def verify(self, token: str, audience: Audience) -> Principal:
         """Verify a bearer token at a door, revocation looked up every time. Raises Unauthenticated."""
         return self.verifier.verify(token, audience=audience, now=time.time())
+
+    async def metrics(self) -> bytes:
+        """Everything that is counted, with what is only looked at when it is asked for."""
+        observer, metrics = self.core.observer, self.core.observer.metrics
+        depth = dict(await self.store.read(QueueDepth()))
+        for state in (State.QUEUED, State.LEASED, State.RUNNING):
+            metrics.level(Level.QUEUE_DEPTH, depth.get(state.value, 0), state.value)
+        metrics.level(Level.STORE_WAITING, self.store.waiting)
+        metrics.level(Level.STORE_COMMITS, self.store.commits)
+        metrics.level(Level.LOOP_LAG_MAX, observer.longest_lag)
+        observer.longest_lag = 0.0
+        return metrics.text()
 
 
 class Doors(HumanDesk):
@@ -109,7 +127,8 @@ class Doors(HumanDesk):
 
 async def build(settings: GatewaySettings) -> Built:
     """Open everything. Raises what the parts raise: each message names the file or field. Closes the store again on failure."""
-    keys = settings.keys
+    keys, telemetry = settings.keys, settings.telemetry
+    tracing = open_tracing("lockgate-gateway", telemetry.otlp_endpoint, telemetry.trace_share)
     keyset = load_keyset(keys.keyset, keys.root_public, now=now_ms(), dev=settings.dev)
     engine = await asyncio.to_thread(load_engine, settings.policy_data)
     catalog = CatalogHolder(settings.catalog, declarations())
@@ -118,6 +137,7 @@ async def build(settings: GatewaySettings) -> Built:
     try:
         timing = settings.timing
         core = Core(
+            observer=Observer(tracing=tracing),
             store=store,
             policy=engine,
             catalog=catalog,
@@ -152,9 +172,12 @@ async def serve(
     with (
         listening("public.port", public.host, public.port) as public_socket,
         listening("runners.port", runners.host, runners.port) as runner_socket,
+        _metrics_socket(settings.telemetry) as metrics_socket,
     ):
         built = await build(settings)
         servers = [(public_listener(settings, built), public_socket), (runner_listener(settings, built), runner_socket)]
+        if metrics_socket is not None:
+            servers.append((metrics_listener(built), metrics_socket))
         await _run(settings, built, servers, ready, stop or asyncio.Event())
 
 
@@ -170,6 +193,7 @@ async def _run(
         asyncio.create_task(built.wakeups.run(built.store)),
         asyncio.create_task(sweeping(built.core, built.runners.presence)),
         asyncio.create_task(built.reloader.run(settings.timing.reload)),
+        asyncio.create_task(watch_lag(built.core.observer.lagged)),
     ]
     stopped = asyncio.create_task(stop.wait())
     LOG.info("gateway", url=settings.public.url, dev=settings.dev, unsafe=list(unsafe_choices(settings)))
@@ -188,6 +212,7 @@ async def _run(
             task.cancel()
         await built.store.close()
         await built.core.policy.close()
+        await asyncio.to_thread(built.core.observer.tracing.close)
 
 
 async def sweeping(core: Core, presence: Presence) -> None:
@@ -223,7 +248,7 @@ def public_listener(settings: GatewaySettings, built: Built) -> Listener:
         unsafe=unsafe_choices(settings),
     )
     config = uvicorn.Config(
-        public_app(built.doors, web, built.verify),
+        public_app(built.doors, web, built.verify, built.core.observer.unauthenticated),
         http="httptools",
         ws="none",
         lifespan="off",
@@ -246,6 +271,20 @@ def runner_listener(settings: GatewaySettings, built: Built) -> Listener:
     config = runner_facing_config(app, host=settings.runners.host, port=settings.runners.port, context=context)
     config.timeout_graceful_shutdown = 1
     return Listener(config)
+
+
+def metrics_listener(built: Built) -> Listener:
+    """GET /metrics, on its own."""
+    app = metrics_app(built.metrics)
+    return Listener(uvicorn.Config(app, ws="none", lifespan="off", access_log=False, log_config=None))
+
+
+def _metrics_socket(
+    telemetry: TelemetrySettings,
+) -> contextlib.AbstractContextManager[socket.socket | None]:
+    if telemetry.metrics_port is None:
+        return contextlib.nullcontext()
+    return listening("telemetry.metrics_port", telemetry.metrics_host, telemetry.metrics_port)
 
 
 @contextlib.contextmanager

@@ -12,8 +12,10 @@ from lockgate.contract.intent import Principal
 from lockgate.contract.keyset import Keyset
 from lockgate.gateway.catalog.model import Catalog
 from lockgate.gateway.errors import Unavailable
+from lockgate.gateway.observing import Observer
 from lockgate.gateway.store.port import (
     Command,
+    Done,
     Freezes,
     GetEpoch,
     Outcome,
@@ -92,6 +94,7 @@ class Core:
     queued_seen: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By tenant: when its queue was last counted (Unix ms) and how many it held, calls admitted since included."""
     on_standing: Callable[[], None] = lambda: None
+    observer: Observer = field(default_factory=Observer)
 
     def new_id(self, prefix: str) -> str:
         """An unguessable id: 128 random bits in base32."""
@@ -112,6 +115,8 @@ class Core:
         except StoreError as error:
             raise Unavailable(f"The store cannot write now: {error}", retry_after=5.0) from None
         epoch = getattr(outcome, "epoch", self.standing.epoch)
+        if isinstance(outcome, Done):
+            self.observer.committed(command, moved=epoch != self.standing.epoch)
         if epoch != self.standing.epoch:
             await self.refresh()
         return outcome

@@ -15,6 +15,7 @@ from lockgate.gateway.catalog.toolschema import tool_schema
 from lockgate.gateway.core import Core
 from lockgate.gateway.doors import Call
 from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound, Unavailable
+from lockgate.gateway.operations.advice import APPLY_PLAN
 from lockgate.gateway.operations.changes import end_entry, moved
 from lockgate.gateway.operations.explanation import Explanation, for_agent
 from lockgate.gateway.operations.judging import parts
@@ -103,12 +104,19 @@ class AgentDesk:
 
     async def call(self, principal: Principal, call: Call) -> Operation:
         """See AgentDoor.call."""
-        self._rates.take(principal.id)
-        operation = await admit(self._core, principal, call)
+        operation = await self._core.observer.call(principal, call.action, self._admit(principal, call))
         return await self._wait(operation, float(call.arguments.get("wait_seconds", 0)))
+
+    async def _admit(self, principal: Principal, call: Call) -> Operation:
+        self._rates.take(principal.id)
+        return await admit(self._core, principal, call)
 
     async def apply_plan(self, principal: Principal, arguments: dict[str, Any]) -> Operation:
         """See AgentDoor.apply_plan: a new operation with its own reason and key that enters at step 8."""
+        operation = await self._core.observer.call(principal, APPLY_PLAN, self._admit_plan(principal, arguments))
+        return await self._wait(operation, float(arguments.get("wait_seconds", 0)))
+
+    async def _admit_plan(self, principal: Principal, arguments: dict[str, Any]) -> Operation:
         began = self._core.clock()
         self._rates.take(principal.id)
         planned = await self.own(principal, str(arguments["operation_id"]))
@@ -145,7 +153,7 @@ class AgentDesk:
         for _ in range(EPOCH_RACES):
             operation = await admit_plan(self._core, arrived, planned, began)
             if operation is not None:
-                return await self._wait(operation, float(arguments.get("wait_seconds", 0)))
+                return operation
         raise Unavailable("Policy keeps changing; nothing was recorded.", retry_after=1.0)
 
     async def get(self, principal: Principal, operation: str, wait_seconds: float = 0) -> Operation:

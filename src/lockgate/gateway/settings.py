@@ -133,6 +133,33 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """What the gateway tells of itself besides its log: never an argument's value, a reason, a token or an output."""
+
+    metrics_port: int | None = setting(
+        "Port of a listener of its own for Prometheus (`GET /metrics`, no identity asked); nothing: none, 0: any free one.",
+        None,
+    )
+    metrics_host: str = setting("Address of that listener. Whoever reaches it may read it.", "127.0.0.1")
+    otlp_endpoint: str | None = setting(
+        "Base URL of an OpenTelemetry collector (OTLP over HTTP) that spans are sent to; nothing: no spans are made.",
+        None,
+    )
+    trace_share: float = setting("The share of calls that are traced, 0 to 1.", 1.0)
+
+    def __post_init__(self) -> None:
+        if self.metrics_port is not None:
+            _port("metrics_port", self.metrics_port)
+        _between("trace_share", self.trace_share, 0, 1)
+        if self.otlp_endpoint is not None:
+            parts = urlsplit(self.otlp_endpoint)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+                raise SettingInvalid(
+                    "otlp_endpoint", "must be http(s)://host[:port][/path]; secrets go into OTEL_EXPORTER_OTLP_HEADERS"
+                )
+
+
+@dataclass(frozen=True, slots=True)
 class UnsafeSettings:
     """What exists under the dev stamp only; each is shown on every screen and receipt."""
 
@@ -157,6 +184,7 @@ class GatewaySettings:
     builtin_human_tokens: bool = setting("The built-in issuer may make people's tokens; dev only.", False)
     timing: Timing = setting("Durations.", factory=Timing)
     bounds: Bounds = setting("Limits.", factory=Bounds)
+    telemetry: TelemetrySettings = setting("Metrics and traces.", factory=TelemetrySettings)
     unsafe: UnsafeSettings = setting("Unsafe choices; dev only.", factory=UnsafeSettings)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from lockgate.gateway.api.answers import PROBLEM, Fault, encode, problem
-from lockgate.gateway.api.authn import Doorkeeper, Verify
+from lockgate.gateway.api.authn import Doorkeeper, OnRefused, Verify, unheard
 from lockgate.gateway.api.guard import Guard
 from lockgate.gateway.api.mcp import McpEndpoint
 from lockgate.gateway.api.openapi import openapi_document
@@ -25,10 +25,10 @@ from lockgate.gateway.identity.port import Audience
 __all__ = ["WebSettings", "public_app", "runner_app"]
 
 
-def public_app(doors: HumanDoor, web: WebSettings, verify: Verify) -> ASGIApp:
-    """/mcp, /api/v1, RFC 9728 metadata, /healthz. `verify` raises `Unauthenticated`."""
-    agents = Doorkeeper(verify, Audience.AGENT, web.agent_resource, web.agent_scopes)
-    humans = Doorkeeper(verify, Audience.HUMAN, web.human_resource, web.human_scopes)
+def public_app(doors: HumanDoor, web: WebSettings, verify: Verify, refused: OnRefused = unheard) -> ASGIApp:
+    """/mcp, /api/v1, RFC 9728 metadata, /healthz. `verify` raises `Unauthenticated`, and `refused` hears of it."""
+    agents = Doorkeeper(verify, Audience.AGENT, web.agent_resource, web.agent_scopes, refused)
+    humans = Doorkeeper(verify, Audience.HUMAN, web.human_resource, web.human_scopes, refused)
     routes = [
         Route(AGENT_PATH, McpEndpoint(doors, web, agents)),
         Route("/healthz", _health(doors), methods=["GET"]),

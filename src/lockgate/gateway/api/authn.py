@@ -16,10 +16,21 @@ Verify = Callable[[str, Audience], Principal]
 """`IdentityVerifier.verify` with the clock bound. Raises Unauthenticated."""
 
 
+OnRefused = Callable[[Audience, Unauthenticated], None]
+
+
+def unheard(audience: Audience, refused: Unauthenticated) -> None:
+    """Nobody counts."""
+
+
 class Doorkeeper:
     """Verifies callers of one protected resource (its URL) and writes the challenge of RFC 6750 and RFC 9728 when it refuses."""
 
-    def __init__(self, verify: Verify, audience: Audience, resource: str, scopes: tuple[str, ...]) -> None:
+    def __init__(
+        self, verify: Verify, audience: Audience, resource: str, scopes: tuple[str, ...], refused: OnRefused = unheard
+    ) -> None:
+        """`refused` hears of every refusal, so that it is counted."""
+        self._refused = refused
         self._verify = verify
         self._audience = audience
         self._resource = resource
@@ -30,6 +41,7 @@ class Doorkeeper:
         try:
             return self._verify(bearer_token(scope), self._audience)
         except Unauthenticated as refused:
+            self._refused(self._audience, refused)
             raise self._challenge(refused) from None
 
     def _challenge(self, refused: Unauthenticated) -> Fault:

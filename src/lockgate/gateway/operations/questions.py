@@ -60,7 +60,7 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
         approvals=vote_documents(about.votes, about.plan),
         context=_context(core, about, now),
     )
-    decision = await core.policy.decide(question, document)
+    decision = await core.observer.decide(core.policy, question, document)
     record = DecisionRecord(
         id=decision.id,
         operation=about.operation,

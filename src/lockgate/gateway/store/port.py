@@ -238,6 +238,11 @@ class LaneHeads(Query[tuple[Operation, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
+class QueueDepth(Query[tuple[tuple[str, int], ...]]):
+    """How many operations of all tenants are queued, leased and running, as (state, count) for each that has any."""
+
+
+@dataclass(frozen=True, slots=True)
 class TenantLoad(Query[tuple[int, int]]):
     """How many operations of a tenant are queued, and how many are with runners (leased or running)."""
 

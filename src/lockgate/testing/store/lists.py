@@ -39,6 +39,14 @@ class Lists(Opening):
         assert [item.id for item in queue] == ["a1", "b1", "c1", "a2", "b2", "a3"]
         assert [item.id for item in await store.read(port.QueuedOperations("local", limit=2))] == ["a1", "b1"]
 
+    async def test_the_depth_counts_what_has_not_ended_of_all_tenants(self, store: port.Store) -> None:
+        assert dict(await store.read(port.QueueDepth())) == {}
+        await admitted(store, "a", tenant="a")
+        await admitted(store, "b", tenant="b")
+        ended = await admitted(store, "c", deadline=NOW + 100)
+        await done(store, transition(moved(ended, state=State.EXPIRED)))
+        assert dict(await store.read(port.QueueDepth())) == {"queued": 2}
+
     async def test_what_is_due_is_found_until_it_is_final(self, store: port.Store) -> None:
         late = await admitted(store, "late", deadline=NOW + 100)
         waits = await admitted(store, "waits", state=State.PENDING_APPROVAL, phase=None, approval_expires_at=NOW + 50)

@@ -59,6 +59,11 @@ class SqliteStore:
         """How many transactions (each at least one fsync) were committed since it was opened."""
         return self._open.writer.commits if self._open else 0
 
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for their answer."""
+        return self._in_flight
+
     async def migrate(self) -> None:
         """Take the lock, open the file, bring its schema up to date, start the writer; again: nothing. Raises StoreError, StoreLocked."""
         if self._open is None:

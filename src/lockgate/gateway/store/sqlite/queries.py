@@ -101,6 +101,11 @@ def _load(db: Connection, query: port.TenantLoad) -> tuple[int, int]:
     return int(queued), int(running)
 
 
+def _depth(db: Connection, _: port.QueueDepth) -> tuple[tuple[str, int], ...]:
+    sql = "SELECT state, count(*) FROM operation WHERE state IN ('queued', 'leased', 'running') GROUP BY state"
+    return tuple((str(state), int(count)) for state, count in db.execute(sql).fetchall())
+
+
 def _due(db: Connection, query: port.DueOperations) -> tuple[Operation, ...]:
     # Those that time alone can end come first, so that others past their deadline cannot hide them.
     sql = (
@@ -260,6 +265,7 @@ IN_THREAD: dict[type, Callable[[Connection, Any], Any]] = {
     port.QueuedOperations: _queued,
     port.LaneHeads: _lane_heads,
     port.DueOperations: _due,
+    port.QueueDepth: _depth,
     port.AttemptsOf: _attempts_of,
     port.LiveAttempts: _live_attempts,
     port.ListLocks: _list_locks,

@@ -1,0 +1,42 @@
+"""The names of everything that is counted, timed or traced; they are stable, and no other names may be used."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Counted(StrEnum):
+    """Counters. What they count, with their labels, stands in `telemetry.metrics`."""
+
+    CALLS = "lockgate_calls"
+    DECISIONS = "lockgate_decisions"
+    DENIALS = "lockgate_denials"
+    AUTHENTICATION_REFUSED = "lockgate_authentication_refused"
+    AUDIT_ENTRIES = "lockgate_audit_entries"
+    ATTEMPTS = "lockgate_attempts"
+    OPERATIONS_ENDED = "lockgate_operations_ended"
+    TEARDOWN_UNPROVEN = "lockgate_teardown_unproven"
+
+
+class Timed(StrEnum):
+    """Histograms, in seconds."""
+
+    CALL = "lockgate_call_seconds"
+    DECISION = "lockgate_decision_seconds"
+    LOOP_LAG = "lockgate_loop_lag_seconds"
+
+
+class Level(StrEnum):
+    """Gauges, read when they are asked for."""
+
+    QUEUE_DEPTH = "lockgate_queue_depth"
+    STORE_WAITING = "lockgate_store_waiting"
+    STORE_COMMITS = "lockgate_store_commits"
+    LOOP_LAG_MAX = "lockgate_loop_lag_max_seconds"
+
+
+class SpanName(StrEnum):
+    """Spans."""
+
+    CALL = "lockgate.call"
+    DECISION = "lockgate.decision"
