@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from lockgate.runner.egress.notes import TunnelNote, TunnelNotes
 from lockgate.runner.sandbox.channel import LinkChannel
 from lockgate.runner.sandbox.client import LauncherClient, sealed_memory_file
 from lockgate.runner.sandbox.control import proof_from_message, spec_to_message
@@ -46,9 +47,10 @@ class BubblewrapSettings:
 class BubblewrapRun:
     """A ``RunningSandbox``."""
 
-    def __init__(self, spec: SandboxSpec, channel: LinkChannel) -> None:
+    def __init__(self, spec: SandboxSpec, channel: LinkChannel, notes: TunnelNotes | None) -> None:
         self.id = spec.id
         self.channel = channel
+        self._notes = notes
         self.limits_in_force: Mapping[str, str] = {}
         self.uid_shared = True
         self._exit: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -57,6 +59,22 @@ class BubblewrapRun:
         """What the launcher answered."""
         self.limits_in_force = dict(limits)
         self.uid_shared = uid_shared
+
+    @property
+    def tunnels(self) -> tuple[TunnelNote, ...]:
+        """What its proxy noted."""
+        return self._notes.tunnels if self._notes is not None else ()
+
+    async def end_egress(self) -> None:
+        """Let the proxy say its last words; the teardown ends it in any case."""
+        if self._notes is not None:
+            await self._notes.finish()
+
+    async def release(self) -> None:
+        """Give every descriptor back."""
+        await self.channel.release()
+        if self._notes is not None:
+            await self._notes.release()
 
     def exited(self, event: dict[str, Any]) -> None:
         """What the launcher saw at the end; later words do not count."""
@@ -119,6 +137,9 @@ class BubblewrapSandbox:
         """End, remove, look. Raises SandboxUnavailable when no launcher can be had; then nothing is proven."""
         check_id(sandbox_id)
         client = await self._launcher()
+        run = self._runs.get(sandbox_id)
+        if run is not None:
+            await run.end_egress()
         shown = proof_from_message(await client.ask({"op": "destroy", "id": sandbox_id}))
         if shown.torn_down:
             await self._release(sandbox_id)
@@ -145,7 +166,7 @@ class BubblewrapSandbox:
         run = self._runs.pop(sandbox_id, None)
         if run is not None:
             run.exited({"cause": "destroyed"})
-            await run.channel.release()
+            await run.release()
 
     async def _launcher(self) -> LauncherClient:
         async with self._opening:
@@ -179,8 +200,13 @@ class BubblewrapSandbox:
     async def _start(self, client: LauncherClient, spec: SandboxSpec) -> BubblewrapRun:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         channel = LinkChannel(spec.stage, ours)
-        run = BubblewrapRun(spec, channel)
         files = [sealed_memory_file(file.content) for file in spec.files]
+        notes: TunnelNotes | None = None
+        if spec.egress is not None:
+            link, noting = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            notes = TunnelNotes(link, spec.egress.limits.tunnels + 1)
+            files.append(noting.detach())
+        run = BubblewrapRun(spec, channel, notes)
         self._runs.setdefault(spec.id, run)
         try:
             said = await client.ask({"op": "start", "spec": spec_to_message(spec)}, [theirs.fileno(), *files])
@@ -204,7 +230,7 @@ class BubblewrapSandbox:
     async def _drop(self, sandbox_id: str, run: BubblewrapRun) -> None:
         if self._runs.get(sandbox_id) is run:
             del self._runs[sandbox_id]
-        await run.channel.release()
+        await run.release()
 
     def _on_event(self, event: dict[str, Any]) -> None:
         run = self._runs.get(event["id"])

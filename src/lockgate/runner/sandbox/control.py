@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from lockgate.runner.egress.rules import EgressLimits, EgressRules
 from lockgate.runner.sandbox.port import Bind, InjectedFile, SandboxLimits, SandboxSpec, TeardownProof
 from lockgate.wire.frames import FrameBuffer, decode
 
@@ -29,6 +30,7 @@ def spec_to_message(spec: SandboxSpec) -> dict[str, Any]:
         ],
         "files": [{"target": file.target, "mode": file.mode} for file in spec.files],
         "limits": asdict(spec.limits),
+        "egress": None if spec.egress is None else asdict(spec.egress),
     }
 
 
@@ -42,7 +44,13 @@ def spec_from_message(message: dict[str, Any]) -> SandboxSpec:
         binds=tuple(Bind(Path(b["source"]), b["target"], b["writable"], b["gid"]) for b in message["binds"]),
         files=tuple(InjectedFile(file["target"], b"", file["mode"]) for file in message["files"]),
         limits=SandboxLimits(**message["limits"]),
+        egress=None if message["egress"] is None else _rules(message["egress"]),
     )
+
+
+def _rules(said: dict[str, Any]) -> EgressRules:
+    names = (tuple(said[name]) for name in ("destinations", "private", "control_plane"))
+    return EgressRules(*names, EgressLimits(**said["limits"]))
 
 
 def proof_to_message(proof: TeardownProof) -> dict[str, Any]:

@@ -158,7 +158,7 @@ class Launcher:
     def _start(self, seq: int, message: dict[str, Any]) -> dict[str, Any] | None:
         place = self._configured()
         spec = spec_from_message(message["spec"])
-        descriptors = [self._reader.descriptors.popleft() for _ in range(1 + len(spec.files))]
+        descriptors = [self._reader.descriptors.popleft() for _ in range(1 + len(spec.files) + (spec.egress is not None))]
         try:
             check_spec(spec)
             self._check_groups(spec.binds)
@@ -223,30 +223,30 @@ class Launcher:
 
     def _hear_sandbox(self, sandbox: LiveSandbox, descriptor: int) -> None:
         if descriptor == sandbox.status_fd:
-            said = sandbox.read_status()
-            if sandbox.status_fd != descriptor:
-                self._selector.unregister(descriptor)
-            if said is not None and sandbox.start_seq is not None:
-                self._answer_start(sandbox, started="child-pid" in said)
+            self._hear_status(sandbox)
             return
         self._selector.unregister(descriptor)
         if sandbox.bwrap is not None and descriptor == sandbox.bwrap.pidfd:
             self._bwrap_ended(sandbox, sandbox.bwrap)
-        elif sandbox.warden is not None:
+            return
+        if sandbox.warden is not None and descriptor == sandbox.warden.pidfd:
             sandbox.warden.poll()
             # Exit 0 says the sandbox closed its output: its end is about to be seen here too, with a cause of its own.
             if sandbox.warden.status != 0 and sandbox.bwrap is not None and sandbox.bwrap.status is None:
                 sandbox.end("channel")
-            self._give_up(sandbox)
+        self._give_up(sandbox)
+
+    def _hear_status(self, sandbox: LiveSandbox) -> None:
+        descriptor = sandbox.status_fd
+        said = sandbox.read_status()
+        if sandbox.status_fd != descriptor:
+            self._selector.unregister(descriptor)
+        if said is not None and sandbox.start_seq is not None:
+            self._answer_start(sandbox, started="child-pid" in said)
 
     def _bwrap_ended(self, sandbox: LiveSandbox, bwrap: ChildProcess) -> None:
         if sandbox.status_fd >= 0:
-            descriptor = sandbox.status_fd
-            said = sandbox.read_status()
-            if sandbox.status_fd != descriptor:
-                self._selector.unregister(descriptor)
-            if said is not None and sandbox.start_seq is not None:
-                self._answer_start(sandbox, started="child-pid" in said)
+            self._hear_status(sandbox)
         sandbox.kill_half_made()
         bwrap.poll()
         self._tell_exit(sandbox)
@@ -255,10 +255,10 @@ class Launcher:
     def _answer_start(self, sandbox: LiveSandbox, *, started: bool) -> None:
         seq, sandbox.start_seq = sandbox.start_seq, None
         if started:
-            limits = sandbox.limits_in_force()
-            self._say({"seq": seq, "ok": {"limits": limits, "uid_shared": self._pool is None}})
+            self._say({"seq": seq, "ok": {"limits": sandbox.limits_in_force(), "uid_shared": self._pool is None}})
             return
         sandbox.start_seq, sandbox.failed = seq, True
+        sandbox.end_egress()
         self._give_up(sandbox)
 
     def _give_up(self, sandbox: LiveSandbox) -> None:
@@ -374,7 +374,7 @@ class Launcher:
         """Drop what is still watched of a sandbox that is gone."""
         if sandbox is None:
             return
-        watched = [child.pidfd for child in (sandbox.bwrap, sandbox.warden) if child is not None]
+        watched = [child.pidfd for child in sandbox.remains.children]
         for descriptor in (*watched, sandbox.status_fd):
             if descriptor >= 0 and descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)

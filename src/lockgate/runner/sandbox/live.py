@@ -9,6 +9,8 @@ import socket
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from lockgate.runner.egress.rules import EgressRules
+from lockgate.runner.egress.spawn import bound_socket, fork_into_proxy
 from lockgate.runner.sandbox import linux, processes, seccomp
 from lockgate.runner.sandbox.cgroups import CgroupTree, RunGroup, make_group
 from lockgate.runner.sandbox.port import ExitCause, SandboxSpec
@@ -63,6 +65,7 @@ class LiveSandbox:
         self.exit_code: int | None = None
         self.warden: ChildProcess | None = None
         self.bwrap: ChildProcess | None = None
+        self.egress: ChildProcess | None = None
         own = (uids.run, uids.warden) if uids is not None else ()
         self.remains = Remains(spec.id, traces=Traces(uids=own), uid=uids.run if uids is not None else None)
         self._marker = Marker(spec.id, place.boot, self.remains.uid)
@@ -77,7 +80,10 @@ class LiveSandbox:
         return limits_in_force(self.group, own_uid=self._uids is not None, has_prlimit=self._place.has_prlimit())
 
     def launch(self, link_fd: int, file_fds: list[int]) -> None:
-        """Make group, warden and sandbox; raises OSError. Whatever was made by then is in ``remains``."""
+        """Make group, proxy, warden and sandbox; raises OSError. Whatever was made by then is in ``remains``.
+
+        ``file_fds``: the injected files in order, then the egress proxy's link where there is one.
+        """
         place, spec = self._place, self.spec
         if place.tree is not None:
             self._marker.cgroup_version = place.tree.version
@@ -87,6 +93,9 @@ class LiveSandbox:
         place.runs.write(self._marker)
         if place.tree is not None:
             self.remains.group = make_group(place.tree, place.group_name(spec.id), spec.limits)
+        if spec.egress is not None:
+            self._start_egress(spec.egress, file_fds[-1])
+            file_fds = file_fds[:-1]
         job_side, warden_side = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.remains.socket_inodes = frozenset(os.fstat(sock.fileno()).st_ino for sock in (job_side, warden_side))
         output_read, output_write = os.pipe()
@@ -107,6 +116,27 @@ class LiveSandbox:
         self.remains.children.append(child)
         return child
 
+    def _start_egress(self, rules: EgressRules, link_fd: int) -> None:
+        """Bound and listening before anybody can look for it; only the run's own uid may connect."""
+        uids, place = self._uids, self._place.runs.socket(self.spec.id)
+        listener = bound_socket(place, uids.run if uids is not None else None)
+        link = socket.socket(fileno=os.dup(link_fd))
+        try:
+            self.remains.egress_inode = os.fstat(listener.fileno()).st_ino
+            parent = os.getpid()
+            pid = os.fork()
+            if pid == 0:
+                fork_into_proxy(rules, listener, link, uids.warden if uids is not None else None, parent)
+            self.egress = self._child(pid)
+        finally:
+            listener.close()
+            link.close()
+
+    def end_egress(self) -> None:
+        """Nobody will use it: a start failed."""
+        if self.egress is not None:
+            self.egress.kill()
+
     def _fork_warden(self, job: socket.socket, link: socket.socket, output_fd: int) -> ChildProcess:
         parent = os.getpid()
         pid = os.fork()
@@ -116,8 +146,9 @@ class LiveSandbox:
         return self._child(pid)
 
     def _fork_bwrap(self, channel: int, output: int, status: int, files: list[int]) -> ChildProcess:
-        filter_fd = _memory_file("seccomp", seccomp.job_filter(self._place.machine))
-        descriptors = ProfileDescriptors(channel, status, filter_fd, tuple(files))
+        filter_fd = _memory_file("seccomp", seccomp.job_filter(self._place.machine, loopback=self.egress is not None))
+        way_out = self._place.runs.socket(self.spec.id) if self.egress is not None else None
+        descriptors = ProfileDescriptors(channel, status, filter_fd, tuple(files), way_out)
         arguments = bwrap_arguments(self.spec, self._place.host, descriptors)
         arguments_fd = _memory_file("arguments", b"".join(text.encode() + b"\0" for text in arguments))
         child = Child(

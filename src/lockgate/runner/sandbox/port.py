@@ -7,8 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from lockgate.runner.egress.notes import TunnelNote
+from lockgate.runner.egress.rules import EgressRules
+
 CHANNEL_FD_VARIABLE = "LOCKGATE_CHANNEL_FD"
 """Inside the sandbox, the environment variable that names the channel's file descriptor."""
+
+EGRESS_VARIABLE = "LOCKGATE_EGRESS_SOCKET"
+"""Inside a sandbox with egress, the environment variable that names the Unix socket of its proxy; elsewhere it is not set."""
 
 ChannelFault = Literal["oversize", "malformed", "out_of_sequence", "eof"]
 ExitCause = Literal["exit", "signal", "wall", "cpu", "oom", "channel", "destroyed", "lost"]
@@ -71,7 +77,11 @@ class SandboxLimits:
 
 @dataclass(frozen=True)
 class SandboxSpec:
-    """One stage to run. ``id`` is random hex of 16 to 64 characters chosen by the caller; ``env`` is no place for secrets."""
+    """One stage to run. ``id`` is random hex of 16 to 64 characters chosen by the caller; ``env`` is no place for secrets.
+
+    Without ``egress`` no network can be reached. With it the provider gives the stage a proxy of its own that holds to these rules, and
+    TCP to its own loopback, by which tools find it.
+    """
 
     id: str
     stage: str
@@ -80,6 +90,7 @@ class SandboxSpec:
     binds: tuple[Bind, ...] = ()
     files: tuple[InjectedFile, ...] = ()
     limits: SandboxLimits = SandboxLimits()
+    egress: EgressRules | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,10 @@ class RunningSandbox(Protocol):
     @property
     def uid_shared(self) -> bool:
         """True when the sandbox runs as the runner's own uid."""
+
+    @property
+    def tunnels(self) -> tuple[TunnelNote, ...]:
+        """What its proxy was asked for and did; whole once the sandbox was destroyed."""
 
     async def wait(self) -> ExitReport:
         """Wait for the end; the caller still owes a ``destroy``."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final
 
-from lockgate.runner.sandbox.port import CHANNEL_FD_VARIABLE, Bind, SandboxSpec, SpecRefused
+from lockgate.runner.sandbox.port import CHANNEL_FD_VARIABLE, EGRESS_VARIABLE, Bind, SandboxSpec, SpecRefused
 
 INSIDE_UID: Final = 1000
 WORK: Final = "/work"
+EGRESS_SOCKET: Final = "/run/lockgate-egress.sock"
 MAX_BINDS: Final = 64
 MAX_FILES: Final = 64
 _SYSTEM_LINKS: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_RESERVED: Final = ("/usr", "/etc", "/proc", "/dev", "/sys", "/tmp", *(f"/{name}" for name in _SYSTEM_LINKS))
+_RESERVED: Final = ("/usr", "/etc", "/proc", "/dev", "/sys", "/tmp", EGRESS_SOCKET, *(f"/{name}" for name in _SYSTEM_LINKS))
 _HEX: Final = frozenset("0123456789abcdef")
 _BASE_ENVIRONMENT: Final = {
     "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
@@ -37,12 +38,16 @@ class HostLayout:
 
 @dataclass(frozen=True)
 class ProfileDescriptors:
-    """Inherited descriptors by number: the job's channel, bubblewrap's status report, the seccomp program, the injected files."""
+    """Inherited descriptors by number: the job's channel, bubblewrap's status report, the seccomp program, the injected files.
+
+    ``egress`` is the host path of the egress proxy's socket, for a stage that has one.
+    """
 
     channel: int
     status: int
     seccomp: int
     files: tuple[int, ...] = ()
+    egress: Path | None = None
 
 
 def _target(text: str, field: str) -> str:
@@ -128,8 +133,11 @@ def bwrap_arguments(spec: SandboxSpec, host: HostLayout, descriptors: ProfileDes
         arguments += _bind(bind)
     for file, descriptor in zip(spec.files, descriptors.files, strict=True):
         arguments += ["--perms", f"{file.mode & 0o777:04o}", "--ro-bind-data", str(descriptor), file.target]
-    arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK, "--clearenv"]
     environment = _BASE_ENVIRONMENT | dict(spec.env) | {CHANNEL_FD_VARIABLE: str(descriptors.channel)}
+    if descriptors.egress is not None:
+        arguments += ["--ro-bind", str(descriptors.egress), EGRESS_SOCKET]
+        environment[EGRESS_VARIABLE] = EGRESS_SOCKET
+    arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK, "--clearenv"]
     for name, value in environment.items():
         arguments += ["--setenv", name, value]
     return arguments

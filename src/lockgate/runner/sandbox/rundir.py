@@ -39,6 +39,9 @@ class RunDirectory:
     def __init__(self, base: Path) -> None:
         self.root = base / "runs"
         self.root.mkdir(mode=0o700, exist_ok=True)
+        # Apart from the markers: a sandbox's uid must pass through to its own socket, and may list nobody's.
+        self._sockets = base / "egress"
+        self._sockets.mkdir(mode=0o711, exist_ok=True)
 
     def ids(self) -> list[str]:
         """Every sandbox that has a directory."""
@@ -47,6 +50,16 @@ class RunDirectory:
     def path(self, sandbox_id: str) -> Path:
         """The directory of one sandbox, there or not."""
         return self.root / sandbox_id
+
+    def socket(self, sandbox_id: str) -> Path:
+        """Where the egress proxy of one sandbox listens, if it has one."""
+        return self._sockets / f"{sandbox_id}.sock"
+
+    def remove_socket(self, sandbox_id: str) -> bool:
+        """Remove the socket's name; True when it is gone."""
+        place = self.socket(sandbox_id)
+        place.unlink(missing_ok=True)
+        return not os.path.lexists(place)
 
     def write(self, marker: Marker) -> None:
         """Create or replace a marker in one step; raises OSError."""

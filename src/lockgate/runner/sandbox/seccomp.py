@@ -2,7 +2,8 @@
 
 The job's filter is a deny-list on top of no capabilities, no user namespaces and no_new_privs: it removes what has repeatedly been
 a way out of unprivileged sandboxes (tracing, namespaces, mounts, keyrings, BPF, io_uring, every socket family but AF_UNIX).
-Foreign architectures and the x32 ABI are killed. The warden's filter is an allow-list.
+Foreign architectures and the x32 ABI are killed. The warden's filter is an allow-list. The egress proxy's is the job's with the
+internet's socket families, and without the right to start another program.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _LD_ABS: Final = 0x20
 _JEQ: Final = 0x15
 _JGE: Final = 0x35
 _JSET: Final = 0x45
+_AND: Final = 0x54
 _RET: Final = 0x06
 
 _OFFSET_NR: Final = 0
@@ -31,6 +33,12 @@ _ERRNO: Final = 0x00050000
 _X32_BIT: Final = 0x40000000
 
 _AF_UNIX: Final = 1
+_AF_INET: Final = 2
+_AF_INET6: Final = 10
+_AF_NETLINK: Final = 16
+_SOCK_TYPE: Final = 0xF
+_SOCK_STREAM: Final = 1
+_IPPROTO_TCP: Final = 6
 _TIOCSTI: Final = 0x5412
 _TIOCLINUX: Final = 0x541C
 _PERSONALITY_QUERY: Final = 0xFFFFFFFF
@@ -41,7 +49,10 @@ _NAMESPACE_FLAGS: Final = (
 _OWNERSHIP: Final = {"chown": 1, "fchown": 1, "lchown": 1, "fchownat": 2}
 """System calls that change an owner, and at which argument the uid stands; the gid follows it."""
 
-_CONDITIONAL: Final = frozenset({"clone", "clone3", "socket", "socketpair", "ioctl", "personality", *_OWNERSHIP})
+_EXECUTION: Final = ("execve", "execveat")
+_CONDITIONAL: Final = frozenset(
+    {"clone", "clone3", "socket", "socketpair", "ioctl", "personality", *_OWNERSHIP, *_EXECUTION}
+)
 _UNCHANGED: Final = 0xFFFF_FFFF
 
 
@@ -121,8 +132,36 @@ def _assembled(program: list[_Instruction]) -> bytes:
     return b"".join(instruction.packed() for instruction in program)
 
 
-def job_filter(machine: str) -> bytes:
-    """The filter for everything inside a sandbox, as an array of ``sock_filter``; raises UnsupportedArchitecture."""
+def _unix_or_tcp() -> list[_Instruction]:
+    """A Unix socket, or one for TCP over IPv4: in a network namespace without a way out, that reaches its own loopback only."""
+    return [
+        _argument(0),
+        *(_Instruction(_JEQ, _AF_UNIX, 0, 1), _return(_ALLOW)),
+        *(_Instruction(_JEQ, _AF_INET, 1, 0), _deny(errno.EAFNOSUPPORT)),
+        *(_argument(1), _Instruction(_AND, _SOCK_TYPE), _Instruction(_JEQ, _SOCK_STREAM, 1, 0)),
+        _deny(errno.EAFNOSUPPORT),
+        *_only_values(2, (0, _IPPROTO_TCP), _deny(errno.EPROTONOSUPPORT)),
+    ]
+
+
+def job_filter(machine: str, *, loopback: bool = False) -> bytes:
+    """The filter for everything inside a sandbox, as an array of ``sock_filter``; raises UnsupportedArchitecture.
+
+    ``loopback`` is for stages that may reach their egress proxy: tools find it by TCP at their own loopback address.
+    """
+    sockets = _unix_or_tcp() if loopback else _only_values(0, (_AF_UNIX,), _deny(errno.EAFNOSUPPORT))
+    return _assembled(_deny_list(machine, sockets))
+
+
+def proxy_filter(machine: str) -> bytes:
+    """The filter for an egress proxy; raises UnsupportedArchitecture."""
+    families = (_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK)  # the resolver asks by netlink which families there are
+    program = _deny_list(machine, _only_values(0, families, _deny(errno.EAFNOSUPPORT)))
+    refused = [part for name in _EXECUTION for part in _on(SANDBOX[machine][name], [_deny()])]
+    return _assembled([*program[:-1], *refused, program[-1]])
+
+
+def _deny_list(machine: str, sockets: list[_Instruction]) -> list[_Instruction]:
     program = _prologue(machine)
     calls = SANDBOX[machine]
     for name, number in calls.items():
@@ -131,8 +170,8 @@ def job_filter(machine: str) -> bytes:
     # clone3 passes its flags in memory, where a filter cannot look; ENOSYS makes every libc fall back to clone.
     program += _on(calls["clone3"], [_deny(errno.ENOSYS)])
     program += _on(calls["clone"], _without_bits(0, _NAMESPACE_FLAGS))
-    for name in ("socket", "socketpair"):
-        program += _on(calls[name], _only_values(0, (_AF_UNIX,), _deny(errno.EAFNOSUPPORT)))
+    program += _on(calls["socket"], sockets)
+    program += _on(calls["socketpair"], _only_values(0, (_AF_UNIX,), _deny(errno.EAFNOSUPPORT)))
     program += _on(calls["personality"], _only_values(0, (0, _PERSONALITY_QUERY), _deny()))
     for name, index in _OWNERSHIP.items():
         if name in calls:
@@ -141,7 +180,7 @@ def job_filter(machine: str) -> bytes:
     for request in (_TIOCSTI, _TIOCLINUX):
         terminal += [_Instruction(_JEQ, request, 0, 1), _deny()]
     program += _on(calls["ioctl"], [*terminal, _return(_ALLOW)])
-    return _assembled([*program, _return(_ALLOW)])
+    return [*program, _return(_ALLOW)]
 
 
 def warden_filter(machine: str) -> bytes:

@@ -93,6 +93,8 @@ SANDBOX: Final[dict[str, dict[str, int]]] = {
         "lchown": 94,
         "fchownat": 260,
         "personality": 135,
+        "execve": 59,
+        "execveat": 322,
     },
     "aarch64": {
         "name_to_handle_at": 264,
@@ -168,6 +170,8 @@ SANDBOX: Final[dict[str, dict[str, int]]] = {
         "fchownat": 54,
         "fchown": 55,
         "personality": 92,
+        "execve": 221,
+        "execveat": 281,
     },
 }
 """What the job's filter denies or looks at; a name absent from an architecture does not exist there."""

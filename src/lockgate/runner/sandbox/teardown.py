@@ -50,6 +50,7 @@ class Remains:
     socket_inodes: frozenset[int] = frozenset()
     namespace_fd: int | None = None
     uid: int | None = None
+    egress_inode: int | None = None
 
     def kill(self) -> None:
         """SIGKILL everything that bears a trace; may be called any number of times."""
@@ -83,6 +84,9 @@ class Remains:
         checks = {"processes": ended and not self._found()}
         checks["cgroup"] = checks["processes"] and (self.group is None or self.group.remove())
         checks["channel"] = ended and not self.socket_inodes & processes.unix_socket_inodes()
+        if self.egress_inode is not None or os.path.lexists(runs.socket(self.sandbox_id)):
+            unnamed = runs.remove_socket(self.sandbox_id)
+            checks["egress"] = ended and unnamed and self.egress_inode not in processes.unix_socket_inodes()
         checks["mounts"] = not _mounted_below(str(runs.path(self.sandbox_id)))
         checks["directory"] = all(checks.values()) and runs.remove(self.sandbox_id)
         return checks

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from lockgate.contract.jobchannel import UNSAFE_ROOT_VARIABLE
+from lockgate.runner.egress.notes import TunnelNote
 from lockgate.runner.sandbox import linux, processes
 from lockgate.runner.sandbox.channel import LinkChannel
 from lockgate.runner.sandbox.port import (
@@ -57,6 +58,7 @@ class UnsafeRun:
         self.channel = channel
         self.limits_in_force: Mapping[str, str] = dict(_LIMITS)
         self.uid_shared = True
+        self.tunnels: tuple[TunnelNote, ...] = ()  # the job has the host's network: there is no way out to hold
         self.process = process
         self.cause: ExitCause | None = None
         self._ending = asyncio.Lock()

@@ -205,7 +205,8 @@ def become_warden(
     """Turn this forked child into a warden; never returns."""
     code = 70
     try:
-        _confine({job.fileno(), link.fileno(), output_fd}, uid, parent)
+        gc.disable()
+        confine({job.fileno(), link.fileno(), output_fd}, uid, parent)
         for sock in (job, link):
             sock.setblocking(False)
         os.set_blocking(output_fd, False)
@@ -215,8 +216,8 @@ def become_warden(
         os._exit(code)
 
 
-def _confine(keep: set[int], uid: int | None, parent: int) -> None:
-    gc.disable()
+def confine(keep: set[int], uid: int | None, parent: int) -> None:
+    """Leave a forked child nothing but the descriptors in ``keep``: own session, uid, no new privileges, no files to write, dead with ``parent``."""
     os.setsid()
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):

@@ -1,0 +1,108 @@
+"""What a proxy tells its runner of each tunnel, as frames on one socket: names and counts, never content; it must hold nothing unbounded."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from lockgate.wire.frames import HEADER_BYTES, FrameError, decode, encode
+
+MAX_NOTE_BYTES: Final = 2 * 1024
+OPEN: Final = "open"
+CUT: Final = "cut"
+_DRAIN_SECONDS: Final = 2.0
+_TYPES: Final = {
+    "number": int, "host": str, "port": int, "address": str, "sent": int, "received": int, "outcome": str,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelNote:
+    """One connection to the proxy. `host` is what was asked for (hostile text where it was refused), `address` what was connected to, or "".
+
+    `outcome` is `open`, `closed`, `cut` (ended with the stage), or one word of why it was refused or ended.
+    """
+
+    number: int
+    host: str
+    port: int
+    address: str
+    sent: int
+    received: int
+    outcome: str
+
+
+def tell(link: socket.socket, note: TunnelNote) -> None:
+    """Write one note. It may block when the runner does not read: all notes of a stage together are of the size of a socket's buffer."""
+    link.sendall(encode(asdict(note), MAX_NOTE_BYTES))
+
+
+class TunnelNotes:
+    """The runner's end: reads until the proxy is gone. At most `most` tunnels are kept; a fault ends the reading and is noted as such."""
+
+    def __init__(self, link: socket.socket, most: int) -> None:
+        link.setblocking(False)
+        self._link = link
+        self._most = most
+        self._found: dict[int, TunnelNote] = {}
+        self._pump = asyncio.get_running_loop().create_task(self._read())
+
+    @property
+    def tunnels(self) -> tuple[TunnelNote, ...]:
+        """Every tunnel so far, in order of arrival; one that never reported its end was cut with its proxy."""
+        ended = not self._pump.done()
+        return tuple(
+            note if ended or note.outcome != OPEN else replace(note, outcome=CUT) for note in self._found.values()
+        )
+
+    async def finish(self) -> None:
+        """Ask the proxy to end, and wait a little for its last notes; what ends it for sure is the sandbox's teardown."""
+        try:
+            self._link.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it is gone already
+        await asyncio.wait([self._pump], timeout=_DRAIN_SECONDS)
+
+    async def release(self) -> None:
+        """Give the descriptor back; what was noted stays readable."""
+        self._pump.cancel()
+        await asyncio.wait([self._pump])
+        self._link.close()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                length = int.from_bytes(await self._exactly(HEADER_BYTES), "big")
+                if length > MAX_NOTE_BYTES:
+                    raise FrameError("oversize", "a note")
+                self._take(_note(await self._exactly(length)))
+        except FrameError as fault:
+            if fault.kind != "eof":
+                self._found[-1] = TunnelNote(-1, "", 0, "", 0, 0, "unreadable_notes")
+
+    def _take(self, note: TunnelNote) -> None:
+        if note.number not in self._found and len(self._found) >= self._most:
+            raise FrameError("oversize", "more notes than tunnels")
+        self._found[note.number] = note
+
+    async def _exactly(self, count: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        data = bytearray()
+        while len(data) < count:
+            try:
+                chunk = await loop.sock_recv(self._link, count - len(data))
+            except OSError:
+                chunk = b""
+            if not chunk:
+                raise FrameError("eof", "the proxy is gone")
+            data += chunk
+        return bytes(data)
+
+
+def _note(payload: bytes) -> TunnelNote:
+    said = decode(payload)
+    if said.keys() != _TYPES.keys() or any(type(said[name]) is not kind for name, kind in _TYPES.items()):
+        raise FrameError("malformed", "a note")
+    return TunnelNote(**said)
