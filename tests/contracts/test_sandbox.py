@@ -86,7 +86,13 @@ def reachable_directory():
 
 @pytest.fixture(scope="module")
 def job_root():
-    packages = (*JOB_PACKAGES, "lockgate/runner/__init__.py", "lockgate/runner/sandbox", "lockgate/testing/__init__.py")
+    packages = (
+        *JOB_PACKAGES,
+        "lockgate/runner/__init__.py",
+        "lockgate/runner/sandbox",
+        "lockgate/runner/egress",
+        "lockgate/testing/__init__.py",
+    )
     with reachable_directory() as place:
         yield build_job_root(place, packages=(*packages, "lockgate/testing/sandbox"))
 

@@ -78,8 +78,26 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class TunnelReceipt:
+    """One way out that a sandbox asked its egress proxy for: where to (masked), the address connected to ("" when none was), bytes, outcome.
+
+    `outcome` is `closed`, `cut` (by the stage's end), or one word of why it was refused or ended early. Content is never noted.
+    """
+
+    host: str
+    port: int
+    address: str
+    sent: int
+    received: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxReceipt:
-    """One sandbox's end: every check that was made, by name, and whether it held."""
+    """One sandbox's end: every check that was made, by name, and whether it held.
+
+    `tunnels` are all that its egress proxy noted; None when whoever heard the notes died before this was signed.
+    """
 
     sandbox: str
     stage: Stage
@@ -87,6 +105,7 @@ class SandboxReceipt:
     checks: dict[str, bool]
     limits_in_force: tuple[str, ...]
     uid_shared: bool
+    tunnels: tuple[TunnelReceipt, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ SANDBOX_PROVIDERS = "/lockgate-providers"
 UNSAFE_ROOT_VARIABLE = "LOCKGATE_UNSAFE_ROOT"
 """Without a sandbox (dev only) nothing is mounted: this variable names the directory below which the same paths are."""
 
+EGRESS_VARIABLE = "LOCKGATE_EGRESS_SOCKET"
+"""Names the Unix socket of the stage's egress proxy; not set where no network can be reached (TRUST §8)."""
+
 MAX_PLAN_FILE_BYTES = 8 << 20
 """The largest plan file that is taken: with everything around it, it must fit one message in base64."""
 

@@ -25,7 +25,8 @@ class ActionSpec:
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
-    """A target as the runner needs it. `source` names a source of the runner's configuration, never a path."""
+    """A target as the runner needs it. `source` names a source of the runner's configuration, never a path.
+    `egress` are the destinations, as host:port, that its stages need; the runner's configuration says which of them they get."""
 
     name: str
     driver: str
@@ -36,6 +37,7 @@ class TargetSpec:
     limits: Limits
     lock: str
     settings: dict[str, Any]
+    egress: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from lockgate.contract import jobchannel
 from lockgate.contract.intent import Stage
 from lockgate.contract.jobchannel import JobInputs, JobResult
 from lockgate.contract.work import InputsDocument
@@ -72,9 +74,18 @@ def _context(message: JobInputs, inputs: InputsDocument, places: Places, started
         state=_directory(places.state),
         tool=_directory(places.tool),
         providers=_directory(places.providers),
+        proxy=_proxy(os.environ.get(jobchannel.EGRESS_VARIABLE)),
     )
 
 
 def _directory(place: str) -> Path | None:
     found = Path(place)
     return found if found.is_dir() else None
+
+
+def _proxy(path: str | None) -> str | None:
+    if path is None:
+        return None
+    from lockgate.job.egress import local_proxy
+
+    return local_proxy(path)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -13,16 +14,17 @@ from lockgate.contract.decision import SANDBOX_ORDER
 from lockgate.contract.grant import Limits
 from lockgate.keys.pki import RunnerIdentity, is_name
 from lockgate.keys.tls import TlsFiles
+from lockgate.runner.egress.rules import EgressLimits, RuleInvalid, destination, private_network
 from lockgate.wire.settingsfile import SettingInvalid, load_settings, setting
 
 SandboxClass = Literal["process", "bubblewrap", "namespace", "gvisor", "kata", "microvm"]
 Scope = Literal["none", "read", "write"]
-_HOST_PORT = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?:([1-9][0-9]{0,4})")
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _PREFIX = re.compile(r"secret://([a-z0-9][a-z0-9._-]{0,62}/)+")
 _REFERENCE = re.compile(r"secret://([a-z0-9][a-z0-9._-]{0,62}/)+[a-z0-9][a-z0-9._-]{0,62}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _MIB = 1 << 20
+_MAX_TUNNELS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,30 @@ class MaxLimits:
     def limits(self) -> Limits:
         """As a grant names them."""
         return Limits(**{name: getattr(self, name) for name in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class EgressCaps:
+    """Caps on the egress proxy of one stage."""
+
+    tunnels: int = setting("Connections to the proxy, refused ones included.", 256)
+    at_once: int = setting("Tunnels open at the same time.", 16)
+    total_bytes: int = setting("Bytes of all tunnels together, in both directions.", 256 * _MIB)
+    tunnel_seconds: int = setting("How long one tunnel may last.", 600)
+    handshake_seconds: int = setting("How long each step before a tunnel's first byte may take.", 10)
+    half_open_seconds: int = setting("How long a tunnel may go on once one side has ended.", 30)
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 1:
+                raise SettingInvalid(name, "must be at least 1")
+        if self.tunnels > _MAX_TUNNELS:
+            raise SettingInvalid("tunnels", f"must be at most {_MAX_TUNNELS}: every one of them stands in the receipt")
+
+    @property
+    def limits(self) -> EgressLimits:
+        """As the proxy takes them."""
+        return EgressLimits(**{name: getattr(self, name) for name in self.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +135,11 @@ class TargetSettings:
     limits: MaxLimits = setting("The widest limits a grant may name.", factory=MaxLimits)
     paths: tuple[SharedPath, ...] = setting("Host paths its stages see.", ())
     egress: tuple[str, ...] = setting("Network destinations, as host:port, that a grant may name.", ())
+    egress_private: tuple[str, ...] = setting(
+        "Private ranges, as CIDR, in which a destination's address may lie; without it only public addresses are connected to.",
+        (),
+    )
+    egress_limits: EgressCaps = setting("What one stage may send and receive at most.", factory=EgressCaps)
     credential: CredentialSettings = setting("Its secrets.", factory=CredentialSettings)
     credential_scopes: tuple[Scope, ...] = setting("Credential scopes that a grant may name, besides none.", ())
     min_sandbox: SandboxClass = setting("The least sandbox class; the runner's own floor counts too.", "process")
@@ -117,8 +148,16 @@ class TargetSettings:
         if not self.drivers:
             raise SettingInvalid("drivers", "must name at least one driver")
         for index, place in enumerate(self.egress):
-            if not _HOST_PORT.fullmatch(place):
-                raise SettingInvalid(f"egress[{index}]", "must be host:port, exact and in lower case")
+            _held(destination, place, f"egress[{index}]")
+        for index, network in enumerate(self.egress_private):
+            _held(private_network, network, f"egress_private[{index}]")
+
+
+def _held(check: Callable[[str], object], text: str, field: str) -> None:
+    try:
+        check(text)
+    except RuleInvalid as fault:
+        raise SettingInvalid(field, str(fault)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from lockgate.contract.intent import Stage
 from lockgate.contract.jobchannel import JobInputs, JobResult
 from lockgate.contract.redaction import Redactor, visible
 from lockgate.runner.acceptance import Accepted
+from lockgate.runner.egress.stage import receipts_of, rules_for
 from lockgate.runner.inputs import Inputs
 from lockgate.runner.parts import Parts
 from lockgate.runner.sandbox.port import (
@@ -29,7 +30,6 @@ from lockgate.runner.sandbox.port import (
     SpecRefused,
 )
 from lockgate.runner.secrets import AttemptSecrets
-from lockgate.runner.statements import Evidence
 
 GRACE_SECONDS = 10
 JOB_MARGIN_SECONDS = 3
@@ -90,7 +90,7 @@ async def run_stage(
     except SpecRefused as error:
         outcome = StageOutcome("refused", None, visible(str(error), limit=MAX_DETAIL))
     finally:
-        await tear_down(parts, attempt.secrets.evidence, stage, spec.id, running)
+        await tear_down(parts, attempt.secrets, stage, spec.id, running)
     return StageRun(stage, spec.id, outcome, result, parts.clock())
 
 
@@ -150,6 +150,7 @@ def specification(parts: Parts, attempt: Stageable, stage: Stage, going: Going |
         binds=tuple(binds),
         files=tuple(files),
         limits=sandbox_limits(attempt.accepted.grant.limits),
+        egress=rules_for(parts.settings, attempt.accepted, stage),
     )
 
 
@@ -200,7 +201,7 @@ def masked(result: JobResult, redactor: Redactor) -> JobResult:
 
 
 async def tear_down(
-    parts: Parts, evidence: Evidence, stage: Stage, sandbox: str, running: RunningSandbox | None
+    parts: Parts, secrets: AttemptSecrets, stage: Stage, sandbox: str, running: RunningSandbox | None
 ) -> None:
     """Destroy a sandbox and note what the look afterwards found; never skipped, whatever happened before."""
     gone, checks = False, {"looked": False}
@@ -213,6 +214,7 @@ async def tear_down(
         # Also when the look itself was cut short: a receipt that left this sandbox out would prove too much.
         limits = tuple(sorted(f"{name}: {by}" for name, by in running.limits_in_force.items())) if running else ()
         shared = running.uid_shared if running is not None else False
-        evidence.sandboxes.append(SandboxReceipt(sandbox, stage, gone, checks, limits, shared))
+        tunnels = receipts_of(sandbox, running.tunnels if running is not None else (), secrets.redactor)
+        secrets.evidence.sandboxes.append(SandboxReceipt(sandbox, stage, gone, checks, limits, shared, tunnels))
     if gone:
         parts.journal.sandbox_gone(sandbox)

@@ -52,6 +52,9 @@ def receipts_text(details: dict[str, Any]) -> Text:
             gone = "gone" if box["torn_down"] else "NOT PROVEN GONE"
             shared = ", uid shared" if box["uid_shared"] else ""
             lines.append(f"  {box['stage']}: {gone}, {held} of {len(box['checks'])} checks hold{shared}")
+            for way in box.get("tunnels") or ():
+                place = visible(f"{way['host']}:{way['port']}", limit=120)
+                lines.append(f"    {place}: {way['outcome']}, {way['sent']} bytes out, {way['received']} in")
         witness = receipt["witness"]
         if witness:
             lines.append(f"  witnessed {witness['size']} log entries, root {witness['root'][:23]}…")

@@ -90,6 +90,7 @@ def build_target(
         limits=limits,
         lock=spec.get("lock", metadata["name"]),
         settings=settings,
+        egress=tuple(sorted(spec.get("egress", ()))),
     )
     return Target(target, spec.get("tenant", "default")), []
 

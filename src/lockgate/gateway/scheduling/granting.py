@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lockgate.contract.decision import Decision, Obligations
+from lockgate.contract.drivers import declaration
 from lockgate.contract.grant import (
     GRANT_TYPE,
     MAX_PERMIT_MS,
@@ -86,7 +87,7 @@ def grant_for(
         runner=attempt.runner,
         sandbox=demanded.merge(Obligations(sandbox=core.least_sandbox)).sandbox or core.least_sandbox,
         limits=limits,
-        egress=(),
+        egress=egress_of(target),
         credential_scope=credential_scope(attempt.phase, demanded.credential_scope),
         issued_at=attempt.leased_at,
         not_after=attempt.leased_at + (2 * limits.wall_seconds + GRANT_MARGIN_SECONDS) * 1000,
@@ -94,6 +95,11 @@ def grant_for(
     envelope = write_signed(grant, GRANT_TYPE, core.grant_signer)
     named = replace(attempt, grant_sha256=envelope_sha256(envelope))
     return named, EnvelopeRecord(named.grant_sha256, "grant", operation.id, attempt.id, envelope)
+
+
+def egress_of(target: Target) -> tuple[str, ...]:
+    """Where an attempt's sandboxes may connect to: what its target names and what its driver declares; the runner may only narrow it."""
+    return tuple(sorted({*target.spec.egress, *declaration(target.spec.driver).egress}))
 
 
 def credential_scope(phase: Phase, obligation: str | None) -> str:

@@ -31,6 +31,8 @@ class StageContext:
     Exact drivers: `plan_file` holds the plan (derive, apply), `tool` is the directory of the engine's program, `providers` a filesystem_mirror,
     `state` the directory of a state that the runner keeps (writable at apply only; None where the source declares a backend, and at derive).
     At derive `source` does not exist and `inputs` has no entry and no variables: no word of an agent reaches the tool.
+
+    `proxy` is the URL of the stage's egress proxy (CONNECT only); None where no network can be reached, as always at derive.
     """
 
     stage: Stage
@@ -46,6 +48,12 @@ class StageContext:
     state: Path | None = None
     tool: Path | None = None
     providers: Path | None = None
+    proxy: str | None = None
+
+    @property
+    def proxy_environment(self) -> dict[str, str]:
+        """What tools must have in their environment to find the stage's egress proxy; empty where there is no way out."""
+        return {} if self.proxy is None else {"HTTPS_PROXY": self.proxy, "https_proxy": self.proxy}
 
     @property
     def seconds_left(self) -> float:

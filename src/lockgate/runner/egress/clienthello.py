@@ -30,8 +30,11 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    def __bool__(self) -> bool:
-        return bool(self._data)
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def rest(self) -> bytes:
+        return self.take(len(self))
 
     def take(self, count: int) -> bytes:
         if len(self._data) < count:
@@ -58,7 +61,7 @@ def server_name(data: bytes) -> str | None:
     if hello.number(2) != 0x0303:  # TLS 1.2 and 1.3 both say so; older ones are refused
         raise HelloRefused("old_tls")
     hello.take(32)
-    if len(hello.vector(1)._data) > 32:  # noqa: SLF001 - the reader is this module's own
+    if len(hello.vector(1)) > 32:
         raise HelloRefused("malformed_hello")
     suites, compressions = hello.vector(2), hello.vector(1)
     if not suites or not compressions:
@@ -118,7 +121,7 @@ def _name(extensions: dict[int, _Reader]) -> str:
     names = extension.vector(2)
     if extension or names.number(1) != _HOST_NAME:
         raise HelloRefused("malformed_hello")
-    text = names.vector(2)._data  # noqa: SLF001
+    text = names.vector(2).rest()
     if names or not text.isascii():
         raise HelloRefused("malformed_hello")
     return text.decode("ascii").lower()

@@ -1,42 +1,17 @@
-"""What a proxy tells its runner of each tunnel, as frames on one socket: names and counts, never content; it must hold nothing unbounded."""
+"""The runner's end of what a proxy notes: frames on one socket; it must keep nothing unbounded and wait for nobody for long."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from lockgate.wire.frames import HEADER_BYTES, FrameError, decode, encode
+from lockgate.runner.egress.tunnels import CUT, MAX_NOTE_BYTES, OPEN, TunnelNote, read_note
+from lockgate.wire.frames import HEADER_BYTES, FrameError
 
-MAX_NOTE_BYTES: Final = 2 * 1024
-OPEN: Final = "open"
-CUT: Final = "cut"
 _DRAIN_SECONDS: Final = 2.0
-_TYPES: Final = {
-    "number": int, "host": str, "port": int, "address": str, "sent": int, "received": int, "outcome": str,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class TunnelNote:
-    """One connection to the proxy. `host` is what was asked for (hostile text where it was refused), `address` what was connected to, or "".
-
-    `outcome` is `open`, `closed`, `cut` (ended with the stage), or one word of why it was refused or ended.
-    """
-
-    number: int
-    host: str
-    port: int
-    address: str
-    sent: int
-    received: int
-    outcome: str
-
-
-def tell(link: socket.socket, note: TunnelNote) -> None:
-    """Write one note. It may block when the runner does not read: all notes of a stage together are of the size of a socket's buffer."""
-    link.sendall(encode(asdict(note), MAX_NOTE_BYTES))
 
 
 class TunnelNotes:
@@ -52,17 +27,15 @@ class TunnelNotes:
     @property
     def tunnels(self) -> tuple[TunnelNote, ...]:
         """Every tunnel so far, in order of arrival; one that never reported its end was cut with its proxy."""
-        ended = not self._pump.done()
+        running = not self._pump.done()
         return tuple(
-            note if ended or note.outcome != OPEN else replace(note, outcome=CUT) for note in self._found.values()
+            note if running or note.outcome != OPEN else replace(note, outcome=CUT) for note in self._found.values()
         )
 
     async def finish(self) -> None:
         """Ask the proxy to end, and wait a little for its last notes; what ends it for sure is the sandbox's teardown."""
-        try:
+        with contextlib.suppress(OSError):  # it may be gone already
             self._link.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # it is gone already
         await asyncio.wait([self._pump], timeout=_DRAIN_SECONDS)
 
     async def release(self) -> None:
@@ -77,7 +50,7 @@ class TunnelNotes:
                 length = int.from_bytes(await self._exactly(HEADER_BYTES), "big")
                 if length > MAX_NOTE_BYTES:
                     raise FrameError("oversize", "a note")
-                self._take(_note(await self._exactly(length)))
+                self._take(read_note(await self._exactly(length)))
         except FrameError as fault:
             if fault.kind != "eof":
                 self._found[-1] = TunnelNote(-1, "", 0, "", 0, 0, "unreadable_notes")
@@ -99,10 +72,3 @@ class TunnelNotes:
                 raise FrameError("eof", "the proxy is gone")
             data += chunk
         return bytes(data)
-
-
-def _note(payload: bytes) -> TunnelNote:
-    said = decode(payload)
-    if said.keys() != _TYPES.keys() or any(type(said[name]) is not kind for name, kind in _TYPES.items()):
-        raise FrameError("malformed", "a note")
-    return TunnelNote(**said)

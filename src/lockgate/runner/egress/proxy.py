@@ -18,8 +18,8 @@ from typing import Final
 from lockgate.runner.egress.addresses import Address, refusal
 from lockgate.runner.egress.clienthello import HelloRefused, server_name
 from lockgate.runner.egress.connect import END, MAX_HEAD_BYTES, RequestRefused, authority
-from lockgate.runner.egress.notes import CUT, OPEN, TunnelNote, tell
 from lockgate.runner.egress.rules import MAX_HOST, EgressRules, destination, private_network
+from lockgate.runner.egress.tunnels import CUT, OPEN, TunnelNote, tell
 
 MAX_ADDRESSES: Final = 16
 _CHUNK: Final = 64 * 1024
@@ -176,7 +176,9 @@ class Proxy:
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> None:
-        async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None]) -> None:
+        async def pump(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None]
+        ) -> None:
             while chunk := await reader.read(_CHUNK):
                 self._spend(len(chunk))
                 count(len(chunk))
@@ -243,7 +245,9 @@ async def _resolve(host: str, port: int, seconds: int) -> list[Address]:
     try:
         async with asyncio.timeout(seconds):
             # As bytes: no codec may turn the name into another one.
-            found = await loop.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+            found = await loop.getaddrinfo(
+                host.encode("ascii"), port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+            )
     except (OSError, TimeoutError):
         raise _Ended(502, "unresolved") from None
     addresses = list(dict.fromkeys(ipaddress.ip_address(place[0]) for *_, place in found))

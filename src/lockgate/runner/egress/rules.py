@@ -12,6 +12,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LABEL: Final = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _DESTINATION: Final = re.compile(rf"(?P<host>{_LABEL}(\.{_LABEL})*):(?P<port>[1-9][0-9]{{0,4}})")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_SHARED: Final = ipaddress.IPv4Network("100.64.0.0/10")
+"""Carriers' and clouds' inner addresses: not public, and not counted as private by the `ipaddress` module."""
 MAX_HOST: Final = 253
 MAX_PORT: Final = 65_535
 
@@ -51,7 +53,9 @@ def destination(text: str) -> tuple[str, int]:
     """Host and port of `host:port`. Only DNS names in lower case: TLS has no server name for an address. Raises RuleInvalid."""
     found = _DESTINATION.fullmatch(text)
     if found is None or len(found["host"]) > MAX_HOST or int(found["port"]) > MAX_PORT:
-        raise RuleInvalid("must be host:port: one DNS name in lower case, without a dot at its end, and a port up to 65535")
+        raise RuleInvalid(
+            "must be host:port: one DNS name in lower case, without a dot at its end, and a port up to 65535"
+        )
     if _NUMBER.fullmatch(found["host"].rpartition(".")[2]):
         raise RuleInvalid("must name a host: an address, in whatever spelling, has no TLS server name to hold it to")
     return found["host"], int(found["port"])
@@ -63,6 +67,7 @@ def private_network(text: str) -> Network:
         network = ipaddress.ip_network(text)
     except ValueError:
         raise RuleInvalid("must be a CIDR range without host bits, like 10.20.0.0/16") from None
-    if not network.is_private and not network.subnet_of(ipaddress.ip_network("100.64.0.0/10")):
+    shared = isinstance(network, ipaddress.IPv4Network) and network.subnet_of(_SHARED)
+    if not network.is_private and not shared:
         raise RuleInvalid("must lie within private space (such as 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7)")
     return network

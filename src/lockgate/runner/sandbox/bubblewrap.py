@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lockgate.runner.egress.notes import TunnelNote, TunnelNotes
+from lockgate.runner.egress.notes import TunnelNotes
+from lockgate.runner.egress.tunnels import TunnelNote
 from lockgate.runner.sandbox.channel import LinkChannel
 from lockgate.runner.sandbox.client import LauncherClient, sealed_memory_file
 from lockgate.runner.sandbox.control import proof_from_message, spec_to_message

@@ -49,8 +49,12 @@ def spec_from_message(message: dict[str, Any]) -> SandboxSpec:
 
 
 def _rules(said: dict[str, Any]) -> EgressRules:
-    names = (tuple(said[name]) for name in ("destinations", "private", "control_plane"))
-    return EgressRules(*names, EgressLimits(**said["limits"]))
+    return EgressRules(
+        destinations=tuple(said["destinations"]),
+        private=tuple(said["private"]),
+        control_plane=tuple(said["control_plane"]),
+        limits=EgressLimits(**said["limits"]),
+    )
 
 
 def proof_to_message(proof: TeardownProof) -> dict[str, Any]:

@@ -158,7 +158,8 @@ class Launcher:
     def _start(self, seq: int, message: dict[str, Any]) -> dict[str, Any] | None:
         place = self._configured()
         spec = spec_from_message(message["spec"])
-        descriptors = [self._reader.descriptors.popleft() for _ in range(1 + len(spec.files) + (spec.egress is not None))]
+        count = 1 + len(spec.files) + (spec.egress is not None)
+        descriptors = [self._reader.descriptors.popleft() for _ in range(count)]
         try:
             check_spec(spec)
             self._check_groups(spec.binds)
@@ -284,9 +285,8 @@ class Launcher:
                 if cause is not None:
                     sandbox.end(cause)
             elif now >= sandbox.deadline_ms:
-                sandbox.deadline_ms = (
-                    now + 3_600_000
-                )  # it has ended and waits for its destroy; nothing is left to watch
+                # it has ended and waits for its destroy; nothing is left to watch
+                sandbox.deadline_ms = now + 3_600_000
 
     def _begin_teardown(self, sandbox_id: str, seq: int | None) -> None:
         teardown = self._teardowns.get(sandbox_id)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from lockgate.runner.egress.notes import TunnelNote
 from lockgate.runner.egress.rules import EgressRules
+from lockgate.runner.egress.tunnels import TunnelNote
 
 CHANNEL_FD_VARIABLE = "LOCKGATE_CHANNEL_FD"
 """Inside the sandbox, the environment variable that names the channel's file descriptor."""

@@ -15,7 +15,16 @@ EGRESS_SOCKET: Final = "/run/lockgate-egress.sock"
 MAX_BINDS: Final = 64
 MAX_FILES: Final = 64
 _SYSTEM_LINKS: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_RESERVED: Final = ("/usr", "/etc", "/proc", "/dev", "/sys", "/tmp", EGRESS_SOCKET, *(f"/{name}" for name in _SYSTEM_LINKS))
+_RESERVED: Final = (
+    "/usr",
+    "/etc",
+    "/proc",
+    "/dev",
+    "/sys",
+    "/tmp",
+    EGRESS_SOCKET,
+    *(f"/{name}" for name in _SYSTEM_LINKS),
+)
 _HEX: Final = frozenset("0123456789abcdef")
 _BASE_ENVIRONMENT: Final = {
     "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",

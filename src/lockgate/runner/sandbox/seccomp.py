@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lockgate.runner.sandbox.profile import INSIDE_UID
-from lockgate.runner.sandbox.syscalls import AUDIT_ARCH, SANDBOX, WARDEN
+from lockgate.runner.sandbox.syscalls import AUDIT_ARCH, EXECUTION, SANDBOX, WARDEN
 
 _LD_ABS: Final = 0x20
 _JEQ: Final = 0x15
@@ -49,10 +49,7 @@ _NAMESPACE_FLAGS: Final = (
 _OWNERSHIP: Final = {"chown": 1, "fchown": 1, "lchown": 1, "fchownat": 2}
 """System calls that change an owner, and at which argument the uid stands; the gid follows it."""
 
-_EXECUTION: Final = ("execve", "execveat")
-_CONDITIONAL: Final = frozenset(
-    {"clone", "clone3", "socket", "socketpair", "ioctl", "personality", *_OWNERSHIP, *_EXECUTION}
-)
+_CONDITIONAL: Final = frozenset({"clone", "clone3", "socket", "socketpair", "ioctl", "personality", *_OWNERSHIP})
 _UNCHANGED: Final = 0xFFFF_FFFF
 
 
@@ -157,7 +154,7 @@ def proxy_filter(machine: str) -> bytes:
     """The filter for an egress proxy; raises UnsupportedArchitecture."""
     families = (_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK)  # the resolver asks by netlink which families there are
     program = _deny_list(machine, _only_values(0, families, _deny(errno.EAFNOSUPPORT)))
-    refused = [part for name in _EXECUTION for part in _on(SANDBOX[machine][name], [_deny()])]
+    refused = [part for number in EXECUTION[machine].values() for part in _on(number, [_deny()])]
     return _assembled([*program[:-1], *refused, program[-1]])
 
 

@@ -93,8 +93,6 @@ SANDBOX: Final[dict[str, dict[str, int]]] = {
         "lchown": 94,
         "fchownat": 260,
         "personality": 135,
-        "execve": 59,
-        "execveat": 322,
     },
     "aarch64": {
         "name_to_handle_at": 264,
@@ -170,8 +168,6 @@ SANDBOX: Final[dict[str, dict[str, int]]] = {
         "fchownat": 54,
         "fchown": 55,
         "personality": 92,
-        "execve": 221,
-        "execveat": 281,
     },
 }
 """What the job's filter denies or looks at; a name absent from an architecture does not exist there."""
@@ -244,3 +240,9 @@ WARDEN: Final[dict[str, dict[str, int]]] = {
     },
 }
 """All that a warden may call once it has started to read."""
+
+EXECUTION: Final[dict[str, dict[str, int]]] = {
+    "x86_64": {"execve": 59, "execveat": 322},
+    "aarch64": {"execve": 221, "execveat": 281},
+}
+"""What starts another program, which an egress proxy never does."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from lockgate.contract.jobchannel import UNSAFE_ROOT_VARIABLE
-from lockgate.runner.egress.notes import TunnelNote
+from lockgate.runner.egress.tunnels import TunnelNote
 from lockgate.runner.sandbox import linux, processes
 from lockgate.runner.sandbox.channel import LinkChannel
 from lockgate.runner.sandbox.port import (

@@ -149,6 +149,7 @@ def _environment(ctx: StageContext, tool: AnsibleTool, work: Path) -> dict[str, 
         env["PYTHONPATH"] = str(tool.path)
         # The job root's interpreter may bring its own shared library; modules on the local connection start it again.
         env["LD_LIBRARY_PATH"] = str(tool.python.parent.parent / "lib")
+    env |= ctx.proxy_environment
     if ctx.credentials is not None:
         env["LOCKGATE_CREDENTIALS"] = str(ctx.credentials)
     return env

@@ -85,6 +85,7 @@ def environment(ctx: StageContext) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "LOCKGATE_SOURCE": str(ctx.source),
         "LOCKGATE_STAGE": ctx.stage.value,
+        **ctx.proxy_environment,
     }
     for name, value in ctx.inputs.settings.items():
         if not _SETTING.fullmatch(name):
