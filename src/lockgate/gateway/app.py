@@ -18,6 +18,7 @@ import lockgate
 from lockgate.contract.drivers import declarations
 from lockgate.contract.intent import Principal
 from lockgate.gateway.api.app import WebSettings, public_app, runner_app
+from lockgate.gateway.api.offers import NOTHING, Offers
 from lockgate.gateway.catalog.watch import CatalogHolder
 from lockgate.gateway.core import Caps, Core, Timing
 from lockgate.gateway.dispatch import RunnerDesk
@@ -165,9 +166,13 @@ async def build(settings: GatewaySettings) -> Built:
 
 
 async def serve(
-    settings: GatewaySettings, *, ready: asyncio.Event | None = None, stop: asyncio.Event | None = None
+    settings: GatewaySettings,
+    *,
+    ready: asyncio.Event | None = None,
+    stop: asyncio.Event | None = None,
+    offers: Offers = NOTHING,
 ) -> None:
-    """Run until `stop` is set. Raises PortBusy, StoreLocked, SettingsError, PolicyLoadError, CatalogErrors."""
+    """Run until `stop` is set; `offers` is for programs that embed the gateway. Raises PortBusy, StoreLocked, SettingsError, PolicyLoadError, CatalogErrors."""
     public, runners = settings.public, settings.runners
     with (
         listening("public.port", public.host, public.port) as public_socket,
@@ -175,7 +180,10 @@ async def serve(
         _metrics_socket(settings.telemetry) as metrics_socket,
     ):
         built = await build(settings)
-        servers = [(public_listener(settings, built), public_socket), (runner_listener(settings, built), runner_socket)]
+        servers = [
+            (public_listener(settings, built, offers), public_socket),
+            (runner_listener(settings, built), runner_socket),
+        ]
         if metrics_socket is not None:
             servers.append((metrics_listener(built), metrics_socket))
         await _run(settings, built, servers, ready, stop or asyncio.Event())
@@ -235,7 +243,7 @@ class Listener(uvicorn.Server):
         yield
 
 
-def public_listener(settings: GatewaySettings, built: Built) -> Listener:
+def public_listener(settings: GatewaySettings, built: Built, offers: Offers = NOTHING) -> Listener:
     """MCP, REST and metadata."""
     public = settings.public
     web = WebSettings(
@@ -248,7 +256,7 @@ def public_listener(settings: GatewaySettings, built: Built) -> Listener:
         unsafe=unsafe_choices(settings),
     )
     config = uvicorn.Config(
-        public_app(built.doors, web, built.verify, built.core.observer.unauthenticated),
+        public_app(built.doors, web, built.verify, built.core.observer.unauthenticated, offers),
         http="httptools",
         ws="none",
         lifespan="off",

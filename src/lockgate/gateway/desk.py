@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +15,7 @@ from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.catalog.model import Action
 from lockgate.gateway.catalog.toolschema import tool_schema
 from lockgate.gateway.core import Core
-from lockgate.gateway.doors import Call
+from lockgate.gateway.doors import Call, Gone
 from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound, Unavailable
 from lockgate.gateway.operations.advice import APPLY_PLAN
 from lockgate.gateway.operations.changes import end_entry, moved
@@ -105,16 +107,16 @@ class AgentDesk:
     async def call(self, principal: Principal, call: Call) -> Operation:
         """See AgentDoor.call."""
         operation = await self._core.observer.call(principal, call.action, self._admit(principal, call))
-        return await self._wait(operation, float(call.arguments.get("wait_seconds", 0)))
+        return await self._wait(operation, float(call.arguments.get("wait_seconds", 0)), call.gone)
 
     async def _admit(self, principal: Principal, call: Call) -> Operation:
         self._rates.take(principal.id)
         return await admit(self._core, principal, call)
 
-    async def apply_plan(self, principal: Principal, arguments: dict[str, Any]) -> Operation:
+    async def apply_plan(self, principal: Principal, arguments: dict[str, Any], gone: Gone | None = None) -> Operation:
         """See AgentDoor.apply_plan: a new operation with its own reason and key that enters at step 8."""
         operation = await self._core.observer.call(principal, APPLY_PLAN, self._admit_plan(principal, arguments))
-        return await self._wait(operation, float(arguments.get("wait_seconds", 0)))
+        return await self._wait(operation, float(arguments.get("wait_seconds", 0)), gone)
 
     async def _admit_plan(self, principal: Principal, arguments: dict[str, Any]) -> Operation:
         began = self._core.clock()
@@ -156,10 +158,16 @@ class AgentDesk:
                 return operation
         raise Unavailable("Policy keeps changing; nothing was recorded.", retry_after=1.0)
 
-    async def get(self, principal: Principal, operation: str, wait_seconds: float = 0) -> Operation:
+    async def get(
+        self, principal: Principal, operation: str, wait_seconds: float = 0, gone: Gone | None = None
+    ) -> Operation:
         """See AgentDoor.get."""
         identify(self._core, principal)
-        return await self._wait(await self.own(principal, operation), wait_seconds)
+        return await self._wait(await self.own(principal, operation), wait_seconds, gone)
+
+    def watch(self, operations: Iterable[str]) -> asyncio.Future[None]:
+        """See AgentDoor.watch."""
+        return self._wakeups.watch_all(operations)
 
     async def own(self, principal: Principal, operation: str) -> Operation:
         """The caller's own operation; NotFound for all else, so that nobody learns what exists."""
@@ -180,8 +188,8 @@ class AgentDesk:
         found = await self.own(principal, operation)
         return await cancel(self._core, principal, found)
 
-    async def _wait(self, operation: Operation, seconds: float) -> Operation:
-        """The operation once it comes to rest (an end, or a human is due), or as it is when the time is over.
+    async def _wait(self, operation: Operation, seconds: float, gone: Gone | None) -> Operation:
+        """The operation once it comes to rest (an end, or a human is due), or as it is when the time is over or the client has left.
 
         Who looks at one that a human is due for already knows that: a caller that follows `next` at once would spin.
         """
@@ -189,12 +197,12 @@ class AgentDesk:
         known = operation.state if operation.state in RESTING else None
         while not operation.place.final and (operation.state not in RESTING or operation.state is known):
             left = (loop_end - self._core.clock()) / 1000
-            if left <= 0:
+            if left <= 0 or (gone is not None and gone().done()):
                 break
             watch = self._wakeups.watch(operation.id)
             newer = await self._core.store.read(GetOperation(operation.id))
             if newer is None or newer.version == operation.version:
-                await until(watch, left)
+                await until(watch, left, gone() if gone is not None else None)
                 newer = await self._core.store.read(GetOperation(operation.id))
             watch.cancel()
             operation = newer if newer is not None else operation

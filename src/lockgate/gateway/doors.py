@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +35,10 @@ class RunnerPeer:
     runner: str
 
 
+Gone = Callable[[], asyncio.Future[None]]
+"""Gives a future that is done when the client has left. That ends a wait, never an operation; asked for only where something waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One tool call as received: `arguments` still holds the reserved names (target, reason, idempotency_key, dry_run, wait_seconds)."""
@@ -41,6 +47,7 @@ class Call:
     arguments: dict[str, Any]
     size: int
     """Bytes of the request body, for the limits."""
+    gone: Gone | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +87,13 @@ class AgentDoor(Protocol):
         """Steps 1 to 4 for one call; waits up to `wait_seconds` for it to come to rest. A denial is an Operation in state denied."""
         ...
 
-    async def apply_plan(self, principal: Principal, arguments: dict[str, Any]) -> Operation:
+    async def apply_plan(self, principal: Principal, arguments: dict[str, Any], gone: Gone | None = None) -> Operation:
         """`lockgate_apply_plan`: {operation_id, semantic_sha256, reason, idempotency_key?, wait_seconds?}: a new operation that enters at step 8."""
         ...
 
-    async def get(self, principal: Principal, operation: str, wait_seconds: float = 0) -> Operation:
+    async def get(
+        self, principal: Principal, operation: str, wait_seconds: float = 0, gone: Gone | None = None
+    ) -> Operation:
         """One of the caller's own operations; unknown and someone else's answer alike (NotFound).
 
         Waits up to `wait_seconds` for it to come to rest; one that rests already, with a human due, for that to change.
@@ -93,6 +102,13 @@ class AgentDoor(Protocol):
 
     async def explain(self, principal: Principal, operation: str) -> Explanation:
         """One of the caller's own operations with its story; for a human with `view` any of the tenant, and with who did what."""
+        ...
+
+    def watch(self, operations: Iterable[str]) -> asyncio.Future[None]:
+        """Done when one of these operations moved, or whatever else decides what a caller may see. Take it, then look: so nothing is missed.
+
+        It says nothing by itself: looking is `get` and `actions`. Whoever takes it cancels it.
+        """
         ...
 
     async def cancel(self, principal: Principal, operation: str) -> Operation:

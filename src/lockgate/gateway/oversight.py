@@ -18,7 +18,7 @@ from lockgate.gateway.approvals import votes
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind, Head, StoredEntry
 from lockgate.gateway.core import Core
 from lockgate.gateway.desk import AgentDesk, cancel, not_found, require_human
-from lockgate.gateway.doors import Details, VoteCall
+from lockgate.gateway.doors import Details, Gone, VoteCall
 from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound
 from lockgate.gateway.operations import locks
 from lockgate.gateway.operations.awaited import awaited
@@ -92,11 +92,13 @@ class HumanDesk(AgentDesk):
         )
         return await self._core.store.read(query)
 
-    async def get(self, principal: Principal, operation: str, wait_seconds: float = 0) -> Operation:
+    async def get(
+        self, principal: Principal, operation: str, wait_seconds: float = 0, gone: Gone | None = None
+    ) -> Operation:
         """One operation of the tenant, the caller's own or with question `view`; for an agent its own."""
         if principal.kind is not PrincipalKind.HUMAN:
-            return await super().get(principal, operation, wait_seconds)
-        return await self._wait(await self._operation(principal, operation), wait_seconds)
+            return await super().get(principal, operation, wait_seconds, gone)
+        return await self._wait(await self._operation(principal, operation), wait_seconds, gone)
 
     async def explain(self, principal: Principal, operation: str) -> Explanation:
         """See AgentDoor.explain. Without `view` a human's own operation is told as to an agent."""

@@ -12,8 +12,9 @@ from starlette.types import ASGIApp
 
 from lockgate.gateway.api.answers import PROBLEM, Fault, encode, problem
 from lockgate.gateway.api.authn import Doorkeeper, OnRefused, Verify, unheard
+from lockgate.gateway.api.endpoint import McpEndpoint
 from lockgate.gateway.api.guard import Guard
-from lockgate.gateway.api.mcp import McpEndpoint
+from lockgate.gateway.api.offers import NOTHING, Offers
 from lockgate.gateway.api.openapi import openapi_document
 from lockgate.gateway.api.rest import PREFIX, RestEndpoint
 from lockgate.gateway.api.runner import runner_app
@@ -25,12 +26,17 @@ from lockgate.gateway.identity.port import Audience
 __all__ = ["WebSettings", "public_app", "runner_app"]
 
 
-def public_app(doors: HumanDoor, web: WebSettings, verify: Verify, refused: OnRefused = unheard) -> ASGIApp:
-    """/mcp, /api/v1, RFC 9728 metadata, /healthz. `verify` raises `Unauthenticated`, and `refused` hears of it."""
+def public_app(
+    doors: HumanDoor, web: WebSettings, verify: Verify, refused: OnRefused = unheard, offers: Offers = NOTHING
+) -> ASGIApp:
+    """/mcp, /api/v1, RFC 9728 metadata, /healthz. `verify` raises `Unauthenticated`, and `refused` hears of it.
+
+    `offers` adds MCP features behind the same doors.
+    """
     agents = Doorkeeper(verify, Audience.AGENT, web.agent_resource, web.agent_scopes, refused)
     humans = Doorkeeper(verify, Audience.HUMAN, web.human_resource, web.human_scopes, refused)
     routes = [
-        Route(AGENT_PATH, McpEndpoint(doors, web, agents)),
+        Route(AGENT_PATH, McpEndpoint(doors, web, agents, offers)),
         Route("/healthz", _health(doors), methods=["GET"]),
         *_metadata_routes(web),
         Route(f"{PREFIX}/openapi.json", _constant(openapi_document()), methods=["GET"]),

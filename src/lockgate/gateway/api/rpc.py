@@ -5,16 +5,12 @@ It stands where the SDK's own HTTP transport would, because a gate must parse a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-import anyio
 from mcp.server.connection import Connection
 from mcp.server.lowlevel import Server
 from mcp.server.runner import modern_error_data, serve_one
-from mcp.shared.dispatcher import CallOptions
-from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.inbound import (
     ERROR_CODE_HTTP_STATUS,
     MCP_METHOD_HEADER,
@@ -26,19 +22,24 @@ from mcp.shared.inbound import (
     decode_header_value,
     unsupported_protocol_version_rejection,
 )
-from mcp.shared.message import MessageMetadata, ServerMessageMetadata
-from mcp.shared.transport_context import TransportContext
+from mcp.shared.message import ServerMessageMetadata
 from mcp_types import DEFAULT_NEGOTIATED_VERSION, PROTOCOL_VERSION_META_KEY
 from mcp_types.jsonrpc import HEADER_MISMATCH, INVALID_PARAMS
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import Scope
 
-from lockgate.contract.intent import Principal
 from lockgate.gateway.api.answers import INVALID_REQUEST, rpc_error
+from lockgate.gateway.api.backchannel import Backchannel
+from lockgate.gateway.api.exchange import Caller, Exchange
 from lockgate.gateway.api.guard import header_values
+from lockgate.gateway.api.line import ClientGone
+from lockgate.gateway.errors import Refusal
 
-_TRANSPORT: Final = TransportContext(kind="streamable-http", can_send_request=False)
 _ROUTING: Final = (MCP_PROTOCOL_VERSION_HEADER, MCP_METHOD_HEADER, MCP_NAME_HEADER)
+TASK_METHODS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+REFUSED: Final = -32000
+"""The code of a refusal outside a tool's result; its data say what was refused, why and the fix."""
+
 MAX_ID: Final = 256
 MAX_METHOD: Final = 128
 
@@ -53,11 +54,11 @@ class RpcFault(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """What the tool handlers get of the HTTP request: who calls, and how many bytes the body had."""
+class Reply:
+    """What a request is answered with: HTTP status and JSON-RPC document, None for a notification."""
 
-    principal: Principal
-    size: int
+    status: int
+    document: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +71,6 @@ class Inbound:
     headers: dict[str, str]
     version: str
     modern: bool
-
-
-@dataclass
-class _Exchange:
-    """The SDK's dispatch context for one request and one answer; the server can send nothing else on it."""
-
-    request_id: str | int
-    message_metadata: MessageMetadata
-    transport: TransportContext = _TRANSPORT
-    can_send_request: bool = False
-    cancel_requested: anyio.Event = field(default_factory=anyio.Event)
-
-    async def send_raw_request(
-        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
-    ) -> dict[str, Any]:
-        """There is no way back to the client."""
-        raise NoBackChannelError(method)
-
-    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
-        """Dropped: the answer is one JSON document."""
-
-    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        """Dropped, as notify."""
 
 
 def read_message(message: Any, scope: Scope) -> Inbound:
@@ -119,6 +97,8 @@ def read_message(message: Any, scope: Scope) -> Inbound:
         _check_notification(inbound)
     elif not modern:
         _check_legacy_headers(inbound)
+    elif method in TASK_METHODS:
+        _check_task_name(inbound)
     return inbound
 
 
@@ -160,6 +140,13 @@ def _check_notification(inbound: Inbound) -> None:
         _raise_rejection(unsupported_protocol_version_rejection(inbound.version), None)
 
 
+def _check_task_name(inbound: Inbound) -> None:
+    """tasks/* may leave out Mcp-Name, as SDKs in the field do; one that names another task is refused."""
+    name = inbound.headers.get(MCP_NAME_HEADER)
+    if name is not None and decode_header_value(name) != (inbound.params or {}).get("taskId"):
+        raise RpcFault(HEADER_MISMATCH, "The header mcp-name does not match the body's taskId.", inbound.id)
+
+
 def _check_legacy_headers(inbound: Inbound) -> None:
     """Before 2026-07-28 these headers are not demanded, but one that contradicts the body is never accepted."""
     method = inbound.headers.get(MCP_METHOD_HEADER)
@@ -176,21 +163,33 @@ def _raise_rejection(rejection: InboundLadderRejection | None, request_id: str |
         raise RpcFault(rejection.code, rejection.message, request_id, rejection.data)
 
 
-async def dispatch(server: Server[Any], inbound: Inbound, caller: Caller) -> tuple[int, dict[str, Any]]:
-    """Run one request through the SDK's kernel: HTTP status and JSON-RPC answer. Raises RpcFault."""
+async def dispatch(
+    server: Server[Any], inbound: Inbound, caller: Caller, backchannel: Backchannel | None = None
+) -> Reply:
+    """Run one request through the SDK's kernel. `backchannel` reaches clients of the older protocols alone. Raises RpcFault."""
     if inbound.id is None:
         raise ValueError("a notification is not dispatched")
     connection = _connection(inbound)
-    exchange = _Exchange(inbound.id, ServerMessageMetadata(request_context=caller))
+    exchange = Exchange(
+        inbound.id,
+        ServerMessageMetadata(request_context=caller),
+        caller,
+        inbound.params,
+        None if inbound.modern else backchannel,
+    )
     try:
         result = await serve_one(
             server, exchange, inbound.method, inbound.params, connection=connection, lifespan_state={}
         )
+    except ClientGone:
+        raise
+    except Refusal as refusal:
+        return Reply(200, rpc_error(inbound.id, REFUSED, refusal.message, refusal.document()))
     except Exception as error:  # noqa: BLE001  (the boundary to the wire: the SDK logs what it does not know and answers -32603)
         fault = modern_error_data(error)
         status = ERROR_CODE_HTTP_STATUS.get(fault.code, 200) if inbound.modern else 200
-        return status, rpc_error(inbound.id, fault.code, fault.message, fault.data)
-    return 200, {"jsonrpc": "2.0", "id": inbound.id, "result": result}
+        return Reply(status, rpc_error(inbound.id, fault.code, fault.message, fault.data))
+    return Reply(200, {"jsonrpc": "2.0", "id": inbound.id, "result": result})
 
 
 def _connection(inbound: Inbound) -> Connection:

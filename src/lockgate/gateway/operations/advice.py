@@ -79,6 +79,11 @@ def look(operation: Operation) -> dict[str, Any]:
     return {"tool": GET_OPERATION, "arguments": arguments, "after_seconds": _LOOK_AFTER[operation.state]}
 
 
+def look_after(operation: Operation) -> int:
+    """Seconds after which looking again makes sense; longer where a person is waited for."""
+    return _LOOK_AFTER.get(operation.state, 1)
+
+
 def same_call(operation: Operation, *, after_seconds: int = 0, dry_run: bool | None = None) -> dict[str, Any]:
     """The call that asks for the same thing once more, as a new operation; of an applied plan, the call that plans anew."""
     intent = operation.intent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from lockgate.gateway.store.port import Store
 
@@ -12,6 +13,7 @@ class Wakeups:
 
     def __init__(self) -> None:
         self._any: set[asyncio.Future[None]] = set()
+        self._standing: set[asyncio.Future[None]] = set()
         self._by_operation: dict[str, set[asyncio.Future[None]]] = {}
 
     async def run(self, store: Store) -> None:
@@ -25,6 +27,7 @@ class Wakeups:
     def wake_all(self) -> None:
         """Something that is not in the store changed; whoever waits looks again."""
         _wake(self._any)
+        _wake(self._standing)
 
     def watch_any(self) -> asyncio.Future[None]:
         """A future that is done at the next change; take it before looking, so that nothing is missed."""
@@ -47,17 +50,31 @@ class Wakeups:
         future.add_done_callback(forget)
         return future
 
+    def watch_all(self, operations: Iterable[str]) -> asyncio.Future[None]:
+        """Done when one of the operations moved, or what `wake_all` speaks of. Cancelling it ends every watch behind it."""
+        watches = [self.watch(operation) for operation in operations]
+        either: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._standing.add(either)
 
-async def until(future: asyncio.Future[None], seconds: float) -> bool:
-    """Wait for a watch at most `seconds`; False when they passed first. The watch is over either way."""
+        def over(_: asyncio.Future[None]) -> None:
+            self._standing.discard(either)
+            for watch in watches:
+                watch.cancel()
+
+        either.add_done_callback(over)
+        for watch in watches:
+            watch.add_done_callback(lambda _: None if either.done() else either.set_result(None))
+        return either
+
+
+async def until(future: asyncio.Future[None], seconds: float, gone: asyncio.Future[None] | None = None) -> bool:
+    """Wait for a watch at most `seconds`, or until `gone`; False when one of these came first. The watch is over either way."""
     try:
-        async with asyncio.timeout(max(0.0, seconds)):
-            await future
-    except TimeoutError:
-        return False
+        wanted = {future} if gone is None else {future, gone}
+        done, _ = await asyncio.wait(wanted, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+        return future in done
     finally:
         future.cancel()
-    return True
 
 
 def _wake(futures: set[asyncio.Future[None]]) -> None:

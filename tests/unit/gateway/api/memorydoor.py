@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +22,7 @@ from lockgate.contract.runnerapi import (
     Stop,
 )
 from lockgate.gateway.catalog.toolschema import tool_schema
-from lockgate.gateway.doors import Call, Details, HumanDoor, RunnerDoor, RunnerPeer, VoteCall
+from lockgate.gateway.doors import Call, Details, Gone, HumanDoor, RunnerDoor, RunnerPeer, VoteCall
 from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound, TooMany, UnknownAction
 from lockgate.gateway.identity.port import Audience, Unauthenticated
 from lockgate.gateway.operations.explanation import Explanation, Moment
@@ -115,10 +117,15 @@ class MemoryDoor:
     calls: list[Any] = field(default_factory=list)
     operations: dict[str, Operation] = field(default_factory=dict)
     output: str = "uptime 3 days"
+    revoked: set[str] = field(default_factory=set)
+    watches: list[asyncio.Future[None]] = field(default_factory=list)
+    hidden: set[str] = field(default_factory=set)
 
     async def actions(self, principal: Principal) -> tuple[Any, ...]:
+        if principal.subject in self.revoked:
+            raise Forbidden("This token has been revoked.")
         names = {"wipe": Effect.DESTROY, "deploy": Effect.CHANGE, "status": Effect.READ, "forbidden": Effect.CHANGE}
-        return tuple(Offered(name, effect) for name, effect in names.items())
+        return tuple(Offered(name, effect) for name, effect in names.items() if name not in self.hidden)
 
     async def call(self, principal: Principal, call: Call) -> Operation:
         self.calls.append((principal, call))
@@ -149,15 +156,38 @@ class MemoryDoor:
             case _:
                 raise UnknownAction(f"There is no action {name[:64]!r} here for you.", field="action")
 
-    async def apply_plan(self, principal: Principal, arguments: dict[str, Any]) -> Operation:
+    async def apply_plan(self, principal: Principal, arguments: dict[str, Any], gone: Gone | None = None) -> Operation:
         self.calls.append((principal, arguments))
         return operation(principal, "deploy", arguments, State.QUEUED, phase=Phase.APPLY, plan=plan())
 
-    async def get(self, principal: Principal, operation: str, wait_seconds: float = 0) -> Operation:
+    async def get(
+        self, principal: Principal, operation: str, wait_seconds: float = 0, gone: Gone | None = None
+    ) -> Operation:
         self.calls.append((principal, operation, wait_seconds))
-        if operation not in self.operations:
+        if principal.subject in self.revoked:
+            raise Forbidden("This token has been revoked.")
+        found = self.operations.get(operation)
+        if found is None or found.principal.id != principal.id:
             raise NotFound("No such operation.", field="operation_id")
-        return self.operations[operation]
+        return found
+
+    def watch(self, operations: Iterable[str]) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.watches.append(future)
+        return future
+
+    def move(self, operation: str, state: State, **changes: Any) -> None:
+        """The operation is in another state now; who watches is woken."""
+        found = self.operations[operation]
+        self.operations[operation] = replace(found, state=state, phase=None, version=found.version + 1, **changes)
+        self.stir()
+
+    def stir(self) -> None:
+        """Wake who watches."""
+        for future in self.watches:
+            if not future.done():
+                future.set_result(None)
+        self.watches.clear()
 
     async def explain(self, principal: Principal, operation: str) -> Explanation:
         return Explanation(await self.get(principal, operation), (Moment(1, "operation.requested", "Asked."),))
