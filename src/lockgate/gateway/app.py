@@ -46,6 +46,7 @@ from lockgate.telemetry.lag import watch_lag
 from lockgate.telemetry.names import Level
 from lockgate.telemetry.scrape import metrics_app
 from lockgate.telemetry.tracing import open_tracing
+from lockgate.wire.connection import ConnectionBounds, bounded
 from lockgate.wire.peer import runner_facing_config
 
 LOG = structlog.get_logger("lockgate.gateway")
@@ -257,7 +258,7 @@ def public_listener(settings: GatewaySettings, built: Built, offers: Offers = NO
     )
     config = uvicorn.Config(
         public_app(built.doors, web, built.verify, built.core.observer.unauthenticated, offers),
-        http="httptools",
+        http=bounded(ConnectionBounds(settings.bounds.head_seconds, settings.bounds.connections)),
         ws="none",
         lifespan="off",
         access_log=False,

@@ -118,6 +118,11 @@ class Bounds:
     """What one caller, and all callers together, may take."""
 
     max_body_bytes: int = setting("The largest request body that is read.", 1 << 20)
+    head_seconds: float = setting("How long the head of a request may take to arrive.", 10.0)
+    connections: int = setting(
+        "Connections at once on the public listener; the one that has been idle longest makes room. More need more open files (`ulimit -n`).",
+        384,
+    )
     calls_per_second: float = setting("Calls each principal may make per second in the long run.", 20.0)
     burst: int = setting("Calls each principal may make at once.", 40)
     queued_per_tenant: int = setting("Operations of one tenant that may wait at once.", 1_000)
@@ -126,6 +131,8 @@ class Bounds:
 
     def __post_init__(self) -> None:
         _between("max_body_bytes", self.max_body_bytes, 1 << 10, 16 << 20)
+        _between("head_seconds", self.head_seconds, 0.5, 60)
+        _between("connections", self.connections, 8, 100_000)
         _between("calls_per_second", self.calls_per_second, 0.01, 100_000)
         _between("burst", self.burst, 1, 100_000)
         for name in ("queued_per_tenant", "running_per_tenant", "store_queue"):

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lockgate.wire.connection import BoundedProtocol
 
 EXTENSION: Final = "lockgate.peer_certificate"
 KEEP_ALIVE_SECONDS: Final = 75
@@ -19,8 +20,8 @@ class PeerCertificateMissing(Exception):
     """The request did not come over TLS with a required client certificate; serve it with `runner_facing_config`."""
 
 
-class PeerCertificateProtocol(HttpToolsProtocol):
-    """uvicorn's httptools protocol, which also puts the verified peer certificate (DER) under `scope["extensions"]`."""
+class PeerCertificateProtocol(BoundedProtocol):
+    """The bounded protocol, which also puts the verified peer certificate (DER) under `scope["extensions"]`."""
 
     _peer: bytes | None = None
 
