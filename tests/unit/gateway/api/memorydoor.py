@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -56,9 +57,12 @@ def principal(kind: PrincipalKind = PrincipalKind.AGENT, subject: str = "bot") -
 
 
 def verify(token: str, audience: Audience) -> Principal:
-    """Tokens are `agent`, `human`, `scopeless`; each passes at its own door only."""
+    """Tokens are `agent`, `human`, `scopeless`, `other` (another agent) and `expiring`; each passes at its own door only."""
     if token == "scopeless":
         raise Unauthenticated("insufficient_scope", "the token lacks lockgate:agent")
+    if audience is Audience.AGENT and token in ("other", "expiring"):
+        found = principal(PrincipalKind.AGENT, f"{token}-1")
+        return replace(found, expires_at=int(time.time()) + 1) if token == "expiring" else found
     if token != audience.value:
         raise Unauthenticated("invalid_token", "the token is for another audience")
     return principal(PrincipalKind(audience.value), f"{token}-1")
@@ -118,6 +122,8 @@ class MemoryDoor:
     operations: dict[str, Operation] = field(default_factory=dict)
     output: str = "uptime 3 days"
     revoked: set[str] = field(default_factory=set)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     watches: list[asyncio.Future[None]] = field(default_factory=list)
     hidden: set[str] = field(default_factory=set)
 
@@ -129,9 +135,15 @@ class MemoryDoor:
 
     async def call(self, principal: Principal, call: Call) -> Operation:
         self.calls.append((principal, call))
+        self.called.set()
+        waits = bool(call.arguments.get("wait_seconds")) and call.gone is not None
+        if waits and call.gone is not None:
+            await asyncio.wait({call.gone()}, timeout=60)
         made = self._make(principal, call)
         made = replace(made, id=f"op_{len(self.operations) + 1}")
         self.operations[made.id] = made
+        if waits and call.gone is not None and call.gone().done():
+            self.left.set()
         return made
 
     def _make(self, who: Principal, call: Call) -> Operation:

@@ -14,6 +14,7 @@ import uvicorn
 from tests.unit.gateway.api.memorydoor import MemoryDoor, verify
 
 from lockgate.gateway.api.app import WebSettings, public_app
+from lockgate.gateway.api.offers import NOTHING, Offers
 
 
 @dataclass
@@ -28,8 +29,8 @@ class Served:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Served]:
-    """A fresh gateway on a port of its own."""
+async def serving(offers: Offers = NOTHING) -> AsyncIterator[Served]:
+    """A fresh gateway on a port of its own, with `offers` beside its tools."""
     listener = socket.create_server(("127.0.0.1", 0))
     # Accepted sockets inherit it; without it each answer's second write waits 40 ms for the client's delayed ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -42,7 +43,7 @@ async def serving() -> AsyncIterator[Served]:
         authorization_servers=("https://issuer",),
     )
     door = MemoryDoor()
-    server = uvicorn.Server(_config(public_app(door, web, verify)))
+    server = uvicorn.Server(_config(public_app(door, web, verify, offers=offers)))
     task = asyncio.create_task(server.serve([listener]))
     while not server.started:
         assert not task.done(), task.exception()
