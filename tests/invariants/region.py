@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from tests.invariants.gate import Gate
 
+from lockgate.artifacts.directory import SealedDirectory
 from lockgate.contract.codec import from_document, to_document
 from lockgate.contract.runnerapi import (
     CredentialNote,
@@ -27,6 +28,7 @@ from lockgate.gateway.errors import Refusal
 from lockgate.runner.app import boot_clock
 from lockgate.runner.credentials.file import FileBroker
 from lockgate.runner.journal import Journal
+from lockgate.runner.keeping.states import StateKeeper
 from lockgate.runner.loop import RunnerLoop
 from lockgate.runner.parts import Parts, Trust
 from lockgate.runner.sandbox.bubblewrap import BubblewrapSandbox, BubblewrapSettings
@@ -40,6 +42,7 @@ from lockgate.runner.settings import (
     SharedPath,
     TargetSettings,
 )
+from lockgate.runner.toolbox import open_toolbox
 from lockgate.wire.client import GatewayClient, GatewayRefused
 
 GID = 650_000
@@ -190,6 +193,9 @@ class Region:
             journal=self.journal,
             signer=keys.runners["runner-1"][1],
             region_secret=b"r" * 32,
+            toolbox=open_toolbox(settings),
+            artifacts=SealedDirectory(settings.state_dir / "plans", b"r" * 32, os.urandom),
+            states=StateKeeper(settings.state_dir / "states", b"r" * 32, os.urandom),
             clock=lambda: boot_clock() + self.lag,
             random=os.urandom,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lockgate.contract.intent import Phase, Stage
 from lockgate.contract.plan import Fidelity, PlanDigests
+from lockgate.contract.state import StateMark
 
 MANIFEST_TYPE = "application/vnd.lockgate.manifest.v1+json"
 RECEIPT_TYPE = "application/vnd.lockgate.receipt.v1+json"
@@ -50,7 +51,12 @@ class StageOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A runner's signed statement of one stage. `plan` are digests of the canonical plan sent beside it (plan, check, verify stages)."""
+    """A runner's signed statement of one stage. `plan` are digests of the canonical plan sent beside it (plan, check, verify stages).
+
+    Exact fidelity: `derived_in` is the sandbox in which the plan file was read, else empty; `providers` the trusted builds it may use, by address and
+    version; `state_before` the state the stage began with, `state_after` what an apply left. Of a state the runner keeps both are its own word; of a
+    backend's they are what the tool said. None: there is none, or nobody could say.
+    """
 
     version: int
     deployment: str
@@ -75,6 +81,10 @@ class Manifest:
     sandbox: str
     ended_ms_ago: int
     witness: Witness | None
+    derived_in: str = ""
+    providers: dict[str, str] = field(default_factory=dict)
+    state_before: StateMark | None = None
+    state_after: StateMark | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class GrantedPlan:
-    """The approved plan's digests."""
+    """The approved plan's digests, and the operation it was planned under (another one for `lockgate_apply_plan`)."""
 
     file_sha256: str
     semantic_sha256: str
+    operation: str
 
 
 @dataclass(frozen=True, slots=True)

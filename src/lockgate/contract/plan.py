@@ -9,9 +9,7 @@ from typing import Any
 
 from lockgate.contract.canonical import CanonicalError, canonical, sha256
 from lockgate.contract.codec import DocumentError, from_document
-
-MAX_PLAN_BYTES = 8 << 20
-MAX_CHANGES = 10_000
+from lockgate.contract.jobchannel import MAX_CHANGES, MAX_PLAN_BYTES
 
 
 class Fidelity(StrEnum):
@@ -48,7 +46,8 @@ class PlanSummary:
 
 @dataclass(frozen=True, slots=True)
 class PlanDocument:
-    """The canonical plan that policy, approvers and evidence see. `resource_changes` keeps Terraform's JSON plan format."""
+    """The canonical plan that policy, approvers and evidence see. `resource_changes` keeps Terraform's JSON plan format; `document` is the rest
+    of the tool's JSON plan, for exact fidelity alone."""
 
     version: int
     driver: str
@@ -58,6 +57,7 @@ class PlanDocument:
     incomplete: tuple[str, ...]
     provisioners: tuple[str, ...]
     providers: tuple[str, ...]
+    document: dict[str, Any] | None = None
 
     @property
     def summary(self) -> PlanSummary:
@@ -114,5 +114,7 @@ def read_plan(data: bytes) -> PlanDocument:
 
 
 def plan_digests(plan_bytes: bytes, plan: PlanDocument, file_sha256: str | None = None) -> PlanDigests:
-    """The three digests of a canonical plan; `file_sha256` defaults to the inputs' (predicted fidelity)."""
+    """The three digests of a canonical plan; `file_sha256` is the plan file's (exact), or None, and then the inputs' (predicted). Raises ValueError."""
+    if (plan.fidelity is Fidelity.EXACT) != (file_sha256 is not None):
+        raise ValueError("file_sha256: a plan of exact fidelity has a plan file, and no other has")
     return PlanDigests(file_sha256 or plan.inputs_sha256, plan.inputs_sha256, sha256(plan_bytes))

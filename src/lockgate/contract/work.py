@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lockgate.contract.grant import Limits
 from lockgate.contract.intent import Effect
+from lockgate.contract.state import StateMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class InputsDocument:
-    """What a stage runs on; its canonical bytes hash to `inputs_sha256`. `snapshot_sha256` is the sealed source's digest."""
+    """What a stage runs on; its canonical bytes hash to `inputs_sha256`. `snapshot_sha256` is the sealed source's digest.
+
+    `providers`: the trusted builds the tool may use, digests by address and version. `state`: the version of the state that the runner keeps for the
+    target, as the attempt found it; None where it keeps none (yet).
+    """
 
     version: int
     driver: str
@@ -63,3 +68,5 @@ class InputsDocument:
     tool_version: str
     tool_sha256: str
     job_sha256: str
+    providers: dict[str, str] = field(default_factory=dict)
+    state: StateMark | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from lockgate.artifacts.directory import SealedDirectory
 from lockgate.contract.keyset import keyid_of, open_keyset
 from lockgate.keys.privatefile import read_private
 from lockgate.keys.signer import FileSigner, read_public_key
@@ -19,6 +20,7 @@ from lockgate.runner.credentials.file import FileBroker
 from lockgate.runner.credentials.none import NoBroker
 from lockgate.runner.credentials.port import CredentialBroker
 from lockgate.runner.journal import Journal
+from lockgate.runner.keeping.states import StateKeeper
 from lockgate.runner.loop import RunnerLoop
 from lockgate.runner.parts import Parts, Trust
 from lockgate.runner.recovery import recover
@@ -29,6 +31,7 @@ from lockgate.runner.sandbox.runtime_root import TOOL_DISTRIBUTIONS, JobRoot, bu
 from lockgate.runner.sandbox.uids import UidRange
 from lockgate.runner.sandbox.unsafe import UnsafeNoSandbox
 from lockgate.runner.settings import RunnerSettings
+from lockgate.runner.toolbox import open_toolbox
 from lockgate.wire.client import GatewayClient
 
 LOG = structlog.get_logger("lockgate.runner")
@@ -43,9 +46,13 @@ async def serve(
     capabilities = await sandbox.probe()
     LOG.info("sandbox", provider=capabilities.provider, isolated=capabilities.isolated, notes=list(capabilities.notes))
     job_root = await asyncio.to_thread(make_job_root, settings)
+    toolbox = await asyncio.to_thread(open_toolbox, settings)
+    for text in toolbox.untrusted:
+        LOG.warning("not trusted", what=text)
     trust = read_trust(settings)
     gateway = GatewayClient(settings.gateway, runner_client(settings.keys.tls, dev=settings.dev))
     journal = Journal(settings.state_dir / "journal.jsonl")
+    region = region_secret(settings.keys.region, dev=settings.dev)
     parts = Parts(
         settings=settings,
         trust=trust,
@@ -56,7 +63,10 @@ async def serve(
         job_root=job_root,
         journal=journal,
         signer=FileSigner(settings.keys.signing, dev=settings.dev),
-        region_secret=region_secret(settings.keys.region, dev=settings.dev),
+        region_secret=region,
+        toolbox=toolbox,
+        artifacts=SealedDirectory(settings.state_dir / "plans", region, os.urandom),
+        states=StateKeeper(settings.state_dir / "states", region, os.urandom),
         clock=boot_clock,
         random=os.urandom,
     )

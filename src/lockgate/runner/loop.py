@@ -12,7 +12,7 @@ from lockgate.contract.grant import read_grant
 from lockgate.contract.runnerapi import LeaseAnswer, LeaseOffer, LeaseRequest
 from lockgate.contract.signed import envelope_sha256
 from lockgate.runner.acceptance import Accepted, GrantRefused, accept
-from lockgate.runner.inputs import drivers_served
+from lockgate.runner.equipment import drivers_served
 from lockgate.runner.link import AttemptLink
 from lockgate.runner.parts import Parts
 from lockgate.runner.run import run_attempt

@@ -10,9 +10,12 @@ from lockgate.contract.evidence import Witness
 from lockgate.contract.keyset import Keyset
 from lockgate.runner.credentials.port import CredentialBroker
 from lockgate.runner.journal import Journal
+from lockgate.runner.keeping.port import ArtifactStore
+from lockgate.runner.keeping.states import StateKeeper
 from lockgate.runner.sandbox.port import Sandbox, SandboxCapabilities
 from lockgate.runner.sandbox.runtime_root import JobRoot
 from lockgate.runner.settings import RunnerSettings
+from lockgate.runner.toolbox import Toolbox
 from lockgate.wire.client import GatewayClient
 
 
@@ -39,6 +42,9 @@ class Parts:
     journal: Journal
     signer: EnvelopeSigner
     region_secret: bytes
+    toolbox: Toolbox
+    artifacts: ArtifactStore
+    states: StateKeeper
     clock: Callable[[], int]
     random: Callable[[int], bytes]
 

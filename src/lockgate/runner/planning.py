@@ -16,6 +16,7 @@ from lockgate.contract.grant import Grant
 from lockgate.contract.jobchannel import JobResult
 from lockgate.contract.plan import PlanDocument
 from lockgate.runner.inputs import Inputs
+from lockgate.runner.keeping.attempt import planned_by
 
 _MAX_DEPTH = 64
 
@@ -31,13 +32,15 @@ def canonical_plan(result: JobResult, inputs: Inputs, key: bytes) -> tuple[bytes
         incomplete=tuple(sorted(set(result.incomplete))),
         provisioners=tuple(sorted(result.provisioners)),
         providers=tuple(sorted(result.providers)),
+        document=result.document,
     )
     return canonical(to_document(plan)), plan
 
 
 def plan_key(region_secret: bytes, grant: Grant, target: str) -> bytes:
-    """The HMAC key of an operation's sensitive values: HKDF of region secret, tenant, target and operation (TRUST §2); it enters no sandbox."""
-    info = "\0".join(("lockgate-plan-v1", grant.tenant, target, grant.operation)).encode()
+    """The HMAC key of an operation's sensitive values: HKDF of region secret, tenant, target and the operation that
+    planned (TRUST §2); it enters no sandbox."""
+    info = "\0".join(("lockgate-plan-v1", grant.tenant, target, planned_by(grant))).encode()
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(region_secret)
 
 

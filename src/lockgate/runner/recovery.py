@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 from lockgate.contract.dsse import EnvelopeError
@@ -11,6 +13,8 @@ from lockgate.contract.intent import Stage
 from lockgate.contract.runnerapi import ReceiptNote
 from lockgate.contract.signed import envelope_sha256
 from lockgate.runner.journalstate import OpenAttempt
+from lockgate.runner.keeping.handing import still_out, take_back
+from lockgate.runner.keeping.states import StateRefused
 from lockgate.runner.parts import Parts
 from lockgate.runner.run import remove_workspace
 from lockgate.runner.sandbox.port import TeardownProof
@@ -29,7 +33,22 @@ async def recover(parts: Parts) -> int:
         receipt = left.receipt if left.receipt is not None else await close_attempt(parts, left, proofs)
         if receipt is not None and await deliver(parts, left.attempt, receipt):
             settled += 1
+    await take_states_back(parts)
     return settled
+
+
+async def take_states_back(parts: Parts) -> None:
+    """States that were lent to attempts of a dead process: what their tools left, taken now that their sandboxes are gone."""
+    live = {left.attempt for left in parts.journal.open_attempts if left.sandboxes}
+    for out in await asyncio.to_thread(still_out, parts.states):
+        try:
+            if out.attempt in live:
+                raise StateRefused(f"state: still in {out.file}, as its sandbox is not proven gone")
+            await asyncio.to_thread(take_back, parts.states, out)
+            remove_workspace(parts.settings.workspaces / out.attempt)
+        except (StateRefused, OSError) as error:
+            # This target stays refused, and says so, until a human has looked; the others are served.
+            LOG.error("state", target=out.target, attempt=out.attempt, error=str(error))
 
 
 async def close_attempt(parts: Parts, left: OpenAttempt, proofs: dict[str, TeardownProof]) -> str | None:

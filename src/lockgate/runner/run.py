@@ -11,23 +11,27 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lockgate.contract.canonical import CanonicalError
-from lockgate.contract.drivers import declaration
+from lockgate.contract.canonical import CanonicalError, sha256
 from lockgate.contract.evidence import StageOutcome
 from lockgate.contract.intent import Phase, Stage
 from lockgate.contract.plan import PlanDigests, plan_digests
 from lockgate.contract.runnerapi import StageReport, StartAnswer, StartRequest
+from lockgate.contract.state import StateMark
 from lockgate.contract.steps import step
 from lockgate.runner.acceptance import Accepted, GrantRefused
 from lockgate.runner.credentials.port import BrokerRefused, BrokerUnavailable, Credential
+from lockgate.runner.equipment import Equipment, equip
 from lockgate.runner.inputs import build_inputs
+from lockgate.runner.keeping.attempt import LENT, Keeping, NotKept
+from lockgate.runner.keeping.handing import STATE_FILE
 from lockgate.runner.link import AttemptLink
+from lockgate.runner.look import look
 from lockgate.runner.parts import Parts
 from lockgate.runner.planning import canonical_plan, plan_key
 from lockgate.runner.sandbox.port import SandboxUnavailable
 from lockgate.runner.seal import SealRefused, seal
 from lockgate.runner.secrets import AttemptSecrets
-from lockgate.runner.stages import Going, GoTooLate, Stageable, StageRun, run_stage
+from lockgate.runner.stages import Given, Going, GoTooLate, Stageable, StageRun, run_stage
 from lockgate.runner.statements import Evidence, StageFacts, sign_manifest, sign_receipt
 
 CHECK_AGE_MS = 30_000
@@ -72,13 +76,36 @@ async def run_attempt(parts: Parts, accepted: Accepted, link: AttemptLink) -> No
 @step(7)
 async def seal_inputs(parts: Parts, accepted: Accepted, secrets: AttemptSecrets, workspace: Path) -> Stageable:
     """Seal the source into a snapshot of this attempt's own while hashing it, and make the inputs document. Raises GrantRefused."""
+    equipment = equip(parts, accepted)
+    keeping = await keep_for(parts, accepted, equipment, workspace)
     source = parts.settings.sources[accepted.work.target.source]
     try:
         await asyncio.to_thread(make_workspace, workspace)
         sealed = await asyncio.to_thread(seal, source, workspace / "source")
     except (SealRefused, OSError) as error:
         raise GrantRefused(f"source: {error}") from None
-    return Stageable(accepted, build_inputs(parts, accepted.work, sealed), workspace / "source", secrets)
+    inputs = build_inputs(parts, accepted.work, equipment, sealed, keeping.mark)
+    return Stageable(accepted, inputs, workspace, secrets, equipment, keeping)
+
+
+async def keep_for(parts: Parts, accepted: Accepted, equipment: Equipment, workspace: Path) -> Keeping:
+    """What the attempt keeps and is lent; the approved plan file must be had before anything runs. Raises GrantRefused."""
+    keeping = Keeping(
+        artifacts=parts.artifacts,
+        states=parts.states,
+        grant=accepted.grant,
+        target=accepted.work.target.name,
+        exact=equipment.driver.derives,
+        keeps_state=equipment.keeps_state,
+        workspace=workspace,
+    )
+    try:
+        await keeping.open()
+        if accepted.grant.phase is Phase.APPLY:
+            await keeping.approved_plan()
+    except NotKept as error:
+        raise GrantRefused(str(error)) from None
+    return keeping
 
 
 async def open_reading(secrets: AttemptSecrets) -> None:
@@ -91,11 +118,25 @@ async def open_reading(secrets: AttemptSecrets) -> None:
 
 @step(7)
 async def plan_phase(parts: Parts, attempt: Stageable, link: AttemptLink) -> None:
-    """Start, one read-only stage (plan or read), canonical plan, signed manifest."""
-    permit = started(await link.start(StartRequest(link.fence, attempt.inputs.sha256, None, None)))
-    stage = Stage.READ if attempt.accepted.grant.phase is Phase.READ else Stage.PLAN
-    spoken = speak(parts, attempt, await run_stage(parts, attempt, stage, permit=permit))
-    await link.report((spoken.report,))
+    """Start, one read-only look (or a read), canonical plan, signed manifest; the plan file is kept before anybody hears of it."""
+    given = Given(started(await link.start(StartRequest(link.fence, attempt.inputs.sha256, None, None))))
+    if attempt.accepted.grant.phase is Phase.READ:
+        run = await run_stage(parts, attempt, Stage.READ, given)
+    else:
+        run = await keep(attempt, await look(parts, attempt, Stage.PLAN, given))
+    await link.report(((await speak(parts, attempt, run)).report,))
+
+
+@step(7)
+async def keep(attempt: Stageable, run: StageRun) -> StageRun:
+    """The run, its plan file kept; failed where that cannot be: a plan that nobody could apply is none."""
+    if run.plan_file is None or run.outcome.status != "ok":
+        return run
+    try:
+        await attempt.keeping.keep_plan(run.plan_file)
+    except NotKept as error:
+        return replace(run, result=None, outcome=StageOutcome("failed", None, str(error)))
+    return run
 
 
 async def apply_phase(parts: Parts, attempt: Stageable, link: AttemptLink) -> None:
@@ -116,7 +157,7 @@ async def apply_phase(parts: Parts, attempt: Stageable, link: AttemptLink) -> No
 @step(11)
 async def check(parts: Parts, attempt: Stageable) -> Spoken:
     """Plan again in a fresh read-only sandbox, right before apply; the gateway compares."""
-    return speak(parts, attempt, await run_stage(parts, attempt, Stage.CHECK))
+    return await speak(parts, attempt, await look(parts, attempt, Stage.CHECK))
 
 
 @step(12)
@@ -127,18 +168,33 @@ async def apply(parts: Parts, attempt: Stageable, link: AttemptLink, checked: Sp
     received_at = parts.clock()
     link.point_of_no_return()
     credential: Credential | None = None
+    run: StageRun | None = None
+    why = ""
     try:
+        plan_file = await attempt.keeping.approved_plan()
         credential = await attempt.secrets.open_writing(permit, received_at)
+        state_file = await attempt.keeping.lend_state()
         files = credential.files if credential is not None else {}
-        going = Going(permit, files, min(checked.run.ended_at + CHECK_AGE_MS, link.deadline))
-        return speak(parts, attempt, await run_stage(parts, attempt, Stage.APPLY, going=going))
+        going = Going(permit, files, min(checked.run.ended_at + CHECK_AGE_MS, link.deadline), state_file)
+        run = await run_stage(parts, attempt, Stage.APPLY, Given(plan_file=plan_file, going=going))
     except GoTooLate:
         why = "the check was too old when everything else was ready; nothing was applied"
     except (BrokerRefused, BrokerUnavailable) as error:
         why = f"no write credential: {error}; nothing was applied"
+    except NotKept as error:
+        why = f"{error}; nothing was applied"
     finally:
         await revoke(attempt, credential)
-    return speak(parts, attempt, StageRun(Stage.APPLY, "", StageOutcome("refused", None, why), None, parts.clock()))
+        await settle(attempt)
+    return await speak(parts, attempt, run or refused(parts, why))
+
+
+@step(13)
+async def settle(attempt: Stageable) -> None:
+    """The state an apply left is taken back, and its plan file destroyed: both whatever became of it."""
+    gone = all(box.torn_down for box in attempt.secrets.evidence.sandboxes)
+    await attempt.keeping.take_state_back(gone=gone)
+    await attempt.keeping.forget_plan()
 
 
 @step(13)
@@ -149,9 +205,11 @@ async def revoke(attempt: Stageable, credential: Credential | None) -> None:
 
 @step(13)
 async def verify(parts: Parts, attempt: Stageable) -> Spoken | None:
-    """A new read-only sandbox looks at what holds now; None when none could be made."""
+    """A new read-only sandbox looks at what holds now; None when none could be made, or the state that it would look with could not be taken."""
+    if attempt.keeping.trouble:
+        return None
     try:
-        return speak(parts, attempt, await run_stage(parts, attempt, Stage.VERIFY))
+        return await speak(parts, attempt, await look(parts, attempt, Stage.VERIFY))
     except SandboxUnavailable:
         return None
 
@@ -174,7 +232,10 @@ def remove_workspace(workspace: Path) -> None:
     """Remove the attempt's directory, sealed snapshot included; idempotent. Raises OSError."""
     for directory, _, _ in os.walk(workspace):  # sealed directories are read-only; os.walk follows no link
         Path(directory).chmod(0o700)
-    if workspace.is_dir():
+    if not workspace.is_dir():
+        return
+    shutil.rmtree(workspace / "source", ignore_errors=True)
+    if not (workspace / LENT / STATE_FILE).exists():  # else it could not be taken back yet: the next start does
         shutil.rmtree(workspace)
 
 
@@ -191,15 +252,24 @@ def started(answer: StartAnswer) -> str:
     return answer.permit
 
 
-def speak(parts: Parts, attempt: Stageable, run: StageRun) -> Spoken:
+def refused(parts: Parts, why: str) -> StageRun:
+    """An apply that came to no sandbox."""
+    return StageRun(Stage.APPLY, "", StageOutcome("refused", None, why), None, parts.clock())
+
+
+async def speak(parts: Parts, attempt: Stageable, run: StageRun) -> Spoken:
     """Sign what a stage did: the canonical plan for plan, check and verify, the masked output for read."""
-    text, digests, outcome = _plan_of(parts, attempt, run)
+    text, digests, outcome = await asyncio.to_thread(_plan_of, parts, attempt, run)
+    before, after = marks(attempt, run)
     facts = StageFacts(
         stage=run.stage,
         sandbox=run.sandbox,
+        derived_in=run.derived_in,
         outcome=outcome,
         plan=digests,
-        fidelity=declaration(attempt.inputs.document.driver).fidelity,
+        fidelity=attempt.equipment.driver.fidelity,
+        state_before=before,
+        state_after=after,
         ended_at=run.ended_at,
     )
     manifest = sign_manifest(parts, attempt.accepted, attempt.inputs, facts)
@@ -207,13 +277,24 @@ def speak(parts: Parts, attempt: Stageable, run: StageRun) -> Spoken:
     return Spoken(replace(run, outcome=outcome), StageReport(manifest, text, output))
 
 
+def marks(attempt: Stageable, run: StageRun) -> tuple[StateMark | None, StateMark | None]:
+    """The state before a stage, and the one an apply left: the runner's own word where it keeps it, else the tool's (TRUST §5)."""
+    said = run.result.state if run.result is not None else None
+    if run.stage is not Stage.APPLY:
+        return (attempt.keeping.mark if attempt.keeping.keeps_state else said), None
+    if attempt.keeping.keeps_state:
+        return attempt.inputs.document.state, None if attempt.keeping.trouble else attempt.keeping.mark
+    return None, said
+
+
 def _plan_of(parts: Parts, attempt: Stageable, run: StageRun) -> tuple[str | None, PlanDigests | None, StageOutcome]:
     if run.result is None or run.outcome.status != "ok" or run.stage not in (Stage.PLAN, Stage.CHECK, Stage.VERIFY):
         return None, None, run.outcome
     key = plan_key(parts.region_secret, attempt.accepted.grant, attempt.accepted.work.target.name)
+    file_sha256 = sha256(run.plan_file) if run.plan_file is not None else None
     try:
         data, plan = canonical_plan(run.result, attempt.inputs, key)
         plan.summary  # noqa: B018  (raises for changes that are no changes)
     except (CanonicalError, ValueError) as error:
         return None, None, StageOutcome("failed", None, f"the job's plan has no canonical form: {error}"[:2000])
-    return data.decode(), plan_digests(data, plan), run.outcome
+    return data.decode(), plan_digests(data, plan, file_sha256), run.outcome

@@ -20,6 +20,7 @@ from lockgate.wire.settingsfile import SettingInvalid, load_settings, setting
 SandboxClass = Literal["process", "bubblewrap", "namespace", "gvisor", "kata", "microvm"]
 Scope = Literal["none", "read", "write"]
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
+_H1 = re.compile(r"h1:[A-Za-z0-9+/]{43}=")
 _PREFIX = re.compile(r"secret://([a-z0-9][a-z0-9._-]{0,62}/)+")
 _REFERENCE = re.compile(r"secret://([a-z0-9][a-z0-9._-]{0,62}/)+[a-z0-9][a-z0-9._-]{0,62}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -142,6 +143,10 @@ class TargetSettings:
     egress_limits: EgressCaps = setting("What one stage may send and receive at most.", factory=EgressCaps)
     credential: CredentialSettings = setting("Its secrets.", factory=CredentialSettings)
     credential_scopes: tuple[Scope, ...] = setting("Credential scopes that a grant may name, besides none.", ())
+    keeps_state: bool = setting(
+        "This runner, and no other, keeps the target's state (driver `opentofu`, `state: runner`), encrypted below `state_dir`.",
+        False,
+    )
     min_sandbox: SandboxClass = setting("The least sandbox class; the runner's own floor counts too.", "process")
 
     def __post_init__(self) -> None:
@@ -196,11 +201,31 @@ class ToolSettings:
 
     sha256: tuple[str, ...] = setting("Digests, as sha256:…, of builds that may run.", ())
     any: bool = setting("Any build may run; dev only.", False)
+    path: Path | None = setting(
+        "Where a tool that is one program lies (`opentofu`, `terraform`); it is copied while it is hashed.", None
+    )
+    version: str = setting("The version of that program, for manifests; its identity is its digest.", "")
 
     def __post_init__(self) -> None:
         for index, value in enumerate(self.sha256):
             if not _SHA256.fullmatch(value):
                 raise SettingInvalid(f"sha256[{index}]", "must be sha256: and 64 hex digits")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """Which providers the driver `opentofu` may use: a rogue one can lie in derive and acts at apply (TRUST §2)."""
+
+    mirror: Path | None = setting(
+        "A `filesystem_mirror` directory: host/namespace/type/version/platform, or zips.", None
+    )
+    h1: tuple[str, ...] = setting("Digests, as `h1:…` in a `.terraform.lock.hcl`, of packages that may be used.", ())
+    any: bool = setting("Every package of the mirror may be used; dev only.", False)
+
+    def __post_init__(self) -> None:
+        for index, value in enumerate(self.h1):
+            if not _H1.fullmatch(value):
+                raise SettingInvalid(f"h1[{index}]", "must be h1: and 44 characters of base64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +263,7 @@ class RunnerSettings:
     sources: dict[str, Path] = setting("Directories that targets are planned from, by name.", factory=dict)
     targets: dict[str, TargetSettings] = setting("The targets this runner serves.", factory=dict)
     tools: dict[str, ToolSettings] = setting("Trusted builds of tools, by tool name.", factory=dict)
+    providers: ProviderSettings = setting("Trusted providers of OpenTofu and Terraform.", factory=ProviderSettings)
     broker: str = setting("Credential broker: `none` or `file`.", "none")
     secrets_dir: Path | None = setting("Directory of the `file` broker's secrets, mode 0700.", None)
 
@@ -260,6 +286,8 @@ class RunnerSettings:
         for name, tool in self.tools.items():
             if tool.any:
                 raise SettingInvalid(f"tools.{name}.any", "exists under `dev: true` only; list the builds you trust")
+        if self.providers.any:
+            raise SettingInvalid("providers.any", "exists under `dev: true` only; list the packages you trust")
         if self.sandbox.sandbox_class == "process":
             raise SettingInvalid("sandbox.provider", "unsafe-no-sandbox exists under `dev: true` only")
 

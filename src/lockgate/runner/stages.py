@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lockgate.contract import jobchannel
+from lockgate.contract.canonical import sha256
 from lockgate.contract.codec import DocumentError, from_document, to_document
 from lockgate.contract.evidence import SandboxReceipt, StageOutcome
 from lockgate.contract.grant import Limits
@@ -16,7 +17,9 @@ from lockgate.contract.jobchannel import JobInputs, JobResult
 from lockgate.contract.redaction import Redactor, visible
 from lockgate.runner.acceptance import Accepted
 from lockgate.runner.egress.stage import receipts_of, rules_for
+from lockgate.runner.equipment import Equipment
 from lockgate.runner.inputs import Inputs
+from lockgate.runner.keeping.attempt import Keeping
 from lockgate.runner.parts import Parts
 from lockgate.runner.sandbox.port import (
     Bind,
@@ -43,39 +46,60 @@ class GoTooLate(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stageable:
-    """An attempt with what every one of its stages shares."""
+    """An attempt with what every one of its stages shares; `workspace` is its own directory, with the sealed source in it."""
 
     accepted: Accepted
     inputs: Inputs
-    snapshot: Path
+    workspace: Path
     secrets: AttemptSecrets
+    equipment: Equipment
+    keeping: Keeping
+
+    @property
+    def snapshot(self) -> Path:
+        """The sealed source."""
+        return self.workspace / "source"
 
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """What lets an apply stage go: the permit, the write credentials, and the last moment (CLOCK_BOOTTIME ms) at which `go` may be said."""
+    """What lets an apply stage go: the permit, the write credentials, the last moment (CLOCK_BOOTTIME ms) at which `go` may be said, and the file of
+    a kept state that the stage may write."""
 
     permit: str
     files: Mapping[str, bytes] = field(repr=False)
     latest: int = 0
+    state_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What one stage gets that others of its attempt do not: the permit of a plan or read, a plan file, leave to go."""
+
+    permit: str | None = None
+    plan_file: bytes | None = field(default=None, repr=False)
+    going: Going | None = None
+
+
+NOTHING = Given()
 
 
 @dataclass(frozen=True, slots=True)
 class StageRun:
-    """How a stage ended. `result` is masked, and None when the job brought none."""
+    """How a stage ended. `result` is masked, and None when the job brought none. `plan_file` and the sandbox it was `derived_in`: see look.py."""
 
     stage: Stage
     sandbox: str
     outcome: StageOutcome
     result: JobResult | None
     ended_at: int
+    plan_file: bytes | None = field(default=None, repr=False)
+    derived_in: str = ""
 
 
-async def run_stage(
-    parts: Parts, attempt: Stageable, stage: Stage, *, permit: str | None = None, going: Going | None = None
-) -> StageRun:
+async def run_stage(parts: Parts, attempt: Stageable, stage: Stage, given: Given = NOTHING) -> StageRun:
     """One sandbox from start to checked teardown. Only apply takes `going`. Raises GoTooLate, SandboxUnavailable."""
-    spec = specification(parts, attempt, stage, going)
+    spec = specification(parts, attempt, stage, given)
     redactor = attempt.secrets.redactor
     parts.journal.sandbox_started(attempt.accepted.grant.attempt, spec.id)
     running: RunningSandbox | None = None
@@ -83,7 +107,9 @@ async def run_stage(
     try:
         running = await parts.sandbox.start(spec)
         async with asyncio.timeout(spec.limits.wall_seconds + GRACE_SECONDS):
-            result = masked(await converse(parts, attempt, stage, running, permit, going), redactor)
+            said = await converse(parts, attempt, stage, running, given)
+            # In a thread: what a tool says of ten thousand changes takes a while to go through.
+            result = await asyncio.to_thread(masked, said, redactor)
             outcome = StageOutcome(result.status, result.exit_code, result.detail)
     except (ChannelError, TimeoutError) as error:
         outcome = await no_result(running, error, redactor)
@@ -94,9 +120,7 @@ async def run_stage(
     return StageRun(stage, spec.id, outcome, result, parts.clock())
 
 
-async def converse(
-    parts: Parts, attempt: Stageable, stage: Stage, running: RunningSandbox, permit: str | None, going: Going | None
-) -> JobResult:
+async def converse(parts: Parts, attempt: Stageable, stage: Stage, running: RunningSandbox, given: Given) -> JobResult:
     """hello, inputs, ready, [go], result: each once. Raises ChannelError, GoTooLate."""
     channel = running.channel
     hello = await channel.receive()
@@ -106,18 +130,19 @@ async def converse(
     inputs = JobInputs(
         stage,
         attempt.accepted.envelope,
-        permit,
+        given.permit,
         attempt.inputs.text,
         limits.output_bytes,
         # The job ends its tool a little earlier, so that it can still say what happened.
         max(1, limits.wall_seconds - JOB_MARGIN_SECONDS),
+        sha256(given.plan_file) if given.plan_file is not None else None,
     )
     await channel.send({"type": "inputs", **to_document(inputs)})
     await channel.receive()
-    if going is not None:
-        if parts.clock() > going.latest:
+    if given.going is not None:
+        if parts.clock() > given.going.latest:
             raise GoTooLate
-        await channel.send({"type": "go", "permit": going.permit})
+        await channel.send({"type": "go", "permit": given.going.permit})
     message = await channel.receive()
     try:
         return from_document(JobResult, {name: value for name, value in message.items() if name != "type"}, "result")
@@ -125,33 +150,54 @@ async def converse(
         raise ChannelError("malformed", str(error)) from None
 
 
-def specification(parts: Parts, attempt: Stageable, stage: Stage, going: Going | None) -> SandboxSpec:
-    """The sandbox of a stage: sealed source read-only, job root, pinned trust; a target's writable paths and secrets at apply alone."""
-    target = attempt.accepted.target
-    if (stage is Stage.APPLY) != (going is not None):
+def specification(parts: Parts, attempt: Stageable, stage: Stage, given: Given) -> SandboxSpec:
+    """The sandbox of a stage: what `place` and `furnish` give it, within the grant's limits."""
+    if (stage is Stage.APPLY) != (given.going is not None):
         raise ValueError(f"the stage {stage} and a permit to go do not belong together")
-    binds = [
-        Bind(parts.job_root.path, jobchannel.SANDBOX_ROOT),
-        Bind(attempt.snapshot, jobchannel.SANDBOX_SOURCE),
-        *(Bind(path.path, path.target, going is not None and path.mode == "write", path.gid) for path in target.paths),
-    ]
-    files = [
-        InjectedFile(jobchannel.KEYSET_FILE, parts.trust.keyset_envelope, 0o444),
-        InjectedFile(jobchannel.ROOT_KEY_FILE, parts.trust.root_public, 0o444),
-    ]
-    reading = attempt.secrets.reading.files if attempt.secrets.reading is not None else {}
-    secret = going.files if going is not None else reading
-    files += [InjectedFile(f"{jobchannel.SANDBOX_CREDENTIALS}/{name}", data) for name, data in secret.items()]
     return SandboxSpec(
         id=parts.random(16).hex(),
         stage=stage.value,
         argv=parts.job_root.argv(),
         env=parts.job_root.environment(),
-        binds=tuple(binds),
-        files=tuple(files),
+        binds=(
+            Bind(parts.job_root.path, jobchannel.SANDBOX_ROOT),
+            *attempt.equipment.binds,
+            *places(attempt, stage, given),
+        ),
+        files=tuple(furnishing(parts, attempt, stage, given)),
         limits=sandbox_limits(attempt.accepted.grant.limits),
         egress=rules_for(parts.settings, attempt.accepted, stage),
     )
+
+
+def places(attempt: Stageable, stage: Stage, given: Given) -> list[Bind]:
+    """The sealed source, read-only, and the target's own paths, writable at apply alone; derive gets neither (TRUST §2)."""
+    if stage is Stage.DERIVE:
+        return []
+    binds = [Bind(attempt.snapshot, jobchannel.SANDBOX_SOURCE)]
+    going = given.going
+    for path in attempt.accepted.target.paths:
+        binds.append(Bind(path.path, path.target, going is not None and path.mode == "write", path.gid))
+    if going is not None and going.state_file is not None:
+        binds.append(Bind(going.state_file, jobchannel.SANDBOX_STATE_FILE, writable=True, owned=True))
+    return binds
+
+
+def furnishing(parts: Parts, attempt: Stageable, stage: Stage, given: Given) -> list[InjectedFile]:
+    """Files in memory: pinned trust, the plan file, a kept state to look at, and secrets; of these derive gets the plan file alone."""
+    files = [
+        InjectedFile(jobchannel.KEYSET_FILE, parts.trust.keyset_envelope, 0o444),
+        InjectedFile(jobchannel.ROOT_KEY_FILE, parts.trust.root_public, 0o444),
+    ]
+    if given.plan_file is not None:
+        files.append(InjectedFile(jobchannel.SANDBOX_PLAN, given.plan_file))
+    if stage is Stage.DERIVE:
+        return files
+    if given.going is None:
+        files += attempt.keeping.state_files()
+    reading = attempt.secrets.reading.files if attempt.secrets.reading is not None else {}
+    secret = given.going.files if given.going is not None else reading
+    return files + [InjectedFile(f"{jobchannel.SANDBOX_CREDENTIALS}/{name}", data) for name, data in secret.items()]
 
 
 def sandbox_limits(limits: Limits) -> SandboxLimits:
@@ -191,6 +237,7 @@ def masked(result: JobResult, redactor: Redactor) -> JobResult:
         result,
         status=status,
         changes=tuple(redactor.value(change) for change in result.changes),
+        document=redactor.value(result.document),
         incomplete=tuple(redactor.text(item) for item in result.incomplete),
         provisioners=tuple(redactor.text(item) for item in result.provisioners),
         providers=tuple(redactor.text(item) for item in result.providers),

@@ -18,6 +18,7 @@ from lockgate.contract.grant import Grant
 from lockgate.contract.intent import Stage
 from lockgate.contract.plan import Fidelity, PlanDigests
 from lockgate.contract.signed import write_signed
+from lockgate.contract.state import StateMark
 from lockgate.runner.acceptance import Accepted
 from lockgate.runner.inputs import Inputs
 from lockgate.runner.parts import Parts
@@ -37,9 +38,12 @@ class StageFacts:
 
     stage: Stage
     sandbox: str
+    derived_in: str
     outcome: StageOutcome
     plan: PlanDigests | None
     fidelity: Fidelity
+    state_before: StateMark | None
+    state_after: StateMark | None
     ended_at: int
 
 
@@ -70,6 +74,10 @@ def sign_manifest(parts: Parts, accepted: Accepted, inputs: Inputs, facts: Stage
         sandbox=facts.sandbox,
         ended_ms_ago=max(0, parts.clock() - facts.ended_at),
         witness=parts.witness,
+        derived_in=facts.derived_in,
+        providers=dict(document.providers),
+        state_before=facts.state_before,
+        state_after=facts.state_after,
     )
     return write_signed(manifest, MANIFEST_TYPE, parts.signer).decode()
 

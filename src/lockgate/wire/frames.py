@@ -15,8 +15,8 @@ from typing import Any, Final, Literal, NoReturn, Protocol
 HEADER_BYTES: Final = 4
 SMALL_MESSAGE_BYTES: Final = 64 * 1024
 LARGE_MESSAGE_BYTES: Final = 16 * 1024 * 1024
-MAX_DEPTH: Final = 32
-MAX_VALUES: Final = 250_000
+MAX_DEPTH: Final = 64
+MAX_VALUES: Final = 2_000_000
 MAX_INTEGER_DIGITS: Final = 20
 
 FaultKind = Literal["oversize", "malformed", "eof"]

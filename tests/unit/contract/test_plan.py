@@ -23,6 +23,7 @@ def document(**fields: Any) -> dict[str, Any]:
         "incomplete": [],
         "provisioners": [],
         "providers": [],
+        "document": {"terraform_version": "1.11.4"},
     }
     return made | fields
 
@@ -64,9 +65,19 @@ def test_a_canonical_plan_is_read_and_named_by_its_bytes() -> None:
     data = canonical(document())
     plan = read_plan(data)
     assert (plan.fidelity, plan.summary) == (Fidelity.EXACT, PlanSummary(1, 0, 0, 1))
-    digests = plan_digests(data, plan)
-    assert (digests.file_sha256, digests.semantic_sha256) == (plan.inputs_sha256, sha256(data))
-    assert plan_digests(data, plan, "sha256:file").file_sha256 == "sha256:file"
+    digests = plan_digests(data, plan, "sha256:file")
+    assert (digests.file_sha256, digests.inputs_sha256) == ("sha256:file", plan.inputs_sha256)
+    assert digests.semantic_sha256 == sha256(data)
+
+
+def test_what_is_applied_of_a_predicted_plan_is_its_inputs_and_of_an_exact_one_its_file() -> None:
+    data = canonical(document(fidelity="predicted", document=None))
+    plan = read_plan(data)
+    assert plan_digests(data, plan).file_sha256 == plan.inputs_sha256
+    with pytest.raises(ValueError, match="file_sha256"):
+        plan_digests(data, plan, "sha256:file")
+    with pytest.raises(ValueError, match="file_sha256"):
+        plan_digests(data, read_plan(canonical(document())))
 
 
 @pytest.mark.parametrize(

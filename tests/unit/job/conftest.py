@@ -68,7 +68,7 @@ GRANT = Grant(
     action_sha256=DIGEST,
     target_sha256=DIGEST,
     inputs_sha256=DIGEST,
-    plan=GrantedPlan(DIGEST, DIGEST),
+    plan=GrantedPlan(DIGEST, DIGEST, "op_1"),
     policy=GrantedPolicy(DIGEST, "de_1"),
     approvals=(),
     region="local",
@@ -119,6 +119,8 @@ class Desk:
             "tool_version": "1",
             "tool_sha256": DIGEST,
             "job_sha256": DIGEST,
+            "providers": {},
+            "state": None,
         }
         return json.dumps({**document, **changes})
 

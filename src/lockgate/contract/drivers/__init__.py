@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -11,6 +12,8 @@ from typing import Any
 from lockgate.contract.codec import from_document
 from lockgate.contract.intent import Stage
 from lockgate.contract.plan import Fidelity
+
+KEPT_BY_RUNNER = "runner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class ToolNeed:
 @dataclass(frozen=True, slots=True)
 class DriverDeclaration:
     """ARCHITECTURE §5: one half of a driver. `settings_schema` is the closed JSON Schema (draft 2020-12) of a target's settings; `entry` says
-    what an action's entry means; `cannot_show` are sentences for approvers; `egress` are the hosts it needs by itself."""
+    what an action's entry means; `cannot_show` are sentences for approvers; `egress` are the hosts it needs by itself;
+    `state_setting` names the setting by which a target may leave its state to the runner (`runner`)."""
 
     name: str
     title: str
@@ -43,6 +47,29 @@ class DriverDeclaration:
     egress: tuple[str, ...]
     cannot_show: tuple[str, ...]
     tools: tuple[ToolNeed, ...]
+    state_setting: str | None
+
+    @property
+    def derives(self) -> bool:
+        """Whether what a plan of this driver means is derived from a plan file (exact fidelity), and not taken from the job that planned."""
+        return Stage.DERIVE in self.stages
+
+    def keeps_state(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a target with these settings leaves its state to the runner."""
+        return self.state_setting is not None and settings.get(self.state_setting) == KEPT_BY_RUNNER
+
+    def tool_for(self, settings: Mapping[str, Any]) -> ToolNeed | None:
+        """The one tool a target with these settings needs; None when its sources bring their own commands. Raises UnknownTool."""
+        needs = [need for need in self.tools if need.required]
+        chosen = [need for need in needs if need.setting is None or settings.get(need.setting) == need.name]
+        if len(chosen) == 1 or not needs:
+            return chosen[0] if chosen else None
+        setting = needs[0].setting or ""
+        raise UnknownTool(f"settings.{setting}: must be one of {', '.join(need.name for need in needs)}")
+
+
+class UnknownTool(LookupError):
+    """A target's settings name no tool of its driver; the text names the setting."""
 
 
 class UnknownDriver(LookupError):

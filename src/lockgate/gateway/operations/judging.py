@@ -135,15 +135,10 @@ async def current_plan(core: Core, operation: Operation) -> PlanDocument | None:
 
 
 async def plan_bytes(core: Core, operation: Operation) -> bytes | None:
-    """The canonical plan bytes by their digest, looked up under the operation and then under the one it is a `plan_of`."""
+    """The canonical plan bytes by their digest, under the operation that planned them."""
     if operation.plan is None:
         return None
-    for owner in (operation.id, operation.plan_of):
-        if owner is not None:
-            data = await core.store.read(GetPlanBytes(owner, operation.plan.semantic_sha256))
-            if data is not None:
-                return data
-    return None
+    return await core.store.read(GetPlanBytes(operation.plan.operation, operation.plan.semantic_sha256))
 
 
 def obligations_of(operation: Operation) -> Obligations:

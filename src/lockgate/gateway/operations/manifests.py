@@ -9,11 +9,12 @@ from typing import TypeVar
 
 from lockgate.contract.canonical import sha256
 from lockgate.contract.codec import DocumentError
+from lockgate.contract.drivers import declaration
 from lockgate.contract.dsse import EnvelopeError
 from lockgate.contract.evidence import MANIFEST_TYPE, RECEIPT_TYPE, Manifest, Receipt
 from lockgate.contract.intent import Stage
 from lockgate.contract.keyset import KeyRole
-from lockgate.contract.plan import PlanDocument, plan_digests, read_plan
+from lockgate.contract.plan import Fidelity, PlanDocument, plan_digests, read_plan
 from lockgate.contract.runnerapi import StageReport
 from lockgate.contract.signed import envelope_sha256, read_signed_by
 from lockgate.gateway.audit.entries import EntryKind
@@ -39,10 +40,9 @@ class Reported:
 
     def plan_record(self, now: int) -> PlanRecord:
         """The plan as the operation keeps it. Raises BadInput when the stage brought none."""
-        if self.plan is None or self.plan_bytes is None:
+        if self.plan is None or self.manifest.plan is None:
             raise BadInput("A successful stage of this kind must bring its plan.", field="plan")
-        digests = plan_digests(self.plan_bytes, self.plan)
-        summary = self.plan.summary
+        digests, summary = self.manifest.plan, self.plan.summary
         return PlanRecord(
             file_sha256=digests.file_sha256,
             inputs_sha256=digests.inputs_sha256,
@@ -56,6 +56,7 @@ class Reported:
             replace=summary.replace,
             manifest_sha256=self.sha256,
             planned_at=now,
+            operation=self.manifest.operation,
         )
 
     def stored_plan(self, operation: str) -> PlanBytes:
@@ -76,6 +77,7 @@ def open_stage(
         raise BadInput(f"is of stage {manifest.stage}, where {expected} was due", field="manifest.stage")
     if attempt.inputs_sha256 is not None and manifest.inputs_sha256 != attempt.inputs_sha256:
         raise BadInput("is not what this attempt started with", field="manifest.inputs_sha256")
+    _of_target(core, manifest, operation)
     plan, data = _plan(manifest, report.plan)
     digest = envelope_sha256(envelope)
     record = EnvelopeRecord(digest, f"manifest.{manifest.stage.value}", operation.id, attempt.id, envelope)
@@ -142,16 +144,30 @@ def _about(document: Manifest | Receipt, attempt: Attempt, operation: Operation)
             raise BadInput("is not this attempt's", field=f"{type(document).__name__.lower()}.{field}")
 
 
+def _of_target(core: Core, manifest: Manifest, operation: Operation) -> None:
+    """The stage ran the driver that the catalog names for the target, at the fidelity that driver is declared with."""
+    target = core.catalog.current.targets.get(operation.target)
+    if target is None:
+        return  # no longer in the catalog: what follows is denied for that
+    declared = declaration(target.spec.driver)
+    if (manifest.driver, manifest.fidelity) != (declared.name, declared.fidelity):
+        raise BadInput("is not the target's driver at its declared fidelity", field="manifest.driver")
+
+
 def _plan(manifest: Manifest, text: str | None) -> tuple[PlanDocument | None, bytes | None]:
-    if (text is None) != (manifest.plan is None):
-        raise BadInput("plan bytes and the manifest's plan digests must come together", field="plan")
-    if text is None:
+    if text is None or manifest.plan is None:
+        if text is not None or manifest.plan is not None:
+            raise BadInput("plan bytes and the manifest's plan digests must come together", field="plan")
         return None, None
     data = text.encode()
     try:
         plan = read_plan(data)
     except DocumentError as error:
         raise BadInput(str(error), field=error.field) from None
-    if plan.inputs_sha256 != manifest.inputs_sha256 or plan_digests(data, plan) != manifest.plan:
+    if (plan.driver, plan.fidelity) != (manifest.driver, manifest.fidelity):
+        raise BadInput("is of another driver or fidelity than the manifest states", field="plan")
+    # Of exact fidelity nobody but the region has the plan file: its digest is the runner's signed word, and binds the runner at apply.
+    file_sha256 = manifest.plan.file_sha256 if plan.fidelity is Fidelity.EXACT else None
+    if plan.inputs_sha256 != manifest.inputs_sha256 or plan_digests(data, plan, file_sha256) != manifest.plan:
         raise BadInput("the plan bytes do not have the digests the manifest states", field="manifest.plan")
     return plan, data

@@ -13,7 +13,8 @@ from lockgate.gateway.operations.states import EffectShown, Place, State
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
-    """What a plan attempt proved: digests, summary and the signed manifest's digest. The canonical bytes lie in the store by `semantic_sha256`."""
+    """What a plan attempt of `operation` proved: digests, summary and the signed manifest's digest. The canonical bytes lie in the store by
+    `semantic_sha256`, under that operation."""
 
     file_sha256: str
     inputs_sha256: str
@@ -27,6 +28,7 @@ class PlanRecord:
     replace: int
     manifest_sha256: str
     planned_at: int
+    operation: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,8 +117,10 @@ def target_document(target: Target | None) -> dict[str, Any] | None:
 
 
 def plan_document(record: PlanRecord, plan: PlanDocument) -> dict[str, Any]:
-    """`plan` of policy input v1, from what the gateway itself recomputed from the canonical bytes."""
+    """`plan` of policy input v1, from what the gateway itself recomputed from the canonical bytes; of exact fidelity with the rest of the tool's
+    JSON plan beside it, so that published rules for Terraform find `planned_values`, `configuration` and the like."""
     return {
+        **(plan.document or {}),
         "digests": {
             "file_sha256": record.file_sha256,
             "inputs_sha256": record.inputs_sha256,

@@ -80,7 +80,7 @@ def grant_for(
         action_sha256=operation.action_sha256,
         target_sha256=operation.target_sha256,
         inputs_sha256=plan.inputs_sha256 if plan else None,
-        plan=GrantedPlan(plan.file_sha256, plan.semantic_sha256) if plan else None,
+        plan=GrantedPlan(plan.file_sha256, plan.semantic_sha256, plan.operation) if plan else None,
         policy=GrantedPolicy(decision.revision, decision.id),
         approvals=(),
         region=attempt.region,

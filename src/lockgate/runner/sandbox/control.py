@@ -26,7 +26,8 @@ def spec_to_message(spec: SandboxSpec) -> dict[str, Any]:
         "argv": list(spec.argv),
         "env": dict(spec.env),
         "binds": [
-            {"source": str(b.source), "target": b.target, "writable": b.writable, "gid": b.gid} for b in spec.binds
+            {"source": str(b.source), "target": b.target, "writable": b.writable, "gid": b.gid, "owned": b.owned}
+            for b in spec.binds
         ],
         "files": [{"target": file.target, "mode": file.mode} for file in spec.files],
         "limits": asdict(spec.limits),
@@ -41,7 +42,9 @@ def spec_from_message(message: dict[str, Any]) -> SandboxSpec:
         stage=message["stage"],
         argv=tuple(message["argv"]),
         env=message["env"],
-        binds=tuple(Bind(Path(b["source"]), b["target"], b["writable"], b["gid"]) for b in message["binds"]),
+        binds=tuple(
+            Bind(Path(b["source"]), b["target"], b["writable"], b["gid"], b["owned"]) for b in message["binds"]
+        ),
         files=tuple(InjectedFile(file["target"], b"", file["mode"]) for file in message["files"]),
         limits=SandboxLimits(**message["limits"]),
         egress=None if message["egress"] is None else _rules(message["egress"]),

@@ -149,6 +149,9 @@ class LiveSandbox:
         filter_fd = _memory_file("seccomp", seccomp.job_filter(self._place.machine, loopback=self.egress is not None))
         way_out = self._place.runs.socket(self.spec.id) if self.egress is not None else None
         descriptors = ProfileDescriptors(channel, status, filter_fd, tuple(files), way_out)
+        for bind in self.spec.binds:
+            if bind.owned and self._uids is not None:
+                os.chown(bind.source, self._uids.run, self._uids.run, follow_symlinks=False)
         arguments = bwrap_arguments(self.spec, self._place.host, descriptors)
         arguments_fd = _memory_file("arguments", b"".join(text.encode() + b"\0" for text in arguments))
         child = Child(

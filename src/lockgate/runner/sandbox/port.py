@@ -44,12 +44,16 @@ class ChannelError(Exception):
 
 @dataclass(frozen=True)
 class Bind:
-    """A host path shown at ``target``; the sandbox's own uid (or ``gid``, an extra group, when set) must be able to reach it."""
+    """A host path shown at ``target``; the sandbox's own uid (or ``gid``, an extra group, when set) must be able to reach it.
+
+    ``owned``: a file of the runner's own that is given to the sandbox's uid first, where it has one.
+    """
 
     source: Path
     target: str
     writable: bool = False
     gid: int | None = None
+    owned: bool = False
 
 
 @dataclass(frozen=True)

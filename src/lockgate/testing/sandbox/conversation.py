@@ -33,7 +33,7 @@ _FAULTY: Final = {
     "an array": ("channel.sendall(frames.frame(b'[1]'))", "malformed"),
     "a lone surrogate": ('channel.sendall(frames.frame(b\'{"type":"hello","x":"\\\\ud800"}\'))', "malformed"),
     "deep nesting": (
-        "channel.sendall(frames.frame(b'{\"type\":\"hello\",\"x\":' + b'[' * 40 + b']' * 40 + b'}'))",
+        "channel.sendall(frames.frame(b'{\"type\":\"hello\",\"x\":' + b'[' * 80 + b']' * 80 + b'}'))",
         "malformed",
     ),
     "bottomless nesting": ("channel.sendall(frames.frame(b'[' * 60000))", "malformed"),

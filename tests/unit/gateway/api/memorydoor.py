@@ -69,7 +69,7 @@ def verify(token: str, audience: Audience) -> Principal:
 
 
 def plan() -> PlanRecord:
-    return PlanRecord(DIGEST, DIGEST, OTHER, DIGEST, "predicted", ("hosts",), 1, 2, 0, 0, DIGEST, 5)
+    return PlanRecord(DIGEST, DIGEST, OTHER, DIGEST, "predicted", ("hosts",), 1, 2, 0, 0, DIGEST, 5, "op_1")
 
 
 def operation(who: Principal, action: str, arguments: dict[str, Any], state: State, **changes: Any) -> Operation:

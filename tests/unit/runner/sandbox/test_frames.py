@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.wire.frames import FrameBuffer, FrameError, decode, encode, frame, read_frame
+from lockgate.wire.frames import MAX_DEPTH, MAX_VALUES, FrameBuffer, FrameError, decode, encode, frame, read_frame
 
 VALUES = st.recursive(
     st.none()
@@ -49,9 +49,9 @@ def test_messages_survive_any_fragmentation(message, size):
         b'{"a":"\xff"}',
         b"\xef\xbb\xbf{}",
         b"{} {}",
-        b'{"a":' + b"[" * 32 + b"]" * 32 + b"}",
+        b'{"a":' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}",
         b"[" * 100_000,
-        b'{"a":[' + b"0," * 260_000 + b"0]}",
+        b'{"a":[' + b"0," * MAX_VALUES + b"0]}",
     ],
 )
 def test_what_is_not_strict_is_malformed(payload):
@@ -61,7 +61,7 @@ def test_what_is_not_strict_is_malformed(payload):
 
 
 def test_the_deepest_allowed_message_passes():
-    payload = b'{"a":' + b"[" * 31 + b"]" * 31 + b"}"
+    payload = b'{"a":' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}"
     assert decode(payload)
 
 
