@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CLIENT_PAGES = ROOT / "docs" / "how-to" / "clients"
 RUN_LANGUAGES = ("console", "bash")
 _COMMENT = re.compile(r"\s*<!-- (file|merge|test): (.+?) -->\s*")
 _FENCE = re.compile(r"(\s*)(```+)\s*(\S*)\s*")

@@ -17,6 +17,7 @@ import tempfile
 import termios
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class Reader:
         self.ports = ports
         self.dev: subprocess.Popen[bytes] | None = None
         self.said = ""
+        self.programs: tuple[Path, ...] = ()
+        """Folders of programs that this reader has installed; found before all others."""
         self._deployment(roots)
 
     @property
@@ -84,8 +87,7 @@ class Reader:
 
     def run(self, command: str, typed: str | None = None) -> tuple[int, str]:
         """Exit code and everything printed; with `typed`, on a terminal."""
-        for shown, own in zip((8400, 8401), self.ports, strict=True):
-            command = command.replace(f":{shown}", f":{own}")
+        command = self._own_ports(command)
         if typed is not None:
             return self._on_terminal(command, typed)
         done = subprocess.run(
@@ -99,6 +101,26 @@ class Reader:
             timeout=COMMAND_SECONDS,
         )
         return done.returncode, self._plain(done.stdout.decode(errors="replace"))
+
+    def lines(self, command: str, seconds: float = COMMAND_SECONDS) -> Iterator[str]:
+        """What a command prints, line by line while it runs. Raises AssertionError, with all it printed, if it did not end well in time."""
+        argv = ["timeout", str(seconds), "bash", "-c", self._own_ports(command)]
+        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        printed = ""
+        with subprocess.Popen(argv, env=self._environment(), cwd=self.home, text=True, **pipes) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    printed += line
+                    yield self._plain(line)
+            finally:
+                process.terminate()  # for a listener that left early; `timeout` passes it on
+        assert process.returncode == 0, f"{command} ended {process.returncode}:\n{printed}"
+
+    def _own_ports(self, command: str) -> str:
+        for shown, own in zip((8400, 8401), self.ports, strict=True):
+            command = command.replace(f":{shown}", f":{own}")
+        return command
 
     def _on_terminal(self, command: str, typed: str) -> tuple[int, str]:
         ours, theirs = pty.openpty()
@@ -122,7 +144,8 @@ class Reader:
 
     def _environment(self) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("LOCKGATE_")}
-        path = f"{Path(sys.executable).parent}:{own.get('PATH', os.defpath)}"
+        first = ":".join(map(str, (*self.programs, Path(sys.executable).parent)))
+        path = f"{first}:{own.get('PATH', os.defpath)}"
         return own | {"HOME": str(self.home), "PATH": path, "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "240"}
 
     def _plain(self, text: str) -> str:

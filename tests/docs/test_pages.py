@@ -1,4 +1,7 @@
-"""Every command of the documentation is run, in the order of its page, and prints what the page shows."""
+"""Every command of the documentation is run, in the order of its page, and prints what the page shows.
+
+The pages of agents' clients need those clients: tests/e2e/test_clients.py does what they say.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 import typer
-from tests.docs.pages import ROOT, Block, Command, all_pages, commands, read_page
+from tests.docs.pages import CLIENT_PAGES, ROOT, Block, Command, all_pages, commands, read_page
 from tests.docs.reader import Reader, words
 from tests.docs.shown import Names
 
 from lockgate.cli.main import app
 
-PAGES = [page for page in map(read_page, all_pages()) if page.to_run]
+PAGES = [page for page in map(read_page, all_pages()) if page.to_run and page.path.parent != CLIENT_PAGES]
 OWN = [page for page in PAGES if page.starts_dev]
 SHARED = [page for page in PAGES if not page.starts_dev]
 
