@@ -140,7 +140,7 @@ class _Stream:
         while (left := end - loop.time()) > 0:
             self._stirred.clear()
             watch = self._door.watch(self._versions)
-            watch.add_done_callback(lambda _: self._stirred.set())
+            watch.add_done_callback(self._woken)
             try:
                 await self._tell()
                 async with asyncio.timeout(min(left, PING_SECONDS)):
@@ -149,6 +149,11 @@ class _Stream:
                 await line.ping()
             finally:
                 watch.cancel()
+
+    def _woken(self, watch: asyncio.Future[None]) -> None:
+        """Something moved. A watch that `run` ended itself says nothing: stirred by that, a stream would never rest again."""
+        if not watch.cancelled():
+            self._stirred.set()
 
     async def _tell(self) -> None:
         actions = _listed(await self._door.actions(self._principal))  # refused here once the caller is revoked

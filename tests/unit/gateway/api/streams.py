@@ -31,6 +31,12 @@ class Events:
                     document: dict[str, Any] = json.loads(line[6:])
                     return document
 
+    async def ping(self) -> None:
+        """The next comment: what keeps a silent stream alive. Raises IncompleteReadError when the stream has ended."""
+        async with asyncio.timeout(SECONDS):
+            while not (await self._reader.readuntil(b"\n")).startswith(b":"):
+                pass
+
     def leave(self) -> None:
         """Go away in the middle."""
         self._writer.transport.abort()

@@ -126,3 +126,12 @@ async def test_streams_are_bounded_for_each_caller_and_a_closed_one_makes_room(s
                         break
         for other in others:
             await other.__aexit__(None, None, None)
+
+
+async def test_a_silent_stream_rests_between_its_pings(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "PING_SECONDS", 0.01)
+    async with posted(served, listening(toolsListChanged=True)) as events:
+        await acknowledged(events)
+        for _ in range(3):
+            await events.ping()
+            assert len(served.door.watches) < 1000, "it looks again all the time"
