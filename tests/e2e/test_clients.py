@@ -161,5 +161,5 @@ def test_a_page_installs_the_versions_that_its_test_runs(page: Page) -> None:
         lock = shed / f"{name}.in" if name else ROOT / "requirements" / "run.txt"
         pinned = {line.removesuffix(" \\") for line in lock.read_text().splitlines()}
     installs = [command.text for block in page.blocks for command in commands(block) if " install " in command.text]
-    packages = {word.strip("'") for text in installs for word in text.split() if re.search(r"\w(==|@)", word)}
+    packages = {word.strip("'") for text in installs for word in text.split() if re.search(r"[\w\]](==|@)", word)}
     assert packages and packages <= pinned
