@@ -6,12 +6,13 @@ PYTHON = $$(tools/find-python)
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup setup-run demo check test conformance lint format bench docs lock clean
+.PHONY: help setup setup-run demo check test conformance faults lint format bench docs lock clean
 
 help:
 	@echo "make demo     show the main job end to end (ARGS=--keep leaves it running)"
 	@echo "make check    lint, types, unit, contracts, invariants and one end-to-end test"
 	@echo "make test     every test; builds the tools they need in the background"
+	@echo "make faults   death at every step, cut lines, full disks (ARGS=\"--faults-random 200\" for a long random run)"
 	@echo "make conformance  the MCP project's conformance suite against the front door; prints the score"
 	@echo "make bench    measure, and write build/bench.json"
 	@echo "make setup    only make .venv, with everything the tests need"
@@ -33,6 +34,9 @@ check: setup
 
 test: setup
 	@$(BIN)/python tools/suite test
+
+faults: setup
+	@$(BIN)/python -m pytest -q tests/faults $(ARGS)
 
 conformance: setup
 	@$(BIN)/python -m tests.conformance

@@ -71,6 +71,28 @@ async def test_a_runner_that_comes_back_names_also_what_was_gone_before(gate: Ga
 
 
 @pytest.mark.parametrize("gone", [True, False])
+async def test_a_credential_that_was_asked_for_and_not_heard_of_is_ended_by_its_broker_or_not_proven(
+    gate: Gate, region: Region, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    """The runner died between asking and hearing; only the broker can know that nothing of it is left."""
+    _, lease = await gate.applied()
+    (checked,) = gate.boxes[lease.attempt]
+    region.journal.first_sight(lease.attempt, lease.offer.grant)
+    region.journal.sandbox_started(lease.attempt, checked)
+    region.journal.credential_intended(lease.attempt, "write")
+    asked = []
+
+    async def unheard(attempt: str, scope: str) -> bool:
+        asked.append((attempt, scope))
+        return gone
+
+    monkeypatch.setattr(region.parts.broker, "revoke_unheard", unheard)
+    assert await recover(region.parts) == 1
+    assert asked == [(lease.attempt, "write")]
+    assert await gate.lock_state("web-dev") == ("free" if gone else "quarantined")
+
+
+@pytest.mark.parametrize("gone", [True, False])
 async def test_what_nobody_vouches_for_any_more_is_ended_all_the_same(
     region: Region, monkeypatch: pytest.MonkeyPatch, gone: bool
 ) -> None:

@@ -161,6 +161,7 @@ async def test_a_permit_is_used_once(case: Case) -> None:
 async def test_revoking_is_idempotent_also_for_what_an_earlier_process_issued(case: Case) -> None:
     for _ in range(2):
         assert await case.broker.revoke("something-from-before") is True
+        assert await case.broker.revoke_unheard("at_before", "write") is True
 
 
 async def test_a_read_credential_is_given_only_where_it_cannot_write(case: Case) -> None:

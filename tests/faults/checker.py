@@ -75,14 +75,19 @@ def outcome(ledger: Ledger, rows: Rows, order: Order, final: dict[str, Any]) -> 
     honest = applies == 1 if (final["status"], final["effect"]) == ("succeeded", "full") else applies == 0
     if not honest:
         ledger.lost += 1
-        ledger.faults.append(f"{name}: {final['status']}({final['effect']}) but applied {applies} times: {final['message']}")
+        ledger.faults.append(
+            f"{name}: {final['status']}({final['effect']}) but applied {applies} times: {final['message']}"
+        )
     kinds = [kind for (kind,) in rows.all("SELECT kind FROM audit_entry WHERE operation = ? ORDER BY seq", order.id)]
     ends = [kind for kind in kinds if kind == "operation.ended"]
     if len(ends) != 1:
         ledger.faults.append(f"{name}: {len(ends)} ends in the log")
     if applies:
         votes = rows.all("SELECT 1 FROM vote WHERE operation = ?", order.id)
-        started = rows.all("SELECT 1 FROM attempt WHERE operation = ? AND body LIKE '%\"apply\"%' AND body NOT LIKE '%\"started_at\":null%'", order.id)
+        started = rows.all(
+            "SELECT 1 FROM attempt WHERE operation = ? AND body LIKE '%\"apply\"%' AND body NOT LIKE '%\"started_at\":null%'",
+            order.id,
+        )
         if not started or (order.target == "web-prod" and not votes):
             ledger.faults.append(f"{name}: applied with {len(votes)} votes and {len(started)} starts")
 
@@ -102,7 +107,9 @@ def left_behind(plant: Plant) -> list[str]:
     """Processes, mounts, cgroups, sockets, workspaces, secrets of the deployment, and what the journal still holds open."""
     home = plant.deployment.home
     mine = str(home)
-    faults = [f"process {pid}: {said}" for pid, said in processes(mine, {plant.gateway.supervisor, plant.runner.supervisor})]
+    faults = [
+        f"process {pid}: {said}" for pid, said in processes(mine, {plant.gateway.supervisor, plant.runner.supervisor})
+    ]
     for place, table in (("mount", "/proc/self/mountinfo"), ("socket", "/proc/net/unix")):
         faults += [f"{place} {line}" for line in Path(table).read_text().splitlines() if mine in line]
     for directory, _, names in os.walk(home):

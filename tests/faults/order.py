@@ -50,7 +50,9 @@ class Order:
     def result(self) -> dict[str, Any]:
         """Wait for the end."""
         self._thread.join(PATIENCE)
-        assert self.final is not None, f"{self.service} {self.id}: {self.fault or 'no end in time'}\n{self.plant.logs()}"
+        assert self.final is not None, (
+            f"{self.service} {self.id}: {self.fault or 'no end in time'}\n{self.plant.logs()}"
+        )
         return self.final
 
     @property

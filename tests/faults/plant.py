@@ -20,19 +20,24 @@ from typing import Any
 
 import yaml
 from tests.e2e.conftest import ROOT, Deployment, make_deployment
+from tests.faults.proxy import Proxy
 from tests.faults.stepfaults import Fault
 
-PATIENCE = 180.0
+PATIENCE = 90.0
 """Seconds until a test gives up on something that must come; machines are noisy."""
 
 LEASE = 5
 SECRET = "write-token-4711-xyz"
 
 TOOL = """#!/bin/sh
-# replicas check|apply|status -- SERVICE [COUNT]: an apply adds a line; what holds is the last one. SERVICE.hold-STAGE makes that stage wait.
+# replicas check|apply|status -- SERVICE [COUNT]: an apply adds a line; what holds is the last one.
+# SERVICE.hold-STAGE makes that stage wait; an apply that waits says so in SERVICE.in-apply.
 set -eu
 state="$LOCKGATE_SETTING_STATE_DIR/$3"
-while [ -e "$state.hold-$LOCKGATE_STAGE" ]; do sleep 0.1; done
+while [ -e "$state.hold-$LOCKGATE_STAGE" ]; do
+  [ "$LOCKGATE_STAGE" != apply ] || : > "$state.in-apply"
+  sleep 0.1
+done
 now=null
 [ ! -f "$state.applies" ] || now=$(tail -n 1 "$state.applies")
 case $1 in
@@ -150,11 +155,12 @@ class Supervised:
 
 @dataclass
 class Plant:
-    """One deployment with its two supervised processes; `prefix` starts a process in other surroundings."""
+    """One deployment with its two supervised processes and the line between them."""
 
     deployment: Deployment
     gateway: Supervised
     runner: Supervised
+    proxy: Proxy
     kills: list[str] = field(default_factory=list)
 
     def up(self, what: str, fault: Fault | None = None, **trouble: Any) -> None:
@@ -163,7 +169,11 @@ class Plant:
         process.start(fault, **trouble)
         deadline = time.monotonic() + PATIENCE
         while not self.serves(what):
-            if process._take("ended", 0.02) is not None:
+            end = process._take("ended", 0.02)
+            if end is not None:
+                process._kept.append(end)
+                if fault is not None and any("hit" in item for item in process._kept):
+                    return  # a caller came in at once, and with it the next death
                 process.pid = 0
                 raise Gone(f"{what} ended instead of serving:\n{process.said()}")
             if time.monotonic() > deadline:
@@ -187,26 +197,28 @@ class Plant:
 
 
 @contextmanager
-def plant(*, lease: int = LEASE, gateway_prefix: Any = None, runner_port: int | None = None) -> Iterator[Plant]:
-    """A bootstrapped deployment with a counting tool, a write credential and short leases; nothing runs yet."""
+def plant() -> Iterator[Plant]:
+    """A bootstrapped deployment with a counting tool, a write credential, short leases and a proxy in its line; nothing runs yet."""
     home = Path(tempfile.mkdtemp(prefix="lockgate-faults-"))
     home.chmod(0o711)
     deployment = make_deployment(home)
-    settle(deployment, lease)
+    proxy = Proxy(deployment.runners)
+    settle(deployment, proxy.port)
     processes: list[Supervised] = []
     try:
         processes = [Supervised(what, home) for what in ("gateway", "runner")]
-        yield Plant(deployment, *processes)
+        yield Plant(deployment, *processes, proxy)
     finally:
         for process in reversed(processes):
             process.close()
+        proxy.close()
         remove(home)
 
 
-def settle(deployment: Deployment, lease: int) -> None:
-    """Short leases, a counting tool, and a secret that every apply gets."""
+def settle(deployment: Deployment, port: int) -> None:
+    """Short leases, a counting tool, a secret that every apply gets, and the gateway behind that port."""
     home = deployment.home
-    change(home / "gateway.yaml", {"timing": {"lease": lease}, "bounds": {"calls_per_second": 1000, "burst": 1000}})
+    change(home / "gateway.yaml", {"timing": {"lease": LEASE}, "bounds": {"calls_per_second": 1000, "burst": 1000}})
     tool = deployment.sources["service"] / "bin" / "replicas"
     tool.write_text(TOOL)
     secrets = home / "secrets"
@@ -220,6 +232,7 @@ def settle(deployment: Deployment, lease: int) -> None:
             "write": {"token": "secret://web/token"},
             "prefixes": ["secret://web/"],
         }
+    change(home / "runner.yaml", {"gateway": f"https://127.0.0.1:{port}"})
     change(home / "runner.yaml", {"targets": runner["targets"], "broker": "file", "secrets_dir": str(secrets)})
 
 

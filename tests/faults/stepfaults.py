@@ -17,7 +17,18 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-MOMENTS = ("before", "called", "waiting", "unsynced", "synced", "sending", "answered", "journalled", "sandboxed", "after")
+MOMENTS = (
+    "before",
+    "called",
+    "waiting",
+    "unsynced",
+    "synced",
+    "sending",
+    "answered",
+    "journalled",
+    "sandboxed",
+    "after",
+)
 """before and after the function; called: in the first function it calls; waiting: at its first suspension;
 
 unsynced and synced: around the COMMIT of the step's own transaction, nobody told yet; sending and answered: around the runner's call to the gateway;

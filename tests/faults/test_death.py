@@ -33,7 +33,7 @@ GATEWAY: dict[tuple[str, str | None], tuple[str, ...]] = {
     (f"{ADMISSION}.identify", None): CALLS,
     (f"{ADMISSION}.decide", None): CALLS,
     (f"{ADMISSION}.record", None): COMMITS,
-    (f"{PROGRESS}.queue", "plan"): WAITS,
+    (f"{PROGRESS}.queue", "plan"): CALLS,
     (f"{PROGRESS}.lease", "plan"): COMMITS,
     (f"{PROGRESS}.start", "plan"): COMMITS,
     (f"{PROGRESS}.decide_plan", None): COMMITS,
@@ -95,6 +95,7 @@ class Lane:
         while not order.over():
             if process.hit(0.1):
                 return True
+        order.result()
         return bool(process.hit(1))
 
 
@@ -165,5 +166,8 @@ def test_the_table_kills_in_every_marked_function_of_every_step() -> None:
         }
         assert set(marked) == {step for step, _ in TABLES[what]}
         steps |= {number for numbers in marked.values() for number in numbers}
-        assert all(moments[0] == "before" and moments[1] in ("called", "waiting") and moments[-1] == "after" for moments in TABLES[what].values())
+        assert all(
+            moments[0] == "before" and moments[1] in ("called", "waiting") and moments[-1] == "after"
+            for moments in TABLES[what].values()
+        )
     assert steps == set(range(1, 15))

@@ -10,7 +10,15 @@ from typing import Any
 
 from lockgate.contract.decision import Question
 from lockgate.contract.intent import Effect, Intent, Phase, Principal, PrincipalKind
-from lockgate.gateway.admission import EPOCH_RACES, admit, arrived_intent, idempotency_scope, identify, same_intent
+from lockgate.gateway.admission import (
+    EPOCH_RACES,
+    admit,
+    arrived_intent,
+    idempotency_scope,
+    identify,
+    room,
+    same_intent,
+)
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.catalog.model import Action
 from lockgate.gateway.catalog.toolschema import tool_schema
@@ -152,6 +160,7 @@ class AgentDesk:
         existing = await self._core.store.read(FindIdempotent(scope)) if scope else None
         if existing is not None:
             return same_intent(arrived, existing)
+        await room(self._core, arrived)
         for _ in range(EPOCH_RACES):
             operation = await admit_plan(self._core, arrived, planned, began)
             if operation is not None:

@@ -15,6 +15,7 @@ from lockgate.runner.acceptance import Accepted, GrantRefused, accept
 from lockgate.runner.equipment import drivers_served
 from lockgate.runner.link import AttemptLink
 from lockgate.runner.parts import Parts
+from lockgate.runner.recovery import settle
 from lockgate.runner.run import run_attempt
 from lockgate.runner.sandbox.port import SandboxUnavailable
 from lockgate.runner.settings import TargetSettings
@@ -33,6 +34,8 @@ class RunnerLoop:
         self._parts = parts
         self._draining = asyncio.Event()
         self._attempts: set[asyncio.Task[None]] = set()
+        self._working: set[str] = set()
+        self._poll_id = ""
         self.leased = 0
 
     def drain(self) -> None:
@@ -42,6 +45,7 @@ class RunnerLoop:
     async def run(self) -> None:
         """Until drained. Raises LogInconsistent (after the running attempts have ended) and then takes no more work."""
         failures = 0
+        settling = asyncio.create_task(self._keep_settling())
         try:
             while not self._draining.is_set():
                 if len(self._attempts) >= self._parts.settings.max_attempts:
@@ -55,13 +59,39 @@ class RunnerLoop:
                     pause = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1]
                     LOG.warning("gateway", error=str(error), retry_in=pause)
                     await self._unless_draining(asyncio.sleep(pause))
+                if settling.done():
+                    settling.result()  # a journal that cannot be written any more: take no more work
         finally:
+            settling.cancel()
             await self._finish()
+
+    async def _keep_settling(self) -> None:
+        """What an attempt of this process left open is settled while the process lives: its receipt holds the target's lock.
+
+        A receipt that did not reach the gateway is sent again; an attempt that broke is ended as the next start would. Raises JournalError.
+        """
+        failures = 0
+        while True:
+            await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+            left = [item for item in self._parts.journal.open_attempts if item.attempt not in self._working]
+            try:
+                settled = await settle(self._parts, left, {})
+            except SandboxUnavailable as error:
+                LOG.warning("settling", error=str(error))
+                settled = 0
+            failures = failures + 1 if settled < len(left) else 0
 
     async def _poll(self) -> None:
         parts = self._parts
-        request = LeaseRequest(parts.random(16).hex(), drivers_served(parts), POLL_SECONDS, parts.witness)
-        answer = await parts.gateway.post("/runner/v1/lease", to_document(request), POLL_SECONDS + 15)
+        # The same poll until it is answered: a lease whose answer was lost on the way is given again, not left to run out.
+        self._poll_id = self._poll_id or parts.random(16).hex()
+        request = LeaseRequest(self._poll_id, drivers_served(parts), POLL_SECONDS, parts.witness)
+        try:
+            answer = await parts.gateway.post("/runner/v1/lease", to_document(request), POLL_SECONDS + 15)
+        except GatewayRefused:
+            self._poll_id = ""
+            raise
+        self._poll_id = ""
         try:
             lease = from_document(LeaseAnswer, answer)
         except DocumentError as error:
@@ -83,6 +113,7 @@ class RunnerLoop:
         accepted = await self._accepted(offer)
         if accepted is None:
             return
+        attempt = accepted.grant.attempt
         link = AttemptLink(self._parts, accepted, offer.lease_seconds, asyncio.current_task())
         beats = asyncio.create_task(link.keep_alive())
         try:
@@ -98,6 +129,7 @@ class RunnerLoop:
             link.note("stopped")
         finally:
             beats.cancel()
+            self._working.discard(attempt)
 
     async def _accepted(self, offer: LeaseOffer) -> Accepted | None:
         parts = self._parts
@@ -108,6 +140,7 @@ class RunnerLoop:
         except GrantRefused as refused:
             await self._refuse_unaccepted(offer, refused.reason)
             return None
+        self._working.add(accepted.grant.attempt)
         return accepted
 
     async def _refuse_unaccepted(self, offer: LeaseOffer, reason: str) -> None:

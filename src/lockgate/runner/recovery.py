@@ -1,8 +1,9 @@
-"""What a runner does before it takes work: ends what an earlier process left, and tells the gateway. Idempotent; it must not retry an apply."""
+"""Ends what an attempt left that nobody works on any more, before a runner takes work and while it does. Idempotent; it must not retry an apply."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import structlog
 
@@ -12,7 +13,7 @@ from lockgate.contract.grant import read_grant
 from lockgate.contract.intent import Stage
 from lockgate.contract.runnerapi import ReceiptNote
 from lockgate.contract.signed import envelope_sha256
-from lockgate.runner.journalstate import OpenAttempt
+from lockgate.runner.journalstate import JournaledCredential, OpenAttempt
 from lockgate.runner.keeping.handing import still_out, take_back
 from lockgate.runner.keeping.states import StateRefused
 from lockgate.runner.parts import Parts
@@ -28,12 +29,18 @@ RECEIPT_SECONDS = 15.0
 async def recover(parts: Parts) -> int:
     """Reap every sandbox of a dead process, revoke what it held, sign and send the receipts; answers how many attempts were settled."""
     proofs = {proof.sandbox_id: proof for proof in await parts.sandbox.reap(())}
-    settled = 0
-    for left in parts.journal.open_attempts:
-        receipt = left.receipt if left.receipt is not None else await close_attempt(parts, left, proofs)
-        if receipt is not None and await deliver(parts, left.attempt, receipt):
-            settled += 1
+    settled = await settle(parts, parts.journal.open_attempts, proofs)
     await take_states_back(parts)
+    return settled
+
+
+async def settle(parts: Parts, left: Iterable[OpenAttempt], proofs: dict[str, TeardownProof]) -> int:
+    """End what these attempts left and deliver their receipts; answers how many were settled. Nothing may be running of them."""
+    settled = 0
+    for attempt in left:
+        receipt = attempt.receipt if attempt.receipt is not None else await close_attempt(parts, attempt, proofs)
+        if receipt is not None and await deliver(parts, attempt.attempt, receipt):
+            settled += 1
     return settled
 
 
@@ -79,11 +86,22 @@ async def end_what_is_left(parts: Parts, left: OpenAttempt, proofs: dict[str, Te
         if proof.torn_down:
             parts.journal.sandbox_gone(sandbox)
     for credential in (*left.revoked, *left.credentials):
-        gone = credential.accessor is not None and await parts.broker.revoke(credential.accessor)
+        gone = await end_credential(parts, credential)
         evidence.credentials.append(CredentialReceipt(credential.accessor or "(unknown)", credential.scope, gone))
-        if gone and credential.accessor is not None:
-            parts.journal.credential_revoked(credential.accessor)
     return evidence
+
+
+async def end_credential(parts: Parts, credential: JournaledCredential) -> bool:
+    """Revoke it and note that; True when it certainly is of no more use. Without an accessor the asker died between asking and hearing."""
+    if credential.accessor is not None:
+        gone = await parts.broker.revoke(credential.accessor)
+        if gone:
+            parts.journal.credential_revoked(credential.accessor)
+        return gone
+    gone = await parts.broker.revoke_unheard(credential.attempt, credential.scope)
+    if gone:
+        parts.journal.credential_not_issued(credential.attempt, credential.scope)
+    return gone
 
 
 async def deliver(parts: Parts, attempt: str, receipt: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from lockgate.contract.decision import Question
 from lockgate.contract.intent import Phase, Stage
@@ -15,7 +15,7 @@ from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.changes import moved
 from lockgate.gateway.operations.judging import CATALOG_CHANGED, REVOKED, Judgement, obligations_of, parts
 from lockgate.gateway.operations.manifests import Reported, open_stage
-from lockgate.gateway.operations.model import Attempt, Operation
+from lockgate.gateway.operations.model import Attempt, Operation, Reason
 from lockgate.gateway.operations.questions import Subject, ask, plan_document
 from lockgate.gateway.operations.states import Event, Place, State
 
@@ -77,26 +77,39 @@ async def judge_plan(core: Core, planned: Operation, reported: Reported) -> Judg
     return Judgement(Event.DENIED if denied else None, asked.reasons, asked, *found)
 
 
-def after_plan(core: Core, planned: Operation, verdict: Judgement) -> Operation:
+class Move(Protocol):
+    """How an operation comes to the place an event leads to: `changes.moved` by the state table, or the entry of a known plan."""
+
+    def __call__(
+        self,
+        operation: Operation,
+        event: Event,
+        now: int,
+        *,
+        message: str = ...,
+        reasons: tuple[Reason, ...] = ...,
+        **changes: Any,
+    ) -> Operation: ...
+
+
+def after_plan(core: Core, planned: Operation, verdict: Judgement, move: Move = moved) -> Operation:
     """The operation after its plan was decided on: empty, denied, dry run, approvals needed, or allowed."""
     now = core.clock()
     if verdict.event is Event.DENIED or verdict.asked is None:
-        return moved(planned, Event.DENIED, now, reasons=verdict.reasons, message=first_message(verdict))
+        return move(planned, Event.DENIED, now, reasons=verdict.reasons, message=first_message(verdict))
     decision = verdict.asked.decision
     merged = obligations_of(planned).merge(decision.obligations)
     fields: dict[str, Any] = {"decision": decision.id, "obligations": merged.to_document()}
     if is_empty(planned):
-        return moved(
-            planned, Event.PLAN_EMPTY, now, message="Nothing to change: the target is already as asked.", **fields
-        )
+        said = "Nothing to change: the target is already as asked."
+        return move(planned, Event.PLAN_EMPTY, now, message=said, **fields)
     if planned.dry_run:
-        return moved(planned, Event.PLAN_DRY_RUN, now, message="Planned; nothing is applied in a dry run.", **fields)
+        return move(planned, Event.PLAN_DRY_RUN, now, message="Planned; nothing is applied in a dry run.", **fields)
     if merged.approvals is not None:
         fields["approval_expires_at"] = approval_expiry(core, planned)
-        return moved(
-            planned, Event.PLAN_NEEDS_APPROVAL, now, message="Waiting for human approval of this plan.", **fields
-        )
-    return moved(planned, Event.PLAN_ALLOWED, now, **fields)
+        said = "Waiting for human approval of this plan."
+        return move(planned, Event.PLAN_NEEDS_APPROVAL, now, message=said, **fields)
+    return move(planned, Event.PLAN_ALLOWED, now, **fields)
 
 
 def is_empty(operation: Operation) -> bool:

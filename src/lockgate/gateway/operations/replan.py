@@ -18,9 +18,9 @@ from lockgate.gateway.admission import (
 from lockgate.gateway.core import Core
 from lockgate.gateway.errors import Unavailable
 from lockgate.gateway.operations.changes import end_entry
-from lockgate.gateway.operations.judging import Judgement, judge, obligations_of
-from lockgate.gateway.operations.model import DecisionRecord, Operation
-from lockgate.gateway.operations.outcomes import approval_expiry, first_message, is_empty
+from lockgate.gateway.operations.judging import judge
+from lockgate.gateway.operations.model import DecisionRecord, Operation, Reason
+from lockgate.gateway.operations.outcomes import after_plan
 from lockgate.gateway.operations.states import PLAN_ENTRY, Event
 from lockgate.gateway.operations.transitions import decisions, records
 from lockgate.gateway.store.port import Admit, Done, EpochMoved, Existing
@@ -40,7 +40,7 @@ async def admit_plan(core: Core, arrived: Arrived, planned: Operation, since: in
     if not operation.place.final:
         operation = replace(operation, plan=planned.plan)
         verdict = await judge(core, operation, question=Question.PLAN)
-        operation = entered(core, operation, verdict)
+        operation = after_plan(core, operation, verdict, entered)
         entries = (*admission_entries(operation, asked), *decisions(operation, verdict))
         further = records(verdict, operation.id)
     command = Admit(
@@ -63,22 +63,16 @@ async def admit_plan(core: Core, arrived: Arrived, planned: Operation, since: in
     return operation
 
 
-def entered(core: Core, operation: Operation, verdict: Judgement) -> Operation:
-    """The place a known plan leads to: denied, empty, approvals needed, or allowed."""
-    if verdict.event is Event.DENIED or verdict.asked is None:
-        return _at(operation, Event.DENIED, reasons=verdict.reasons, message=first_message(verdict))
-    merged = obligations_of(operation).merge(verdict.asked.decision.obligations)
-    fields: dict[str, Any] = {"obligations": merged.to_document(), "decision": verdict.asked.decision.id}
-    if is_empty(operation):
-        return _at(operation, Event.PLAN_EMPTY, message="Nothing to change: the target is already as asked.", **fields)
-    if merged.approvals is not None:
-        fields["approval_expires_at"] = approval_expiry(core, operation)
-        return _at(operation, Event.PLAN_NEEDS_APPROVAL, message="Waiting for human approval of this plan.", **fields)
-    return _at(operation, Event.PLAN_ALLOWED, **fields)
-
-
-def _at(operation: Operation, event: Event, **fields: Any) -> Operation:
+def entered(
+    operation: Operation, event: Event, now: int, *, message: str = "", reasons: tuple[Reason, ...] = (), **changes: Any
+) -> Operation:
+    """The first place of an operation whose plan is known. Raises KeyError for an event that is no entry."""
     step = PLAN_ENTRY[event]
     return replace(
-        operation, state=step.to.state, phase=step.to.phase, effect_shown=step.effect, waiting_for=None, **fields
+        operation,
+        state=step.to.state,
+        phase=step.to.phase,
+        updated_at=now,
+        effect_shown=step.effect,
+        **{"waiting_for": None, "message": message, "reasons": reasons, **changes},
     )

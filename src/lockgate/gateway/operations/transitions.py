@@ -37,6 +37,9 @@ from lockgate.gateway.store.port import (
     Transition,
 )
 
+RACE_SECONDS = 0.2
+"""When to say again what lost a race. A runner that took the refusal as final would drop its receipt, and the lock would stay shut."""
+
 MAX_WALL_SECONDS = 86_400
 """The most that a catalog's limits allow (its schema)."""
 
@@ -257,11 +260,11 @@ def manifest_entry(operation: Operation, manifest: Manifest, sha256: str) -> Ent
 
 
 def done(outcome: Outcome, operation: Operation) -> Operation:
-    """The operation, if it was committed. Raises Clash when something else came first."""
+    """The operation, if it was committed. Raises Clash when something else came first: what was said may still hold of what is now."""
     if isinstance(outcome, Done):
         return operation
     what = outcome.what if isinstance(outcome, Conflict) else "epoch"
-    raise Clash(f"Something else happened to the operation first ({what}).", field=what)
+    raise Clash(f"Something else happened to the operation first ({what}).", field=what, retry_after=RACE_SECONDS)
 
 
 async def plan_again(core: Core, operation: Operation, why: str, check: Reported | None) -> StartAnswer:

@@ -21,3 +21,7 @@ class NoBroker:
     async def revoke(self, accessor: str) -> bool:
         """There is nothing to revoke."""
         return True
+
+    async def revoke_unheard(self, attempt: str, scope: str) -> bool:
+        """Nothing was ever issued."""
+        return True

@@ -91,3 +91,7 @@ class CredentialBroker(Protocol):
     async def revoke(self, accessor: str) -> bool:
         """End a credential by its accessor, also one of an earlier process; idempotent. True when it certainly is of no more use from here."""
         ...
+
+    async def revoke_unheard(self, attempt: str, scope: str) -> bool:
+        """End whatever was issued for an attempt whose asker died before it heard of an accessor; idempotent. True as in `revoke`."""
+        ...

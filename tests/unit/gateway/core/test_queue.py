@@ -22,6 +22,14 @@ async def test_a_full_queue_is_said_before_deciding_and_a_repeat_still_gets_its_
     assert caught.value.retry_after
 
 
+async def test_a_full_queue_takes_no_known_plan_either(gate: Gate) -> None:
+    planned = await gate.planned(await gate.ask(dry_run=True))
+    arguments = {"operation_id": planned.id, "semantic_sha256": planned.plan.semantic_sha256, "reason": "as shown"}
+    gate.core.caps = Caps(queued=0)
+    with pytest.raises(TooMany):
+        await gate.desk.apply_plan(planned.principal, arguments)
+
+
 async def test_a_tenant_with_its_share_of_runners_waits_and_says_so(gate: Gate) -> None:
     gate.core.caps = Caps(running=0)
     asked = await gate.ask()
