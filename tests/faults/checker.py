@@ -120,8 +120,8 @@ def left_behind(plant: Plant) -> list[str]:
                 faults.append(f"the secret is in {path}")
     settings = yaml.safe_load((home / "runner.yaml").read_text())
     runs, workspaces = Path(settings["sandbox"]["base_dir"]) / "runs", home / "state" / "runner" / "workspaces"
-    for place in (runs, workspaces):
-        faults += [f"left {path}" for path in (place.iterdir() if place.is_dir() else ())]
+    for kept in (runs, workspaces):
+        faults += [f"left {path}" for path in (kept.iterdir() if kept.is_dir() else ())]
     boxes = set(re.findall(r'"k":"box","attempt":"[^"]+","id":"([0-9a-f]+)"', journal_file(home).read_text()))
     groups = (Path(directory) for directory, _, _ in os.walk("/sys/fs/cgroup"))
     faults += [f"cgroup {path}" for path in groups if any(box in path.name for box in boxes)]

@@ -35,6 +35,7 @@ class Order:
         token = self.plant.deployment.token
         self._asker, self._voter = token("alice"), token("bob", roles=("approver",))
         self._admin = token("carol", roles=("admin",))
+        self._pause = threading.Event()  # never set: the deadline ends this thread
         self._deadline = time.monotonic() + PATIENCE
         self._thread = threading.Thread(target=self._follow, daemon=True, name=self.service)
 
@@ -75,7 +76,7 @@ class Order:
                 self._try("votes", self._voter, self._vote(document))
             elif status == "indeterminate":
                 self._resolve()
-            time.sleep(0.05)
+            self._pause.wait(0.05)
 
     def _ask(self) -> dict[str, Any]:
         arguments = {"service": self.service, "replicas": WANTED, "target": self.target, "reason": REASON}

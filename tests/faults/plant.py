@@ -206,8 +206,8 @@ def plant() -> Iterator[Plant]:
     settle(deployment, proxy.port)
     processes: list[Supervised] = []
     try:
-        processes = [Supervised(what, home) for what in ("gateway", "runner")]
-        yield Plant(deployment, *processes, proxy)
+        processes += [Supervised(what, home) for what in ("gateway", "runner")]
+        yield Plant(deployment, processes[0], processes[1], proxy)
     finally:
         for process in reversed(processes):
             process.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import selectors
 import socket
 import threading
-import time
 from dataclasses import dataclass, field
 
 
@@ -41,6 +40,7 @@ class Proxy:
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         self._going = True
+        self._pause = threading.Event()  # never set: this is how slow the line is
         self._thread = threading.Thread(target=self._run, daemon=True, name="proxy")
         self._thread.start()
 
@@ -130,7 +130,7 @@ class Proxy:
                 sink.setblocking(False)
         way.carried += len(data)
         if way.rate is not None:
-            time.sleep(len(data) / way.rate)
+            self._pause.wait(len(data) / way.rate)
         return True
 
     def _drop(self, line: Line) -> None:

@@ -224,7 +224,7 @@ def install_runner(armed: Armed) -> None:
     from lockgate.runner.sandbox.bubblewrap import BubblewrapSandbox
     from lockgate.wire.client import GatewayClient
 
-    post, record, start = GatewayClient.post, Journal._record, BubblewrapSandbox.start
+    post, note, start = GatewayClient.post, Journal._record, BubblewrapSandbox.start
 
     def inside(moment: str) -> None:
         if INSIDE.get():
@@ -236,8 +236,8 @@ def install_runner(armed: Armed) -> None:
         inside("answered")
         return answer
 
-    def recording(self: Journal, line: Any) -> None:
-        record(self, line)
+    def recording(self: Journal, record: Any) -> None:
+        note(self, record)
         inside("journalled")
 
     async def starting(self: BubblewrapSandbox, spec: Any) -> Any:

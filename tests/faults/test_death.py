@@ -5,8 +5,8 @@ All scenarios of one process share a few deployments that run side by side; each
 
 from __future__ import annotations
 
-import inspect
 import importlib
+import inspect
 import itertools
 import queue
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import pytest
 from tests.faults.checker import Ledger, check
 from tests.faults.order import Order
-from tests.faults.plant import Plant, plant
+from tests.faults.plant import Plant, Supervised, plant
 from tests.faults.stepfaults import Fault
 from tests.faults.supervisor import STEPS
 

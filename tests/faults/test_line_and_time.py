@@ -9,10 +9,12 @@ import itertools
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.faults.checker import Ledger, check, store
@@ -20,6 +22,8 @@ from tests.faults.order import Order
 from tests.faults.plant import PATIENCE, Plant, plant
 
 pytestmark = pytest.mark.faults
+PAUSE = threading.Event()
+"""Never set: every waiting has a condition and a deadline."""
 
 
 @dataclass
@@ -44,14 +48,17 @@ class Site:
 
     def comes_to(self, order: Order, state: str, phase: str | None = None) -> None:
         """Wait until the store has the operation there."""
-        until(lambda: self.place(order) in [(state, phase), (state, None)], lambda: f"{self.place(order)}, {self.plant.logs()}")
+        until(
+            lambda: self.place(order) in [(state, phase), (state, None)],
+            lambda: f"{self.place(order)}, {self.plant.logs()}",
+        )
 
     def place(self, order: Order) -> tuple[str, str | None]:
         """State and phase as stored."""
         with store(self.plant.deployment.home) as rows:
             found = rows.all("SELECT body FROM operation WHERE id = ?", order.id)
-        body = json.loads(found[0][0]) if found else {"state": "unasked", "phase": None}
-        return body["state"], body["phase"]
+        body: dict[str, Any] = json.loads(found[0][0]) if found else {"state": "unasked", "phase": None}
+        return str(body["state"]), body["phase"]
 
     def lease_over(self, order: Order, place: tuple[str, str | None]) -> None:
         """Wait until the operation is no longer where it was: its lease has run out."""
@@ -63,7 +70,7 @@ def until(what: Callable[[], bool], said: Callable[[], str]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not what():
         assert time.monotonic() < deadline, said()
-        time.sleep(0.05)
+        PAUSE.wait(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +162,9 @@ def test_a_start_whose_answer_is_lost_applies_nothing_and_waits_for_a_human(site
     site.comes_to(order, "indeterminate")
     mend(site)
     ended = order.result()
-    assert (ended["status"], ended["effect"], order.applies, order.resolved) == ("failed", "none", 0, "failed_none"), ended
+    assert (ended["status"], ended["effect"], order.applies, order.resolved) == ("failed", "none", 0, "failed_none"), (
+        ended
+    )
 
 
 def test_a_half_open_line_holds_nobody(site: Site) -> None:
@@ -194,7 +203,9 @@ def test_a_process_that_stood_still_finds_out_that_time_has_passed(site: Site, w
 @pytest.mark.parametrize("stage", ["plan", "apply"])
 @pytest.mark.parametrize("seconds", [20, -20])
 @pytest.mark.parametrize("what", ["gateway", "runner"])
-def test_a_clock_that_steps_loses_no_operation_and_doubles_none(site: Site, what: str, seconds: int, stage: str) -> None:
+def test_a_clock_that_steps_loses_no_operation_and_doubles_none(
+    site: Site, what: str, seconds: int, stage: str
+) -> None:
     """Forward: leases run out at once. Back: they last longer. The runner's wall clock decides nothing."""
     order, hold = site.held(stage, "running", stage)
     getattr(site.plant, what).trouble(clock=seconds)

@@ -14,9 +14,9 @@ from tests.invariants.region import Region
 from lockgate.contract.codec import to_document
 from lockgate.contract.runnerapi import LeaseRequest
 from lockgate.gateway.store.port import AttemptsOf
-from lockgate.runner import loop as loops
-from lockgate.runner.loop import RunnerLoop
+from lockgate.runner.loop import BACKOFF_SECONDS, RunnerLoop
 from lockgate.runner.sandbox.port import SandboxUnavailable
+from lockgate.runner.statements import sign_receipt
 from lockgate.wire.client import GatewayUnavailable
 
 
@@ -32,7 +32,7 @@ async def settling(region: Region, loop: RunnerLoop) -> AsyncIterator[None]:
 
 async def until_free(gate: Gate) -> None:
     async with asyncio.timeout(60):
-        while await gate.lock_state("web-dev") != "free":
+        while await gate.lock_state("web-dev") != "free":  # noqa: ASYNC110  (a store has no event to wait for)
             await asyncio.sleep(0.02)
 
 
@@ -70,7 +70,7 @@ async def test_an_attempt_that_is_at_work_is_left_alone(gate: Gate, region: Regi
 
     async def looked_at() -> None:
         async with settling(region, loop):
-            await asyncio.sleep(2 * loops.BACKOFF_SECONDS[0])
+            await asyncio.sleep(2 * BACKOFF_SECONDS[0])
         seen.append(tuple(item.receipt for item in region.journal.open_attempts))
 
     region.line.on_answer["start"] = looked_at
@@ -91,14 +91,14 @@ async def test_an_attempt_that_broke_is_ended_and_said_to_the_gateway(
             raise RuntimeError("not foreseen")
         return real(*arguments)
 
-    real = loops.run_attempt.__globals__["sign_receipt"]
-    monkeypatch.setitem(loops.run_attempt.__globals__, "sign_receipt", sign)
+    real = sign_receipt
+    monkeypatch.setattr("lockgate.runner.run.sign_receipt", sign)
     with pytest.raises(RuntimeError):
         await loop._attempt(await leased(gate, region))
     assert [item.receipt for item in region.journal.open_attempts] == [None]
     broken = False
     async with settling(region, loop), asyncio.timeout(60):
-        while region.journal.open_attempts:
+        while region.journal.open_attempts:  # noqa: ASYNC110  (a file has no event to wait for)
             await asyncio.sleep(0.02)
     (attempt,) = await gate.store.read(AttemptsOf(operation.id))
     assert attempt.state.value == "torn_down"

@@ -24,6 +24,7 @@ async def test_a_full_queue_is_said_before_deciding_and_a_repeat_still_gets_its_
 
 async def test_a_full_queue_takes_no_known_plan_either(gate: Gate) -> None:
     planned = await gate.planned(await gate.ask(dry_run=True))
+    assert planned.plan is not None
     arguments = {"operation_id": planned.id, "semantic_sha256": planned.plan.semantic_sha256, "reason": "as shown"}
     gate.core.caps = Caps(queued=0)
     with pytest.raises(TooMany):
