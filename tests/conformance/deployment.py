@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from mcp.server.subscriptions import InMemorySubscriptionBus
 from tests.conformance.bodies import bodies
@@ -43,13 +44,16 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def make_home(home: Path, public: int, names: tuple[str, ...], data: bytes = b"") -> None:
-    """A dev deployment below `home`, known by the public URL and by `names` (Host values; their origins too)."""
+def make_home(home: Path, public: int, names: tuple[str, ...], **settings: Any) -> None:
+    """A dev deployment below `home`, known by the public URL and by `names` (Host values; their origins too).
+
+    `settings` are further ones of gateway.yaml.
+    """
     bounds = {"calls_per_second": CALLS_PER_SECOND, "burst": CALLS_PER_SECOND}
     listens = {"allowed_hosts": list(names), "allowed_origins": [f"http://{name}" for name in names]}
     samples = Samples(
-        files={"catalog/suite.yaml": catalog(), "policy/data.yaml": data or POLICY_DATA.read_bytes()},
-        gateway={"bounds": bounds, "public": listens},
+        files={"catalog/suite.yaml": catalog(), "policy/data.yaml": POLICY_DATA.read_bytes()},
+        gateway={"bounds": bounds, "public": listens, **settings},
     )
     now = time.time_ns() // 1_000_000
     ports = Ports(public, free_ports(1)[0])

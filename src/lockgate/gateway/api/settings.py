@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from lockgate.gateway.identity.port import SCOPES, Audience
+
 AGENT_PATH = "/mcp"
 HUMAN_PATH = "/api"
 
@@ -20,8 +22,8 @@ class WebSettings:
     max_body: int = 1 << 20
     body_seconds: float = 10.0
     authorization_servers: tuple[str, ...] = ()
-    agent_scopes: tuple[str, ...] = ("lockgate:agent",)
-    human_scopes: tuple[str, ...] = ("lockgate:human",)
+    agent_scopes: tuple[str, ...] = (SCOPES[Audience.AGENT],)
+    human_scopes: tuple[str, ...] = (SCOPES[Audience.HUMAN],)
     dev: bool = False
     unsafe: tuple[str, ...] = ()
 

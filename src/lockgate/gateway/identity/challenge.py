@@ -25,14 +25,13 @@ def metadata_url(resource: str) -> str:
 def resource_metadata(
     resource: str, issuers: Sequence[str], scopes: Sequence[str] = (), name: str = "Lockgate"
 ) -> dict[str, Any]:
-    """The RFC 9728 document of a protected resource: which authorization servers give tokens for it, sent in the header only."""
-    document: dict[str, Any] = {
-        "resource": resource,
-        "authorization_servers": list(issuers),
-        "bearer_methods_supported": ["header"],
-        "resource_name": name,
-    }
-    return document | ({"scopes_supported": list(scopes)} if scopes else {})
+    """The RFC 9728 document of a protected resource: which authorization servers give tokens for it, sent in the header only.
+
+    A list without members is left out (§3.2).
+    """
+    document = {"resource": resource, "bearer_methods_supported": ["header"], "resource_name": name}
+    lists = {"authorization_servers": list(issuers), "scopes_supported": list(scopes)}
+    return document | {field: members for field, members in lists.items() if members}
 
 
 def www_authenticate(resource: str, refused: Unauthenticated, scopes: Sequence[str] = ()) -> str:

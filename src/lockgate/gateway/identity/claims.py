@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lockgate.contract.intent import Principal, PrincipalKind
-from lockgate.gateway.identity.port import Audience
+from lockgate.gateway.identity.port import SCOPES, Audience, Unauthenticated
 from lockgate.gateway.identity.settings import IdentitySettings, IssuerSettings
 from lockgate.gateway.identity.token import Parts, invalid
 
@@ -41,6 +41,7 @@ def read_claims(
     claims = parts.claims
     issued_at, expires_at = _check_times(claims, issuer, now)
     wanted = _check_audience(claims, settings, audience)
+    _check_scope(claims, audience)
     _check_dev(claims, issuer, settings, audience)
     subject = _name(claims.get("sub"), "sub")
     human = audience is Audience.HUMAN
@@ -101,6 +102,17 @@ def _check_audience(claims: dict[str, Any], settings: IdentitySettings, audience
     if wanted not in audiences:
         raise invalid("aud: the token is for another audience")
     return wanted
+
+
+def _check_scope(claims: dict[str, Any], audience: Audience) -> None:
+    """A token that lists scopes is good for those alone; one that lists none was given for its audience as a whole (ADR 17)."""
+    if "scope" not in claims:
+        return
+    listed = claims["scope"]
+    if not isinstance(listed, str):
+        raise invalid("scope: must be one text of scopes with spaces between them")
+    if SCOPES[audience] not in listed.split(" "):
+        raise Unauthenticated("insufficient_scope", f"scope: the token lists others than {SCOPES[audience]}")
 
 
 def _check_dev(claims: dict[str, Any], issuer: IssuerSettings, settings: IdentitySettings, audience: Audience) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from lockgate.contract.intent import Principal
 
@@ -13,6 +14,10 @@ class Audience(StrEnum):
 
     AGENT = "agent"
     HUMAN = "human"
+
+
+SCOPES: Final[Mapping[Audience, str]] = {Audience.AGENT: "lockgate:agent", Audience.HUMAN: "lockgate:human"}
+"""The scope that each door wants of a token that lists any."""
 
 
 class Unauthenticated(Exception):

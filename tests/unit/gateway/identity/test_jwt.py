@@ -360,3 +360,22 @@ def test_no_changed_character_anywhere_goes_unnoticed():
     for index, char in enumerate(text):
         changed = text[:index] + ("A" if char != "A" else "B") + text[index + 1 :]
         assert refused(checked.verify, changed, audience=Audience.AGENT, now=NOW)
+
+
+@pytest.mark.parametrize("scope", ["lockgate:agent", "openid lockgate:agent", "lockgate:agent lockgate:human"])
+def test_a_token_that_lists_the_doors_scope_passes(scope: str) -> None:
+    assert at_mcp(token(scope=scope)).subject == "alice"
+
+
+@pytest.mark.parametrize("scope", ["", "openid profile", "lockgate:human", "lockgate:agents", "xlockgate:agent"])
+def test_a_token_that_lists_other_scopes_alone_lacks_the_doors(scope: str) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        at_mcp(token(scope=scope))
+    assert (caught.value.error, caught.value.status) == ("insufficient_scope", 403)
+
+
+@pytest.mark.parametrize("scope", [["lockgate:agent"], 5, None, {}])
+def test_a_scope_of_another_shape_is_no_scope(scope: object) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        at_mcp(token(scope=scope))
+    assert caught.value.error == "invalid_token"
