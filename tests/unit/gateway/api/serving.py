@@ -29,7 +29,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(offers: Offers = NOTHING) -> AsyncIterator[Served]:
+async def serving(offers: Offers = NOTHING, body_seconds: float = 30.0) -> AsyncIterator[Served]:
     """A fresh gateway on a port of its own, with `offers` beside its tools."""
     listener = socket.create_server(("127.0.0.1", 0))
     # Accepted sockets inherit it; without it each answer's second write waits 40 ms for the client's delayed ACK.
@@ -39,7 +39,7 @@ async def serving(offers: Offers = NOTHING) -> AsyncIterator[Served]:
         url,
         allowed_hosts=("gate.test:*",),
         allowed_origins=("https://app.test",),
-        body_seconds=1.0,
+        body_seconds=body_seconds,
         authorization_servers=("https://issuer",),
     )
     door = MemoryDoor()

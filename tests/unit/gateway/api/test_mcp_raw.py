@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.unit.gateway.api.serving import Served, headers_of, modern
+from tests.unit.gateway.api.serving import Served, headers_of, modern, serving
 
 from lockgate.gateway.api.rpc import read_message
 
@@ -84,14 +84,15 @@ async def test_a_10_mb_body_without_a_declared_length_is_refused_while_it_stream
     assert served.door.calls == []
 
 
-async def test_a_body_that_never_ends_times_out(served: Served) -> None:
-    host, port = served.url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    head = f"POST /mcp HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer agent\r\nContent-Type: application/json\r\n"
-    writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
-    answer = await asyncio.wait_for(reader.read(), 60)
-    assert answer.startswith(b"HTTP/1.1 408") and b"did not arrive within 1 seconds" in answer
-    writer.close()
+async def test_a_body_that_never_ends_times_out() -> None:
+    async with serving(body_seconds=1.0) as served:
+        host, port = served.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /mcp HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer agent\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        answer = await asyncio.wait_for(reader.read(), 60)
+        assert answer.startswith(b"HTTP/1.1 408") and b"did not arrive within 1 seconds" in answer
+        writer.close()
 
 
 BAD_JSON = {
