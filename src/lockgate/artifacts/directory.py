@@ -10,20 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from lockgate.artifacts.envelope import KEY_END, RegionSealer, Unreadable, aad
+from lockgate.artifacts.errors import ArtifactDamaged, ArtifactMissing
 from lockgate.artifacts.files import read_regular, write_whole
 from lockgate.keys.privatefile import sync_directory
 
 MAX_ARTIFACT_BYTES: Final = 64 << 20
 MAX_SWEPT: Final = 1000
 _SUFFIX: Final = ".sealed"
-
-
-class ArtifactMissing(LookupError):
-    """Nothing of these names is kept here: it was destroyed, has expired, or lies with another runner."""
-
-
-class ArtifactDamaged(Exception):
-    """What is kept under these names cannot be read, or is not what its digest says; a retry does not help."""
 
 
 class SealedDirectory:

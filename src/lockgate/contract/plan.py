@@ -11,6 +11,10 @@ from lockgate.contract.canonical import CanonicalError, canonical, sha256
 from lockgate.contract.codec import DocumentError, from_document
 from lockgate.contract.jobchannel import MAX_CHANGES, MAX_PLAN_BYTES
 
+PLAN_VERSION = 2
+VOLATILE: Mapping[int, frozenset[str]] = {2: frozenset({"timestamp"})}
+"""By version of the canonical plan: what of a tool's JSON is left out because two plans of the same inputs and target differ in it."""
+
 
 class Fidelity(StrEnum):
     """Exact: a plan file is applied. Predicted: check mode says what it expects, and sealed inputs are applied."""

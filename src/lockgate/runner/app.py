@@ -35,6 +35,7 @@ from lockgate.runner.toolbox import open_toolbox
 from lockgate.wire.client import GatewayClient
 
 LOG = structlog.get_logger("lockgate.runner")
+SWEEP_SECONDS = 600.0
 
 
 async def serve(
@@ -78,6 +79,19 @@ async def serve(
         journal.close()
 
 
+async def sweep_plans(parts: Parts) -> None:
+    """Destroy plan files nobody will apply any more, a bounded number at a time, until cancelled; those of ended applies are gone already."""
+    while True:
+        try:
+            swept = await asyncio.to_thread(parts.artifacts.sweep, time.time() - parts.settings.plan_hours * 3600)
+        except OSError as error:
+            LOG.error("plan files not swept", error=str(error))
+            swept = 0
+        if swept:
+            LOG.info("plan files destroyed", count=swept)
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
 async def _work(parts: Parts, ready: asyncio.Event | None, stop: asyncio.Event | None) -> None:
     settled = await recover(parts)
     LOG.info("runner", id=parts.settings.id, region=parts.settings.region, settled_from_before=settled)
@@ -85,14 +99,15 @@ async def _work(parts: Parts, ready: asyncio.Event | None, stop: asyncio.Event |
     if ready is not None:
         ready.set()
     work = asyncio.create_task(loop.run())
+    sweeping = asyncio.create_task(sweep_plans(parts))
     stopped = asyncio.create_task((stop or asyncio.Event()).wait())
     try:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
         loop.drain()
         await work
     finally:
-        stopped.cancel()
-        work.cancel()
+        for task in (stopped, work, sweeping):
+            task.cancel()
 
 
 def make_job_root(settings: RunnerSettings) -> JobRoot:

@@ -260,6 +260,9 @@ class RunnerSettings:
     tenant: str = setting("The tenant it serves, as in its certificate.", "default")
     dev: bool = setting("A throw-away deployment.", False)
     max_attempts: int = setting("Attempts run at the same time.", 4)
+    plan_hours: int = setting(
+        "How long a plan file is kept for its apply; after that the operation must be asked for again.", 168
+    )
     sources: dict[str, Path] = setting("Directories that targets are planned from, by name.", factory=dict)
     targets: dict[str, TargetSettings] = setting("The targets this runner serves.", factory=dict)
     tools: dict[str, ToolSettings] = setting("Trusted builds of tools, by tool name.", factory=dict)
@@ -273,6 +276,8 @@ class RunnerSettings:
                 raise SettingInvalid(name, "must be 1 to 63 of a-z, 0-9, '.', '_', '-'")
         if not 1 <= self.max_attempts <= 256:
             raise SettingInvalid("max_attempts", "must be 1 to 256")
+        if not 1 <= self.plan_hours <= 24 * 365:
+            raise SettingInvalid("plan_hours", "must be 1 to 8760")
         if (self.broker == "file") != (self.secrets_dir is not None):
             raise SettingInvalid("secrets_dir", "is needed by the broker `file`, and by no other")
         for name, target in self.targets.items():

@@ -10,7 +10,8 @@ from typing import Final, TypeVar
 
 import structlog
 
-from lockgate.artifacts.directory import ArtifactDamaged, ArtifactMissing, sha256_of
+from lockgate.artifacts.directory import sha256_of
+from lockgate.artifacts.errors import ArtifactDamaged, ArtifactMissing
 from lockgate.contract import jobchannel
 from lockgate.contract.grant import Grant
 from lockgate.contract.state import StateMark

@@ -16,7 +16,7 @@ class ArtifactStore(Protocol):
         ...
 
     def get(self, names: tuple[str, ...], digest: str) -> bytes:
-        """The bytes of exactly that digest. Raises `lockgate.artifacts` ArtifactMissing, ArtifactDamaged; OSError."""
+        """The bytes of exactly that digest. Raises ArtifactMissing, ArtifactDamaged (lockgate.artifacts.errors), OSError."""
         ...
 
     def destroy(self, names: tuple[str, ...], digest: str) -> None:

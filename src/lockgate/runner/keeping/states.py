@@ -72,22 +72,49 @@ class StateKeeper:
             write_whole(place / name, self._sealer.seal(data, _names(tenant, target, name)))
             raise
         version = newest.version + 1 if newest is not None else 1
-        name = _file_name(version)
-        write_whole(place / name, self._sealer.seal(data, _names(tenant, target, name)))
-        for old in _versions(place)[:-VERSIONS_KEPT]:
-            (place / _file_name(old)).unlink(missing_ok=True)
+        self._write(tenant, target, version, data)
         return KeptState(version, mark, data)
 
+    def rejected(self, tenant: str, target: str) -> list[bytes]:
+        """What was set aside, oldest first, for a human to look at. Raises StateRefused, OSError."""
+        place = self.place(tenant, target)
+        return [self._unsealed(place, tenant, target, name) for name in sorted(_rejected(place))]
+
+    def decide(self, tenant: str, target: str, accept: bool) -> StateMark | None:
+        """A human's word on what was set aside: the last of it becomes the newest version whatever came before, or all of it is discarded.
+
+        The mark of the newest version after it. Raises StateRefused (nothing is set aside, or it is no state at all), OSError.
+        """
+        aside = self.rejected(tenant, target)
+        if not aside:
+            raise StateRefused(f"state: nothing is set aside for {target!r}")
+        place = self.place(tenant, target)
+        if accept:
+            mark = read_mark(aside[-1])
+            self._write(tenant, target, (_versions(place) or [0])[-1] + 1, aside[-1])
+        for name in _rejected(place):
+            (place / name).unlink()
+        current = self.current(tenant, target)
+        return mark if accept else (current.mark if current is not None else None)
+
     def _read(self, place: Path, tenant: str, target: str, version: int) -> KeptState:
-        name = _file_name(version)
+        data = self._unsealed(place, tenant, target, _file_name(version))
+        return KeptState(version, read_mark(data), data)
+
+    def _unsealed(self, place: Path, tenant: str, target: str, name: str) -> bytes:
         try:
             sealed = read_regular(place / name, MAX_STATE_BYTES + KEY_END + 64)
-            data = self._sealer.open(sealed, _names(tenant, target, name))
+            return self._sealer.open(sealed, _names(tenant, target, name))
         except Unreadable as error:
             raise StateRefused(
                 f"state: {place / name} {error}; restore it from a copy of this runner's state_dir"
             ) from None
-        return KeptState(version, read_mark(data), data)
+
+    def _write(self, tenant: str, target: str, version: int, data: bytes) -> None:
+        place, name = self.place(tenant, target), _file_name(version)
+        write_whole(place / name, self._sealer.seal(data, _names(tenant, target, name)))
+        for old in _versions(place)[:-VERSIONS_KEPT]:
+            (place / _file_name(old)).unlink(missing_ok=True)
 
     def place(self, tenant: str, target: str) -> Path:
         """The directory of one target's versions."""
