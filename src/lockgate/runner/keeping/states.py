@@ -90,12 +90,12 @@ class StateKeeper:
             raise StateRefused(f"state: nothing is set aside for {target!r}")
         place = self.place(tenant, target)
         if accept:
-            mark = read_mark(aside[-1])
+            read_mark(aside[-1])
             self._write(tenant, target, (_versions(place) or [0])[-1] + 1, aside[-1])
         for name in _rejected(place):
             (place / name).unlink()
         current = self.current(tenant, target)
-        return mark if accept else (current.mark if current is not None else None)
+        return current.mark if current is not None else None
 
     def _read(self, place: Path, tenant: str, target: str, version: int) -> KeptState:
         data = self._unsealed(place, tenant, target, _file_name(version))
