@@ -14,7 +14,7 @@ from lockgate.cli.exits import Exit
 from lockgate.cli.frame import Session
 from lockgate.cli.home import HUMAN, URL_VARIABLE, gateway_url, read_token
 from lockgate.cli.problem import Problem
-from lockgate.contract.redaction import visible
+from lockgate.contract.shown import flat
 
 API = "/api/v1"
 MAX_ANSWER = 32 << 20
@@ -89,7 +89,7 @@ def learn_unsafe(session: Session, url: str) -> None:
     """Of another gateway only it knows its unsafe choices; that of this home has them in its settings. Raises Problem."""
     if os.environ.get(URL_VARIABLE):
         said = PeopleClient(url, "").health().get("unsafe")
-        session.screen.unsafe = tuple(visible(str(name), limit=60) for name in said) if isinstance(said, list) else ()
+        session.screen.unsafe = tuple(flat(str(name), limit=60) for name in said) if isinstance(said, list) else ()
 
 
 def refusal(status: int, document: Mapping[str, Any]) -> Problem:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from lockgate.contract.shown import flat, visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -49,11 +51,12 @@ class Screen:
         """One JSON document on one line of stdout, keys sorted; it names the unsafe choices, if any."""
         if self.unsafe:
             document = {**document, "unsafe": list(self.unsafe)}
-        print(json.dumps(document, sort_keys=True, ensure_ascii=False), flush=True)
+        # In ASCII: a terminal takes some characters beyond it for commands, and JSON means the same.
+        print(json.dumps(document, sort_keys=True), flush=True)
 
     def note(self, text: str) -> None:
         """Progress for a person, on stderr."""
-        self.err.print(text, markup=False, highlight=False)
+        self.err.print(visible(text), markup=False, highlight=False)
 
     def warn_unsafe(self) -> None:
         """Unsafe choices are on every screen."""
@@ -66,14 +69,14 @@ class Screen:
             self.emit(problem.document())
             return
         text = f"{problem.field}: {problem.message}" if _unsaid(problem) else problem.message
-        self.err.print(f"error: {text}", style="bold red", markup=False, highlight=False)
+        self.err.print(f"error: {visible(text)}", style="bold red", markup=False, highlight=False)
         for rule in problem.rules:
             said = rule.get("message") or rule.get("title") or ""
-            self.err.print(f"  rule {rule.get('rule')}: {said}", markup=False, highlight=False)
+            self.err.print(f"  rule {rule.get('rule')}: {flat(said)}", markup=False, highlight=False)
             if rule.get("fix"):
-                self.err.print(f"    {rule['fix']}", markup=False, highlight=False)
+                self.err.print(f"    {flat(rule['fix'])}", markup=False, highlight=False)
         if problem.fix:
-            self.err.print(f"  fix: {problem.fix}", markup=False, highlight=False)
+            self.err.print(f"  fix: {visible(problem.fix)}", markup=False, highlight=False)
 
 
 def _unsaid(problem: Problem) -> bool:

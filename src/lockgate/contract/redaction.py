@@ -57,14 +57,3 @@ def _forms(secret: str) -> set[str]:
             forms.add(middle)
             forms.add(middle.replace("+", "-").replace("/", "_"))
     return forms
-
-
-def visible(text: str, *, limit: int = 10_000) -> str:
-    """Text for a person's eyes: control, bidi and other invisible characters shown as escapes, cut at `limit` characters."""
-    cut = text[:limit]
-    shown = "".join(char if _plain(char) else f"⟨U+{ord(char):04X}⟩" for char in cut)
-    return shown + (f"… ({len(text) - limit} more characters)" if len(text) > limit else "")
-
-
-def _plain(char: str) -> bool:
-    return char == "\n" or char == " " or char.isprintable()

@@ -14,7 +14,8 @@ from lockgate.contract.evidence import SandboxReceipt, StageOutcome
 from lockgate.contract.grant import Limits
 from lockgate.contract.intent import Stage
 from lockgate.contract.jobchannel import JobInputs, JobResult
-from lockgate.contract.redaction import Redactor, visible
+from lockgate.contract.redaction import Redactor
+from lockgate.contract.shown import flat
 from lockgate.runner.acceptance import Accepted
 from lockgate.runner.egress.stage import receipts_of, rules_for
 from lockgate.runner.equipment import Equipment
@@ -114,7 +115,7 @@ async def run_stage(parts: Parts, attempt: Stageable, stage: Stage, given: Given
     except (ChannelError, TimeoutError) as error:
         outcome = await no_result(running, error, redactor)
     except SpecRefused as error:
-        outcome = StageOutcome("refused", None, visible(str(error), limit=MAX_DETAIL))
+        outcome = StageOutcome("refused", None, flat(str(error), limit=MAX_DETAIL))
     finally:
         await tear_down(parts, attempt.secrets, stage, spec.id, running)
     return StageRun(stage, spec.id, outcome, result, parts.clock())
@@ -227,7 +228,7 @@ async def no_result(
     if said:
         detail += f": {said[-1]}"
     status = {"wall": "timeout", "cpu": "timeout", "oom": "killed", "signal": "killed"}.get(report.cause, "failed")
-    return StageOutcome(status, report.exit_code, visible(detail, limit=MAX_DETAIL))
+    return StageOutcome(status, report.exit_code, flat(detail, limit=MAX_DETAIL))
 
 
 def masked(result: JobResult, redactor: Redactor) -> JobResult:
@@ -242,7 +243,7 @@ def masked(result: JobResult, redactor: Redactor) -> JobResult:
         provisioners=tuple(redactor.text(item) for item in result.provisioners),
         providers=tuple(redactor.text(item) for item in result.providers),
         output=redactor.text(result.output),
-        detail=visible(redactor.text(result.detail), limit=MAX_DETAIL),
+        detail=flat(redactor.text(result.detail), limit=MAX_DETAIL),
         log=redactor.text(result.log),
     )
 

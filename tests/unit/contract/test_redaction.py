@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.contract.redaction import MASK, Redactor, visible
+from lockgate.contract.redaction import MASK, Redactor
 
 SECRET = 'p4ss/w"rd+ü?&'
 
@@ -54,8 +54,3 @@ def test_without_secrets_nothing_changes_and_the_empty_secret_masks_nothing() ->
 def test_ten_megabytes_of_one_letter_are_searched_in_one_pass() -> None:
     text = "a" * (10 << 20)
     assert Redactor(["a" * 40 + "b"]).text(text) == text
-
-
-def test_invisible_characters_are_shown_and_long_text_is_cut() -> None:
-    assert visible("a\u202eb\x1b[1m\u200bc\nd é") == "a⟨U+202E⟩b⟨U+001B⟩[1m⟨U+200B⟩c\nd é"
-    assert visible("x" * 12, limit=10) == "x" * 10 + "… (2 more characters)"

@@ -11,6 +11,7 @@ import typer
 from lockgate.cli.exits import Exit
 from lockgate.cli.frame import App, Session, bad_input
 from lockgate.cli.home import AGENT, gateway_url, read_token
+from lockgate.contract.shown import flat, visible
 
 
 def register(app: App) -> None:
@@ -52,7 +53,9 @@ def call(
     arguments |= {name: value for name, value in (("target", target), ("reason", reason)) if value is not None}
     arguments.setdefault("wait_seconds", min(wait, 60))
     answer = asyncio.run(call_tool(url, token, action, arguments))
-    session.screen.answer(answer.view, lambda out: out.print(answer.text, markup=False, highlight=False))
+    session.screen.answer(
+        answer.view, lambda out: out.print(visible(answer.text, limit=1 << 20), markup=False, highlight=False)
+    )
     return answer.exit
 
 
@@ -74,8 +77,11 @@ def read_arguments(pairs: list[str]) -> dict[str, Any]:
 
 def _show_tools(out: Any, tools: list[dict[str, Any]]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("tool", "effect", "arguments", "title", box=None)
     for tool in tools:
-        table.add_row(tool["name"], tool["effect"], ", ".join(tool["arguments"]), tool["title"])
+        table.add_row(
+            *(Text(flat(text)) for text in (tool["name"], tool["effect"], ", ".join(tool["arguments"]), tool["title"]))
+        )
     out.print(table)

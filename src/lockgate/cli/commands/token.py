@@ -92,9 +92,9 @@ def inspect_token(
 
 
 def _show(out: Any, document: dict[str, Any]) -> None:
-    from lockgate.contract.redaction import visible
+    from lockgate.contract.shown import flat
 
     out.print("not verified: this is what the token says of itself")
     for part in ("header", "claims"):
         for key, value in document[part].items():
-            out.print(f"  {part}.{visible(str(key))}: {visible(str(value))}", markup=False, highlight=False)
+            out.print(f"  {part}.{flat(str(key))}: {flat(str(value))}", markup=False, highlight=False)

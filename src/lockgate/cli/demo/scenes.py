@@ -9,9 +9,10 @@ from lockgate.cli.demo.replay import replay
 from lockgate.cli.demo.stage import Stage
 from lockgate.cli.exits import Exit
 from lockgate.cli.problem import Problem
-from lockgate.cli.show.operations import one_line, quoted
+from lockgate.cli.show.operations import one_line
 from lockgate.cli.show.plans import plan_text
 from lockgate.cli.show.timeline import receipts_text, timeline_table
+from lockgate.contract.shown import quoted
 
 STAGING, PRODUCTION = "motd-staging", "motd-production"
 Scene = Callable[[Stage], None]

@@ -8,23 +8,21 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lockgate.cli.show.operations import STYLES, when
-from lockgate.contract.redaction import visible
+from lockgate.cli.show.operations import STYLES, name_of, when
+from lockgate.contract.shown import flat
 
 
 def explanation_text(found: dict[str, Any]) -> Group:
     """One page; whatever a tool, an agent or a person wrote is shown with invisible characters made visible."""
     head = f"{found['operation_id']} {found['action']} on {found['target']}: {found['status']}"
     effect = f" (effect {found['effect']})" if found["effect"] else ""
-    parts: list[Any] = [Text(head + effect, style=STYLES.get(found["status"], "")), Text(visible(found["message"]))]
-    parts += [
-        Text(f"rule {item['rule']}: {visible(item['message'])} Fix: {visible(item['fix'])}") for item in found["rules"]
-    ]
-    parts += [Text(f"waits for  {visible(item)}") for item in found["awaited"]]
+    parts: list[Any] = [Text(head + effect, style=STYLES.get(found["status"], "")), Text(flat(found["message"]))]
+    parts += [Text(f"rule {item['rule']}: {flat(item['message'])} Fix: {flat(item['fix'])}") for item in found["rules"]]
+    parts += [Text(f"waits for  {flat(item)}") for item in found["awaited"]]
     retry = found["retry"]
     after = f" after {retry['after_seconds']} s" if retry["after_seconds"] else ""
     parts.append(Text(f"again      {'yes' + after if retry['helps'] else 'no'}: {retry['how']}"))
-    parts += [Text(f"do         {visible(command)}") for command in found["commands"]]
+    parts += [Text(f"do         {flat(command)}") for command in found["commands"]]
     return Group(*parts, Text(), story_table(found["story"]))
 
 
@@ -32,6 +30,5 @@ def story_table(story: list[dict[str, Any]]) -> Table:
     """What happened, oldest first."""
     table = Table("time (UTC)", "what happened", "who", box=None)
     for moment in story:
-        who = visible((moment.get("who") or "lockgate").rpartition("#")[2], limit=60)
-        table.add_row(when(moment["at"]), Text(visible(moment["said"], limit=500)), Text(who))
+        table.add_row(when(moment["at"]), Text(flat(moment["said"], limit=500)), Text(name_of(moment.get("who"))))
     return table

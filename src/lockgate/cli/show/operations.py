@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from lockgate.contract.redaction import visible
+from lockgate.contract.shown import flat, quoted
 
 STYLES = {
     "succeeded": "green",
@@ -29,9 +29,9 @@ def when(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def quoted(text: str, limit: int = 500) -> str:
-    """Text by an agent or a target: quoted on one line, nothing invisible in it."""
-    return '"' + visible(text, limit=limit).replace("\n", "⏎").replace('"', "'") + '"'
+def name_of(principal: str | None) -> str:
+    """Who, by the whole name after the issuer: a subject may hold a `#` too, and must not pass for what follows it."""
+    return flat((principal or "#lockgate").partition("#")[2], limit=60)
 
 
 def place(operation: dict[str, Any]) -> str:
@@ -46,7 +46,7 @@ def place(operation: dict[str, Any]) -> str:
 
 def one_line(operation: dict[str, Any]) -> str:
     """One operation on one line."""
-    said = f": {visible(operation['message'], limit=300)}" if operation["message"] else ""
+    said = f": {flat(operation['message'], limit=300)}" if operation["message"] else ""
     effect = f" (effect {operation['effect']})" if operation["effect"] else ""
     return f"{operation['id']} {operation['action']} on {operation['target']}: {place(operation)}{effect}{said}"
 
@@ -56,7 +56,7 @@ def operations_table(operations: Iterable[dict[str, Any]]) -> Table:
     table = Table("operation", "state", "action", "target", "asked by", "created (UTC)", box=None)
     for item in operations:
         state = Text(place(item), style=STYLES.get(item["status"], ""))
-        who = Text(visible(item["principal"]["subject"], limit=60))
+        who = Text(flat(item["principal"]["subject"], limit=60))
         table.add_row(item["id"], state, item["action"], item["target"], who, when(item["created_at"]))
     return table
 
@@ -68,10 +68,14 @@ def operation_text(details: dict[str, Any]) -> Group:
 
     operation = details["operation"]
     parts: list[Any] = [Text(one_line(operation), style=STYLES.get(operation["status"], "")), facts(operation)]
+    parts += deceptive(operation)
     if operation["reasons"]:
         parts.append(
             Text(
-                "\n".join(f"rule {item['rule']}: {item['message']} Fix: {item['fix']}" for item in operation["reasons"])
+                "\n".join(
+                    f"rule {item['rule']}: {flat(item['message'])} Fix: {flat(item['fix'])}"
+                    for item in operation["reasons"]
+                )
             )
         )
     if operation["plan"] is not None:
@@ -86,10 +90,17 @@ def facts(operation: dict[str, Any]) -> Text:
     principal = operation["principal"]
     behind = principal.get("on_behalf_of") or principal.get("owner")
     lines = [
-        f"asked by  {visible(principal['issuer'])}#{visible(principal['subject'])}"
-        + (f" for {visible(behind)}" if behind else ""),
+        f"asked by  {flat(principal['issuer'])}#{flat(principal['subject'])}"
+        + (f" for {flat(behind)}" if behind else ""),
         f"reason    {quoted(str(operation['intent'].get('reason', '')))} (the agent's words)",
     ]
     for name, value in sorted(operation["intent"].get("arguments", {}).items()):
-        lines.append(f"argument  {visible(name)} = {quoted(value) if isinstance(value, str) else visible(str(value))}")
+        lines.append(f"argument  {flat(name)} = {quoted(value) if isinstance(value, str) else flat(str(value))}")
     return Text("\n".join(lines))
+
+
+def deceptive(document: dict[str, Any]) -> list[Text]:
+    """What may deceive the eye in an operation or a plan, as the gateway found it; each on a line that stands out."""
+    return [
+        Text(f"! look twice: {flat(notice, limit=300)}", style="bold red") for notice in document.get("notices", ())
+    ]

@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from lockgate.cli.show.operations import facts
+from lockgate.cli.show.operations import deceptive, facts
 from lockgate.contract.drivers import UnknownDriver, declaration
-from lockgate.contract.redaction import visible
+from lockgate.contract.shown import flat
 
 SIGNS = {"create": ("+", "green"), "update": ("~", "yellow"), "delete": ("-", "red"), "replace": ("±", "red")}
 MAX_CHANGES = 200
@@ -27,13 +27,15 @@ def plan_text(details: dict[str, Any]) -> Group:
     parts: list[Text] = [
         Text(f"Plan of {operation['action']} on {operation['target']}: {counts}", style="bold"),
         facts(operation),
+        *deceptive(operation),
+        *deceptive(details),
     ]
     changes = plan["resource_changes"] if plan is not None else []
     for change in changes[:MAX_CHANGES]:
         parts += change_lines(change)
     if len(changes) > MAX_CHANGES:
         parts.append(Text(f"… and {len(changes) - MAX_CHANGES} more: lockgate operation show --json", style="red"))
-    parts += [Text(f"! not known: {visible(item, limit=500)}", style="yellow") for item in record["incomplete"]]
+    parts += [Text(f"! not known: {flat(item, limit=500)}", style="yellow") for item in record["incomplete"]]
     parts += cannot_show(plan, record["fidelity"])
     parts += [Text(f"{name:<16} {digest}") for name, digest in sorted(record["digests"].items())]
     return Group(*parts)
@@ -60,12 +62,12 @@ def change_lines(change: dict[str, Any]) -> list[Text]:
     body = change["change"]
     verb = _verb(body["actions"])
     sign, style = SIGNS.get(verb, ("?", ""))
-    lines = [Text(f"{sign} {verb} {visible(str(change.get('address', '')), limit=300)}", style=style)]
+    lines = [Text(f"{sign} {verb} {flat(str(change.get('address', '')), limit=300)}", style=style)]
     before, after = _values(body.get("before")), _values(body.get("after"))
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if old != new:
-            label = visible(name, limit=100)
+            label = flat(name, limit=100)
             lines.append(
                 Text(f"    {label}: {_shown(old)} → {_shown(new)}" if label else f"    {_shown(old)} → {_shown(new)}")
             )
@@ -87,4 +89,4 @@ def _values(value: Any) -> dict[str, Any]:
 def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
-    return visible(json.dumps(value, ensure_ascii=False, sort_keys=True), limit=MAX_VALUE)
+    return flat(json.dumps(value, ensure_ascii=False, sort_keys=True), limit=MAX_VALUE)

@@ -8,8 +8,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from lockgate.cli.show.operations import when
-from lockgate.contract.redaction import visible
+from lockgate.cli.show.operations import name_of, when
+from lockgate.contract.shown import flat
 
 _DETAILS = ("question", "allow", "rules", "phase", "from", "to", "event", "attempt", "stage", "reason", "state", "what")
 
@@ -18,7 +18,7 @@ def timeline_table(details: dict[str, Any]) -> Table:
     """The audit entries of one operation."""
     table = Table("#", "time (UTC)", "what", "who", "details", box=None)
     for entry in details["entries"]:
-        who = visible((entry["principal"] or "lockgate").rpartition("#")[2], limit=60)
+        who = Text(name_of(entry["principal"]))
         table.add_row(str(entry["seq"]), when(entry["time"]), entry["kind"], who, Text(detail(entry["body"])))
     return table
 
@@ -32,7 +32,7 @@ def detail(body: Any) -> str:
         value = body.get(name)
         if value not in (None, "", [], {}):
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            parts.append(f"{name}={visible(text, limit=120)}")
+            parts.append(f"{name}={flat(text, limit=120)}")
     return " ".join(parts)
 
 
@@ -53,7 +53,7 @@ def receipts_text(details: dict[str, Any]) -> Text:
             shared = ", uid shared" if box["uid_shared"] else ""
             lines.append(f"  {box['stage']}: {gone}, {held} of {len(box['checks'])} checks hold{shared}")
             for way in box.get("tunnels") or ():
-                place = visible(f"{way['host']}:{way['port']}", limit=120)
+                place = flat(f"{way['host']}:{way['port']}", limit=120)
                 lines.append(f"    {place}: {way['outcome']}, {way['sent']} bytes out, {way['received']} in")
         witness = receipt["witness"]
         if witness:

@@ -129,7 +129,9 @@ class Actions(Answer):
 
 
 class OperationDocument(Answer):
-    """One operation. Times are Unix ms; `effect` is what verify showed, `effect_declared` what the action may do."""
+    """One operation. Times are Unix ms; `effect` is what verify showed, `effect_declared` what the action may do.
+
+    `notices`: what in names, arguments and reason may deceive the eye: characters that are not seen, letters of two scripts in one word."""
 
     id: str
     status: str
@@ -148,6 +150,7 @@ class OperationDocument(Answer):
     decision: str
     message: str
     reasons: list[dict[str, Any]]
+    notices: list[str]
     output: dict[str, Any] | None
     retry: dict[str, Any]
     created_at: int
@@ -163,7 +166,7 @@ class Operations(Answer):
 
 
 class OperationDetails(Answer):
-    """Everything recorded about one operation."""
+    """Everything recorded about one operation. `notices`: what in the plan may deceive the eye."""
 
     operation: OperationDocument
     attempts: list[dict[str, Any]]
@@ -172,6 +175,7 @@ class OperationDetails(Answer):
     envelopes: list[dict[str, Any]]
     plan: dict[str, Any] | None
     entries: list[dict[str, Any]]
+    notices: list[str]
 
 
 class Explanation(Answer):
@@ -197,6 +201,7 @@ class PlanAnswer(Answer):
     summary: dict[str, int]
     fidelity: str
     incomplete: list[str]
+    notices: list[str]
     plan: dict[str, Any] | None
 
 

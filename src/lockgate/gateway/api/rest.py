@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from lockgate.contract.codec import to_document
 from lockgate.contract.intent import Principal
+from lockgate.contract.shown import notices
 from lockgate.gateway.api import models as m
 from lockgate.gateway.api.answers import PROBLEM, Fault, problem, refusal_headers, send_json
 from lockgate.gateway.api.authn import Doorkeeper
@@ -128,13 +130,16 @@ async def get_operation(asked: Asked) -> Result:
 
 async def get_details(asked: Asked) -> Result:
     """GET operations/{id}/details."""
-    return 200, details_view(await asked.door.show(asked.principal, asked.path))
+    details = await asked.door.show(asked.principal, asked.path)
+    # A plan may be long; looking through all of its text is not for the loop.
+    return 200, await asyncio.to_thread(details_view, details)
 
 
 def details_view(details: Details) -> dict[str, Any]:
     """Everything about one operation as a document."""
     document: dict[str, Any] = to_document(details)
     document["operation"] = human_view(details.operation)
+    document["notices"] = notices(details.plan, "plan")
     return document
 
 
@@ -149,7 +154,8 @@ async def get_plan(asked: Asked) -> Result:
     record = details.operation.plan
     if record is None:
         raise NotFound("This operation has no plan (yet).", field="operation")
-    return 200, {"operation_id": details.operation.id, **plan_view(record), "plan": details.plan}
+    found = await asyncio.to_thread(notices, details.plan, "plan")
+    return 200, {"operation_id": details.operation.id, **plan_view(record), "notices": found, "plan": details.plan}
 
 
 async def cancel(asked: Asked) -> Result:

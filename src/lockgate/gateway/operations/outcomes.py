@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from lockgate.contract.decision import Question
+from lockgate.contract.evidence import StageOutcome
 from lockgate.contract.intent import Phase, Stage
 from lockgate.contract.runnerapi import Report, StartRequest
+from lockgate.contract.shown import quoted
 from lockgate.gateway.core import Core
 from lockgate.gateway.doors import RunnerPeer
 from lockgate.gateway.errors import BadInput
@@ -20,6 +22,8 @@ from lockgate.gateway.operations.questions import Subject, ask, plan_document
 from lockgate.gateway.operations.states import Event, Place, State
 
 MAX_OUTPUT = 64 << 10
+MAX_SAID = 900
+"""Characters of a tool's words within ours; two of them and ours fit a message."""
 _STAGES = {Phase.READ: (Stage.READ,), Phase.PLAN: (Stage.PLAN,)}
 
 
@@ -158,33 +162,38 @@ def conclude(core: Core, attempt: Attempt, operation: Operation, stages: tuple[R
     if attempt.phase is Phase.APPLY and attempt.started_at is not None:
         return after_apply(operation, stages, now)
     if first.status != "ok" or attempt.phase is Phase.APPLY:
-        message = f"The {stages[0].manifest.stage.value} stage ended as {first.status}: {first.detail}"
+        message = f"The {stages[0].manifest.stage.value} stage ended as {first.status}{said(first)}"
         return moved(operation, Event.TOOL_FAILED, now, message=message[:2000])
     output = stages[0].output or ""
     return moved(operation, Event.FINISHED, now, output=output[:MAX_OUTPUT], message="Read.")
 
 
+def said(outcome: StageOutcome) -> str:
+    """A stage's own words, in quotes that they cannot end: nothing a tool prints passes for what Lockgate says."""
+    return f": {quoted(outcome.detail, limit=MAX_SAID)}" if outcome.detail else ""
+
+
 def after_apply(operation: Operation, stages: tuple[Reported, ...], now: int) -> Operation:
     """What *verify* showed: nothing left to change, something, exactly what was planned before, or nothing that could be known."""
     tool = stages[0].manifest.outcome
-    said = f"The tool ended as {tool.status}" + (f" ({tool.detail})" if tool.status != "ok" else "") + "; "
+    began = f"The tool ended as {tool.status}" + (said(tool) if tool.status != "ok" else "") + "; "
     verify = stages[1] if len(stages) > 1 else None
     if verify is None or verify.manifest.outcome.status != "ok" or verify.plan is None or verify.plan.incomplete:
-        detail = verify.manifest.outcome.detail if verify is not None else "it was not reached"
-        message = said + f"verify could not tell what holds now: {detail}"
+        detail = said(verify.manifest.outcome) if verify is not None else ": it was not reached"
+        message = began + f"verify could not tell what holds now{detail}"
         if operation.state is State.INDETERMINATE:
             return replace(operation, version=operation.version + 1, updated_at=now, message=message[:2000])
         return moved(operation, Event.UNKNOWN, now, message=message[:2000])
     if verify.plan.summary.empty:
-        return moved(operation, Event.VERIFIED_EMPTY, now, message=said + "verify found nothing left to change.")
+        return moved(operation, Event.VERIFIED_EMPTY, now, message=began + "verify found nothing left to change.")
     record, plan = verify.plan_record(now), operation.plan
     # Only a complete plan can show that *nothing* changed; an incomplete one may look the same afterwards.
     if plan is not None and not plan.incomplete and record.semantic_sha256 == plan.semantic_sha256:
         return moved(
-            operation, Event.VERIFIED_UNCHANGED, now, message=(said + "verify shows the target unchanged.")[:2000]
+            operation, Event.VERIFIED_UNCHANGED, now, message=(began + "verify shows the target unchanged.")[:2000]
         )
     left = f"verify found {record.create + record.update + record.delete + record.replace} change(s) still to make."
-    return moved(operation, Event.VERIFIED_PARTIAL, now, message=(said + left)[:2000])
+    return moved(operation, Event.VERIFIED_PARTIAL, now, message=(began + left)[:2000])
 
 
 def after_teardown(core: Core, attempt: Attempt, operation: Operation) -> Operation:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from lockgate.contract.codec import to_document
 from lockgate.contract.intent import Effect
+from lockgate.contract.shown import flat, notices, visible
 from lockgate.gateway.operations.advice import advise, waiting
 from lockgate.gateway.operations.explanation import Explanation
 from lockgate.gateway.operations.model import Operation, PlanRecord, Reason
@@ -33,7 +34,7 @@ def agent_view(operation: Operation) -> dict[str, Any]:
         "phase": operation.phase.value if operation.phase else None,
         "waiting_for": _waiting_for(operation),
         "effect": operation.effect_shown.value if operation.effect_shown else None,
-        "message": what_happened(operation),
+        "message": flat(what_happened(operation)),
         "decision_id": operation.decision,
         "rules": [_rule(reason) for reason in operation.reasons],
         "fix": next((reason.fix for reason in operation.reasons if reason.fix), None),
@@ -56,7 +57,7 @@ def what_happened(operation: Operation) -> str:
 def summary_line(operation: Operation) -> str:
     """One operation in a few lines for a reader that sees text only."""
     advice = advise(operation)
-    lines = [f"{operation.action} on {operation.target}: {operation.state.value}. {what_happened(operation)}"]
+    lines = [f"{operation.action} on {operation.target}: {operation.state.value}. {flat(what_happened(operation))}"]
     lines += [f"Rule {reason.rule}: {reason.message} Fix: {reason.fix}" for reason in operation.reasons]
     lines.append(f"operation_id: {operation.id}, decision_id: {operation.decision}")
     if not operation.place.final or is_error(operation):
@@ -109,7 +110,7 @@ def plan_view(plan: PlanRecord) -> dict[str, Any]:
         },
         "summary": {"create": plan.create, "update": plan.update, "delete": plan.delete, "replace": plan.replace},
         "fidelity": plan.fidelity,
-        "incomplete": list(plan.incomplete),
+        "incomplete": [flat(item) for item in plan.incomplete],
     }
 
 
@@ -118,7 +119,11 @@ def output_view(operation: Operation) -> dict[str, Any] | None:
     if operation.output is None or operation.effect is not Effect.READ:
         return None
     text = operation.output
-    return {"untrusted": True, "text": text[:MAX_OUTPUT], "truncated": len(text) > MAX_OUTPUT}
+    return {
+        "untrusted": True,
+        "text": visible(text[:MAX_OUTPUT], limit=MAX_OUTPUT),
+        "truncated": len(text) > MAX_OUTPUT,
+    }
 
 
 def human_view(operation: Operation) -> dict[str, Any]:
@@ -131,7 +136,18 @@ def human_view(operation: Operation) -> dict[str, Any]:
     document["status"] = operation.state.value
     document["final"] = operation.place.final
     document["retry"] = advise(operation).document()
+    document["notices"] = operation_notices(operation)
     return document
+
+
+def operation_notices(operation: Operation) -> list[str]:
+    """What in an operation may deceive the eye of who approves it: names, arguments and reason, as sentences (contract.shown)."""
+    who = operation.principal
+    return [
+        *notices([who.issuer, who.subject, who.owner, who.on_behalf_of], "asked by"),
+        *notices(operation.intent.get("reason"), "reason"),
+        *notices(operation.intent.get("arguments"), "arguments"),
+    ]
 
 
 def _waiting_for(operation: Operation) -> str | None:

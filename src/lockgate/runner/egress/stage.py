@@ -10,7 +10,8 @@ import structlog
 
 from lockgate.contract.evidence import TunnelReceipt
 from lockgate.contract.intent import Stage
-from lockgate.contract.redaction import Redactor, visible
+from lockgate.contract.redaction import Redactor
+from lockgate.contract.shown import flat
 from lockgate.runner.acceptance import Accepted
 from lockgate.runner.egress.rules import MAX_HOST, EgressRules
 from lockgate.runner.egress.tunnels import TunnelNote
@@ -34,9 +35,9 @@ def receipts_of(sandbox: str, notes: Iterable[TunnelNote], redactor: Redactor) -
     """Every tunnel for the receipt, each logged by name. What was asked for is hostile text: masked, visible, bounded."""
     receipts = []
     for note in notes:
-        host = visible(redactor.text(note.host), limit=MAX_HOST)
-        outcome = visible(note.outcome, limit=_MAX_WORD)
-        kept = TunnelReceipt(host, note.port, visible(note.address, limit=_MAX_WORD), note.sent, note.received, outcome)
+        host = flat(redactor.text(note.host), limit=MAX_HOST)
+        outcome = flat(note.outcome, limit=_MAX_WORD)
+        kept = TunnelReceipt(host, note.port, flat(note.address, limit=_MAX_WORD), note.sent, note.received, outcome)
         LOG.info("tunnel", sandbox=sandbox, host=host, port=kept.port, address=kept.address, sent=kept.sent,
                  received=kept.received, outcome=outcome)  # fmt: skip
         receipts.append(kept)
