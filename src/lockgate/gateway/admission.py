@@ -17,11 +17,10 @@ from lockgate.gateway.doors import Call
 from lockgate.gateway.errors import BadInput, Clash, Forbidden, TooMany, Unavailable, UnknownAction
 from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.operations.questions import Asked, Subject, ask
-from lockgate.gateway.operations.states import NEW, Event
-from lockgate.gateway.store.port import Admit, Done, EpochMoved, Existing, FindIdempotent, TenantLoad
+from lockgate.gateway.operations.states import NEW, Event, State
+from lockgate.gateway.store.port import Admit, Done, EpochMoved, Existing, FindIdempotent
 
 EPOCH_RACES = 5
-COUNT_MS = 250
 RESERVED = frozenset({"target", "reason", "idempotency_key", "dry_run", "wait_seconds"})
 
 
@@ -49,13 +48,17 @@ async def admit(core: Core, principal: Principal, call: Call) -> Operation:
     known = await room(core, arrived)
     if known is not None:
         return known
-    for _ in range(EPOCH_RACES):
-        epoch = core.standing.epoch
-        identify(core, principal, began)
-        asked = await decide(core, arrived)
-        operation = await record(core, arrived, asked, epoch)
-        if operation is not None:
-            return operation
+    operation: Operation | None = None
+    try:
+        for _ in range(EPOCH_RACES):
+            epoch = core.standing.epoch
+            identify(core, principal, began)
+            asked = await decide(core, arrived)
+            operation = await record(core, arrived, asked, epoch)
+            if operation is not None:
+                return operation
+    finally:
+        leave_room(core, arrived, operation)
     raise Unavailable("Policy, catalog or revocations keep changing; nothing was recorded.", retry_after=1.0)
 
 
@@ -66,7 +69,7 @@ def arrive(core: Core, principal: Principal, call: Call) -> Arrived:
     action = catalog.find_action(call.action)
     if action is None:
         raise unknown_action(call.action)
-    for fault in action.faults(call.arguments):
+    for fault in action.faults(call.arguments, call.size):
         raise BadInput(fault.message, field=fault.field, fix=f"See the input schema of {action.name}.")
     own = {name: value for name, value in call.arguments.items() if name not in RESERVED}
     target = _target(core, principal, action, call.arguments.get("target"))
@@ -83,20 +86,19 @@ def arrive(core: Core, principal: Principal, call: Call) -> Arrived:
 
 async def room(core: Core, arrived: Arrived) -> Operation | None:
     """A full queue is said before anything is decided; a repeated call still gets its own operation. Raises TooMany, Clash."""
-    tenant, now = arrived.principal.tenant, core.clock()
-    counted, queued = core.queued_seen.get(tenant, (-COUNT_MS, 0))
-    if now - counted >= COUNT_MS:
-        queued, _ = await core.store.read(TenantLoad(tenant))
-        counted = now
-    # Counting costs a scan of the queue, so it is done a few times a second, and what is admitted meanwhile is added.
-    core.queued_seen[tenant] = (counted, queued + 1)
-    if queued < core.caps.queued:
+    if await core.room.take(core.store, arrived.principal.tenant, core.caps.queued, core.clock()):
         return None
     scope = idempotency_scope(arrived)
     known = await core.store.read(FindIdempotent(scope)) if scope is not None else None
     if known is None:
         raise TooMany("The tenant's queue is full; nothing was recorded.", retry_after=5.0)
     return same_intent(arrived, known)
+
+
+def leave_room(core: Core, arrived: Arrived, operation: Operation | None) -> None:
+    """Only an operation that is queued keeps the place that `room` reserved."""
+    if operation is None or operation.state is not State.QUEUED:
+        core.room.give_back(arrived.principal.tenant)
 
 
 def arrived_intent(principal: Principal, intent: Intent, action: Action, target: Target) -> Arrived:

@@ -13,6 +13,7 @@ from lockgate.contract.keyset import Keyset
 from lockgate.gateway.catalog.model import Catalog
 from lockgate.gateway.errors import Unavailable
 from lockgate.gateway.observing import Observer
+from lockgate.gateway.scheduling.room import QueueRoom
 from lockgate.gateway.store.port import (
     Command,
     Done,
@@ -91,8 +92,7 @@ class Core:
     timing: Timing = field(default_factory=Timing)
     caps: Caps = field(default_factory=Caps)
     standing: Standing = field(default_factory=Standing)
-    queued_seen: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """By tenant: when its queue was last counted (Unix ms) and how many it held, calls admitted since included."""
+    room: QueueRoom = field(default_factory=QueueRoom)
     on_standing: Callable[[], None] = lambda: None
     observer: Observer = field(default_factory=Observer)
 

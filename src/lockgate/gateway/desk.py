@@ -16,6 +16,7 @@ from lockgate.gateway.admission import (
     arrived_intent,
     idempotency_scope,
     identify,
+    leave_room,
     room,
     same_intent,
 )
@@ -160,11 +161,17 @@ class AgentDesk:
         existing = await self._core.store.read(FindIdempotent(scope)) if scope else None
         if existing is not None:
             return same_intent(arrived, existing)
-        await room(self._core, arrived)
-        for _ in range(EPOCH_RACES):
-            operation = await admit_plan(self._core, arrived, planned, began)
-            if operation is not None:
-                return operation
+        existing = await room(self._core, arrived)
+        if existing is not None:
+            return existing
+        operation: Operation | None = None
+        try:
+            for _ in range(EPOCH_RACES):
+                operation = await admit_plan(self._core, arrived, planned, began)
+                if operation is not None:
+                    return operation
+        finally:
+            leave_room(self._core, arrived, operation)
         raise Unavailable("Policy keeps changing; nothing was recorded.", retry_after=1.0)
 
     async def get(

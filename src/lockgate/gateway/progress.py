@@ -49,7 +49,7 @@ MAX_NAMED = 20
 @step(5)
 async def queue(core: Core, operation: Operation) -> str | None:
     """What a queued operation waits for before policy is asked again: the tenant's share of runners, a lock; None when nothing."""
-    _, running = await core.store.read(TenantLoad(operation.tenant))
+    _, running = await core.store.read(TenantLoad(operation.tenant, at_most=core.caps.running))
     if running >= core.caps.running:
         return f"capacity: {core.caps.running} operations of the tenant are with runners"
     if operation.phase is Phase.APPLY:

@@ -21,6 +21,8 @@ from lockgate.gateway.catalog.toolschema import call_schema, tool_schema
 
 MAX_ARGUMENT_BYTES: Final = 64 << 10
 MAX_ARGUMENT_ERRORS: Final = 20
+MAX_GROWTH: Final = 7
+"""How many times longer than any text of it a value's canonical form can be: `1e20` becomes 21 digits, `[1e9]` 12 bytes."""
 
 
 class UnknownName(LookupError):
@@ -88,10 +90,10 @@ class Action:
         """As `validator`, for a whole call: with target (any name: whether it may be addressed depends on the tenant), reason and so on."""
         return compile_schema(call_schema(self.arguments, self.effect))
 
-    def faults(self, call: dict[str, Any]) -> list[ArgumentError]:
+    def faults(self, call: dict[str, Any], size: int | None = None) -> list[ArgumentError]:
         """Every fault of a call as the front doors receive it: the action's arguments with target, reason, idempotency_key, dry_run and
-        wait_seconds beside them. At most 20; empty when it is valid."""
-        return _faults(self, self.call_validator, call)
+        wait_seconds beside them. At most 20; empty when it is valid. `size`: bytes of the strict JSON they were read from, if known."""
+        return _faults(self, self.call_validator, call, size)
 
     def argument_faults(self, arguments: dict[str, Any]) -> list[ArgumentError]:
         """Every fault of the action's own arguments alone. At most 20; empty when they are valid."""
@@ -247,10 +249,12 @@ def new_action(
 
 
 def _faults(
-    action: Action, validator: jsonschema_rs.Draft202012Validator, value: dict[str, Any]
+    action: Action, validator: jsonschema_rs.Draft202012Validator, value: dict[str, Any], read_from: int | None = None
 ) -> list[ArgumentError]:
     try:
-        size = canonical_size(value)
+        # What was read from so little text cannot have a canonical form that is too large, so it need not be made for that.
+        small = read_from is not None and read_from * MAX_GROWTH <= MAX_ARGUMENT_BYTES
+        size = 0 if small else canonical_size(value)
     except CanonicalError:
         return [
             ArgumentError("", "hold a number or text that JSON cannot carry exactly (NaN, infinity, above 2**53-1)")

@@ -244,9 +244,10 @@ class QueueDepth(Query[tuple[tuple[str, int], ...]]):
 
 @dataclass(frozen=True, slots=True)
 class TenantLoad(Query[tuple[int, int]]):
-    """How many operations of a tenant are queued, and how many are with runners (leased or running)."""
+    """How many operations of a tenant are queued, and how many are with runners (leased or running); each counted up to `at_most`."""
 
     tenant: str
+    at_most: int = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

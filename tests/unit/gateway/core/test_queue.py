@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tests.invariants.gate import Gate
-from tests.invariants.parties import human
+from tests.invariants.parties import REASON, agent, human
 
 from lockgate.gateway.core import Caps
 from lockgate.gateway.errors import TooMany
@@ -48,3 +48,20 @@ async def test_what_waits_on_one_target_hides_no_other(gate: Gate) -> None:
     other = await gate.ask(target="web-prod")
     lease = await gate.runner().poll()
     assert lease is not None and lease.grant.operation == other.id
+
+
+async def test_denied_calls_take_no_room(gate: Gate) -> None:
+    gate.core.caps = Caps(queued=1)
+    for number in range(5):
+        assert (await gate.ask(agent(roles=()), idempotency_key=f"no-{number}")).state.value == "denied"
+    assert (await gate.ask(idempotency_key="yes")).state.value == "queued"
+
+
+async def test_applying_a_plan_needs_room_too(gate: Gate) -> None:
+    planned = await gate.planned(await gate.ask(dry_run=True))
+    assert planned.plan is not None
+    gate.core.caps = Caps(queued=0)
+    gate.clock.advance(1_000)
+    arguments = {"operation_id": planned.id, "semantic_sha256": planned.plan.semantic_sha256, "reason": REASON}
+    with pytest.raises(TooMany):
+        await gate.desk.apply_plan(agent(), arguments)

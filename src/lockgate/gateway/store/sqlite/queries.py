@@ -93,12 +93,13 @@ def _in_turns(db: Connection, region: str, sql: str, limit: int) -> tuple[Operat
 
 
 def _load(db: Connection, query: port.TenantLoad) -> tuple[int, int]:
-    sql = (
-        "SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state IN ('leased', 'running'))"
-        " FROM operation WHERE tenant = ? AND state IN ('queued', 'leased', 'running')"
-    )
-    queued, running = db.execute(sql, (query.tenant,)).fetchone()
-    return int(queued), int(running)
+    # Bounded by what the asker cares about: a long queue would otherwise be walked at every look.
+    sql = "SELECT count(*) FROM (SELECT 1 FROM operation WHERE tenant = ? AND state {} LIMIT ?)"
+    counts = [
+        db.execute(sql.format(states), (query.tenant, query.at_most)).fetchone()[0]
+        for states in ("= 'queued'", "IN ('leased', 'running')")
+    ]
+    return int(counts[0]), int(counts[1])
 
 
 def _depth(db: Connection, _: port.QueueDepth) -> tuple[tuple[str, int], ...]:

@@ -1,0 +1,39 @@
+"""Room in a queue is counted now and then, reserved at every call and given back by whoever does not queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lockgate.gateway.scheduling.room import COUNT_MS, QueueRoom
+from lockgate.gateway.store.port import TenantLoad
+
+
+class Queue:
+    """A store of which only the length of one queue is asked."""
+
+    def __init__(self, queued: int) -> None:
+        self.queued = queued
+        self.asked: list[TenantLoad] = []
+
+    async def read(self, query: Any) -> Any:
+        self.asked.append(query)
+        return min(self.queued, query.at_most), 0
+
+
+async def test_a_count_is_believed_for_a_while_and_looks_no_further_than_the_cap() -> None:
+    store: Any = Queue(queued=10_000)
+    room = QueueRoom()
+    assert not await room.take(store, "default", 100, now=0)
+    assert not await room.take(store, "default", 100, now=COUNT_MS - 1)
+    assert store.asked == [TenantLoad("default", at_most=100)]
+    store.queued = 0
+    assert await room.take(store, "default", 100, now=COUNT_MS)
+
+
+async def test_places_taken_meanwhile_are_counted_and_those_given_back_are_free() -> None:
+    store: Any = Queue(queued=1)
+    room = QueueRoom()
+    assert [await room.take(store, "default", 3, now=0) for _ in range(3)] == [True, True, False]
+    room.give_back("default")
+    assert [await room.take(store, "default", 3, now=0) for _ in range(2)] == [True, False]
+    assert await room.take(store, "other", 3, now=0), "each tenant has its own"
