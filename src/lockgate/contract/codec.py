@@ -10,15 +10,10 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from lockgate.contract.shapes import DocumentError
+
+__all__ = ["DocumentError", "from_document", "to_document"]
 T = TypeVar("T")
-
-
-class DocumentError(ValueError):
-    """A document does not have the shape its type demands; `field` is the dotted path of the first fault."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field or 'document'}: {message}")
-        self.field = field
 
 
 def to_document(value: Any) -> Any:

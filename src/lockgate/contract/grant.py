@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from lockgate.contract.dsse import EnvelopeError
+from lockgate.contract import trust
+from lockgate.contract.codec import from_document
 from lockgate.contract.intent import Phase
-from lockgate.contract.keyset import KeyRole, Keyset
-from lockgate.contract.signed import read_signed
+from lockgate.contract.keyset import Keyset
+from lockgate.contract.trust import GRANT_TYPE, MAX_PERMIT_MS, PERMIT_TYPE
 
-GRANT_TYPE = "application/vnd.lockgate.grant.v1+json"
-PERMIT_TYPE = "application/vnd.lockgate.permit.v1+json"
-MAX_PERMIT_MS = 60_000
+__all__ = [
+    "GRANT_TYPE",
+    "MAX_PERMIT_MS",
+    "PERMIT_TYPE",
+    "Grant",
+    "GrantedPlan",
+    "GrantedPolicy",
+    "Limits",
+    "Permit",
+    "read_grant",
+    "read_permit",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +112,9 @@ class Permit:
 
 def read_grant(envelope: bytes, keyset: Keyset) -> Grant:
     """Verify and parse a grant. Raises EnvelopeError."""
-    grant = read_signed(Grant, envelope, GRANT_TYPE, keyset, KeyRole.GRANT)
-    if (grant.phase is Phase.APPLY) != (grant.plan is not None and grant.inputs_sha256 is not None):
-        raise EnvelopeError("grant: an apply grant names plan and inputs, and no other does")
-    return grant
+    return trust.read_grant(partial(from_document, Grant), envelope, keyset)
 
 
 def read_permit(envelope: bytes, keyset: Keyset) -> Permit:
     """Verify and parse a permit. Raises EnvelopeError."""
-    permit = read_signed(Permit, envelope, PERMIT_TYPE, keyset, KeyRole.GRANT)
-    if not 0 < permit.not_after - permit.issued_at <= MAX_PERMIT_MS:
-        raise EnvelopeError(f"permit: lives longer than {MAX_PERMIT_MS} ms")
-    return permit
+    return trust.read_permit(partial(from_document, Permit), envelope, keyset)

@@ -6,39 +6,48 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate.contract.intent import Stage
+from lockgate.contract.jobplaces import (
+    EGRESS_VARIABLE,
+    KEYSET_FILE,
+    MAX_CHANGES,
+    MAX_PLAN_BYTES,
+    MAX_PLAN_FILE_BYTES,
+    ROOT_KEY_FILE,
+    SANDBOX_CREDENTIALS,
+    SANDBOX_PLAN,
+    SANDBOX_PROVIDERS,
+    SANDBOX_ROOT,
+    SANDBOX_SCRATCH,
+    SANDBOX_SOURCE,
+    SANDBOX_STATE,
+    SANDBOX_STATE_FILE,
+    SANDBOX_TOOL,
+    UNSAFE_ROOT_VARIABLE,
+    VERSION,
+)
 from lockgate.contract.state import StateMark
 
-VERSION = 2
-SANDBOX_SOURCE = "/work/source"
-SANDBOX_SCRATCH = "/work/scratch"
-SANDBOX_ROOT = "/lockgate"
-SANDBOX_CREDENTIALS = "/run/credentials"
-KEYSET_FILE = "/lockgate-trust/keyset.json"
-ROOT_KEY_FILE = "/lockgate-trust/root.pub"
-"""Where the runner mounts what the job must find: sealed source (read-only), scratch space, job root, credentials, pinned trust."""
-
-SANDBOX_PLAN = "/lockgate-plan/plan"
-"""Drivers of exact fidelity: the plan file (read-only; stages derive and apply)."""
-SANDBOX_STATE = "/work/state"
-"""The directory of a state that the runner keeps, with `terraform.tfstate` in it once there is one: read-only, but for the file itself at apply (it may
-be empty then: no state yet). What else is written there is scratch and lost."""
-SANDBOX_STATE_FILE = "/work/state/terraform.tfstate"
-SANDBOX_TOOL = "/lockgate-tool"
-"""The directory that holds a tool which is one program, under the tool's own name (read-only)."""
-SANDBOX_PROVIDERS = "/lockgate-providers"
-"""The providers of the runner's allow-list and no others, as a Terraform `filesystem_mirror` (read-only)."""
-
-UNSAFE_ROOT_VARIABLE = "LOCKGATE_UNSAFE_ROOT"
-"""Without a sandbox (dev only) nothing is mounted: this variable names the directory below which the same paths are."""
-
-EGRESS_VARIABLE = "LOCKGATE_EGRESS_SOCKET"
-"""Names the Unix socket of the stage's egress proxy; not set where no network can be reached (TRUST §8)."""
-
-MAX_CHANGES = 10_000
-MAX_PLAN_BYTES = 8 << 20
-"""The most resources a plan may list, and the most bytes its canonical form may have, and still be decided on."""
-MAX_PLAN_FILE_BYTES = 8 << 20
-"""The largest plan file that is taken: with everything around it, it must fit one message in base64."""
+__all__ = [
+    "EGRESS_VARIABLE",
+    "KEYSET_FILE",
+    "MAX_CHANGES",
+    "MAX_PLAN_BYTES",
+    "MAX_PLAN_FILE_BYTES",
+    "ROOT_KEY_FILE",
+    "SANDBOX_CREDENTIALS",
+    "SANDBOX_PLAN",
+    "SANDBOX_PROVIDERS",
+    "SANDBOX_ROOT",
+    "SANDBOX_SCRATCH",
+    "SANDBOX_SOURCE",
+    "SANDBOX_STATE",
+    "SANDBOX_STATE_FILE",
+    "SANDBOX_TOOL",
+    "UNSAFE_ROOT_VARIABLE",
+    "VERSION",
+    "JobInputs",
+    "JobResult",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
-from lockgate.contract import strictjson
+from lockgate.contract import trust
 from lockgate.contract.codec import from_document
-from lockgate.contract.dsse import EnvelopeError, VerifyingKey, unseal
+from lockgate.contract.trust import KEYSET_TYPE as PAYLOAD_TYPE
+from lockgate.contract.trust import EnvelopeError, VerifyingKey, keyid_of
 
-PAYLOAD_TYPE = "application/vnd.lockgate.keyset.v1+json"
+__all__ = ["PAYLOAD_TYPE", "KeyEntry", "KeyRole", "Keyset", "keyid_of", "open_keyset"]
 
 
 class KeyRole(StrEnum):
@@ -48,11 +48,7 @@ class Keyset:
 
     def trusted(self, role: KeyRole) -> dict[str, VerifyingKey]:
         """The keys of one role by key id."""
-        return {
-            entry.keyid: VerifyingKey(entry.keyid, base64.b64decode(entry.public))
-            for entry in self.keys
-            if entry.role is role
-        }
+        return trust.trusted_keys(self, role)
 
     def entry(self, keyid: str) -> KeyEntry:
         """The entry of a key id. Raises EnvelopeError when the keyset does not name it."""
@@ -62,24 +58,9 @@ class Keyset:
         raise EnvelopeError(f"the keyset does not name the key {keyid[:80]!r}")
 
 
-def keyid_of(public: bytes) -> str:
-    """A key's id: the first 16 hex digits of the SHA-256 of its raw bytes."""
-    return hashlib.sha256(public).hexdigest()[:16]
-
-
 def open_keyset(envelope: bytes, root: bytes, *, now: int, least_version: int = 1) -> Keyset:
     """Verify an enveloped keyset against the pinned root key (32 raw bytes). `now` is Unix ms.
 
     Raises EnvelopeError: another root, a version below `least_version` (rollback), expired, or malformed.
     """
-    keyid = keyid_of(root)
-    payload, _ = unseal(envelope, PAYLOAD_TYPE, {keyid: VerifyingKey(keyid, root)})
-    try:
-        keyset = from_document(Keyset, strictjson.loads(payload))
-    except ValueError as error:
-        raise EnvelopeError(f"keyset is malformed: {error}") from None
-    if keyset.version < least_version:
-        raise EnvelopeError(f"keyset version {keyset.version} is older than {least_version}, which was seen before")
-    if now >= keyset.not_after:
-        raise EnvelopeError("keyset has expired; publish a new one with `lockgate init --rotate`")
-    return keyset
+    return trust.open_keyset(partial(from_document, Keyset), envelope, root, now=now, least_version=least_version)

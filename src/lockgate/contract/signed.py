@@ -1,15 +1,17 @@
-"""Signed documents: a dataclass inside a DSSE envelope of exactly one type and key role; it must stay importable by the job."""
+"""Signed documents: a dataclass inside a DSSE envelope of exactly one type and key role; it must not trust what it has not verified."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+from functools import partial
 from typing import Any, TypeVar
 
-from lockgate.contract import strictjson
-from lockgate.contract.codec import DocumentError, from_document, to_document
-from lockgate.contract.dsse import EnvelopeError, EnvelopeSigner, seal, unseal
+from lockgate.contract.codec import from_document, to_document
+from lockgate.contract.dsse import EnvelopeSigner, seal
 from lockgate.contract.keyset import KeyRole, Keyset
+from lockgate.contract.trust import envelope_sha256, read_payload
+
+__all__ = ["envelope_sha256", "read_signed", "read_signed_by", "write_signed"]
 
 T = TypeVar("T")
 
@@ -29,16 +31,4 @@ def read_signed(kind: type[T], envelope: bytes, payload_type: str, keyset: Keyse
 
 def read_signed_by(kind: type[T], envelope: bytes, payload_type: str, keyset: Keyset, role: KeyRole) -> tuple[T, str]:
     """As `read_signed`, with the id of the key that signed. Also refuses a document of another deployment."""
-    payload, keyid = unseal(envelope, payload_type, keyset.trusted(role))
-    try:
-        value = from_document(kind, strictjson.loads(payload))
-    except (strictjson.StrictJSONError, DocumentError) as error:
-        raise EnvelopeError(f"{payload_type}: {error}") from None
-    if getattr(value, "deployment", keyset.deployment) != keyset.deployment:
-        raise EnvelopeError("deployment: the document belongs to another deployment")
-    return value, keyid
-
-
-def envelope_sha256(envelope: bytes) -> str:
-    """`sha256:` of an envelope's bytes, the name by which other documents refer to it."""
-    return "sha256:" + hashlib.sha256(envelope).hexdigest()
+    return read_payload(partial(from_document, kind), envelope, payload_type, keyset, role)

@@ -7,8 +7,10 @@ bits do not count. A directory exists only as part of a file's path, so a sealer
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_FILES = 10_000
 MAX_BYTES = 256 << 20
@@ -20,13 +22,16 @@ class SnapshotError(ValueError):
     """A source cannot be sealed or is not the sealed one: a link, a special file, an unusable name, or too much of it; the text names the path."""
 
 
-class Entry(NamedTuple):
+class Entry:
     """One file: `path` relative with `/`, `size` in bytes, `sha256` the 32 raw bytes of the content's digest."""
 
-    path: str
-    executable: bool
-    size: int
-    sha256: bytes
+    __slots__ = ("executable", "path", "sha256", "size")
+
+    def __init__(self, path: str, executable: bool, size: int, sha256: bytes) -> None:
+        self.path = path
+        self.executable = executable
+        self.size = size
+        self.sha256 = sha256
 
 
 def checked_path(path: str) -> bytes:

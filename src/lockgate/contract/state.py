@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lockgate.contract.shapes import check_mark
+
 
 @dataclass(frozen=True, slots=True)
 class StateMark:
@@ -13,10 +15,7 @@ class StateMark:
     serial: int
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.lineage) <= 256 or not self.lineage.isprintable():
-            raise ValueError("lineage must be 1 to 256 printable characters")
-        if not 0 <= self.serial < 1 << 53:
-            raise ValueError("serial must be 0 to 2**53-1")
+        check_mark(self.lineage, self.serial)
 
     def follows(self, earlier: StateMark | None) -> bool:
         """Whether this may be a later (or the same) version of `earlier`: the same lineage, and the serial has not gone back."""

@@ -1,15 +1,26 @@
-"""Reads JSON the way a gate must: one meaning or none. It must not accept what two readers could read differently."""
+"""Reads JSON the way a gate must: one meaning or none. It must not accept what two readers could read differently.
+
+The job reads with it before `ready`, so it stands on the scanner that `json` itself is made of: the package around it, and the regular
+expressions and enums that brings, cost a job as much as the interpreter does.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any
+from _json import make_scanner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Pairs = Callable[[list[tuple[str, Any]]], Any]
+    Parse = Callable[[str], Any]
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """RFC 8785 numbers are IEEE 754 doubles; a larger integer would change its value on the way."""
 
 MAX_DEPTH = 32
+_SPACE = " \t\n\r"
 
 
 class StrictJSONError(ValueError):
@@ -18,6 +29,50 @@ class StrictJSONError(ValueError):
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
         self.field = field
+
+
+class NotJSON(ValueError):
+    """The text is no JSON value, or more than one; `msg`, `lineno` and `colno` as those of `json.JSONDecodeError`."""
+
+    def __init__(self, msg: str, text: str, at: int) -> None:
+        super().__init__(msg)
+        self.msg = msg
+        self.lineno = text.count("\n", 0, at) + 1
+        self.colno = at - text.rfind("\n", 0, at)
+
+
+class _Rules:
+    """What the scanner asks its context for."""
+
+    strict = True
+    object_hook = None
+
+    def __init__(self, pairs: Pairs, integer: Parse, real: Parse, constant: Parse) -> None:
+        self.object_pairs_hook = pairs
+        self.parse_int = integer
+        self.parse_float = real
+        self.parse_constant = constant
+
+
+def decoder(pairs: Pairs, integer: Parse, real: Parse, constant: Parse) -> Parse:
+    """A function that reads exactly one JSON value: as `json.JSONDecoder(strict=True, …).decode` with these hooks.
+
+    It raises what the hooks raise, NotJSON, `json.JSONDecodeError`, and RecursionError.
+    """
+    rules: Any = _Rules(pairs, integer, real, constant)
+    scan = make_scanner(rules)
+
+    def decode(text: str) -> Any:
+        start = len(text) - len(text.lstrip(_SPACE))
+        try:
+            value, end = scan(text, start)
+        except StopIteration as stop:
+            raise NotJSON("Expecting value", text, stop.value) from None
+        if end != len(text) and text[end:].strip(_SPACE):
+            raise NotJSON("Extra data", text, end)
+        return value
+
+    return decode
 
 
 def loads(data: bytes, *, max_bytes: int = 1 << 20, max_depth: int = MAX_DEPTH) -> Any:
@@ -33,9 +88,11 @@ def loads(data: bytes, *, max_bytes: int = 1 << 20, max_depth: int = MAX_DEPTH) 
         raise StrictJSONError(f"not UTF-8 at byte {error.start}") from None
     _check_depth(text, max_depth)
     try:
-        value = _DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        raise StrictJSONError(f"not JSON: {error.msg} at line {error.lineno} column {error.colno}") from None
+        value = _decode(text)
+    except StrictJSONError:
+        raise
+    except ValueError as error:
+        raise StrictJSONError(_where(error)) from None
     except RecursionError:
         raise StrictJSONError(f"nested deeper than {max_depth} levels") from None
     if "\\u" in text or "\\U" in text:
@@ -43,11 +100,21 @@ def loads(data: bytes, *, max_bytes: int = 1 << 20, max_depth: int = MAX_DEPTH) 
     return value
 
 
+def _where(error: ValueError) -> str:
+    """NotJSON and json.JSONDecodeError say the same; nothing else comes out of the scanner."""
+    message, line, column = (getattr(error, name, "?") for name in ("msg", "lineno", "colno"))
+    return f"not JSON: {message} at line {line} column {column}"
+
+
 def _check_depth(text: str, limit: int) -> None:
     """Nested at most `limit` deep. In C speed however large the text: this runs on every body, before anything else bounds its cost."""
     if text.count("[") + text.count("{") <= limit:
         return
-    brackets = _STRING.sub("", text).encode("utf-8", "replace").translate(_ONE_KIND, _NO_BRACKET)
+    import re
+
+    # A string that never ends takes the rest with it, so that no text is looked at twice. (`re` keeps what it has compiled.)
+    unquoted = re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', "", text, flags=re.DOTALL)
+    brackets = unquoted.encode("utf-8", "replace").translate(_ONE_KIND, _NO_BRACKET)
     for _ in range(limit):
         # Each turn takes away the innermost level.
         brackets = brackets.replace(b"[]", b"")
@@ -56,8 +123,6 @@ def _check_depth(text: str, limit: int) -> None:
         raise StrictJSONError(f"nested deeper than {limit} levels")
 
 
-# A string that never ends takes the rest with it, so that no text is looked at twice.
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
@@ -106,6 +171,4 @@ def _constant(text: str) -> Any:
     raise StrictJSONError(f"{text} is not JSON")
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_int=_integer, parse_float=_float, parse_constant=_constant, strict=True
-)
+_decode = decoder(_pairs, _integer, _float, _constant)

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import gc
 import sys
-from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+else:
+    ModuleType = type(sys)  # importing `types` for it would read a file
 
 
 def main() -> int:

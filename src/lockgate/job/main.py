@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any, TypeVar
 
-from lockgate.contract import jobchannel
-from lockgate.contract.codec import DocumentError, from_document, to_document
-from lockgate.contract.grant import Grant
-from lockgate.contract.intent import Stage
-from lockgate.contract.jobchannel import JobInputs, JobResult
-from lockgate.contract.keyset import Keyset
+from lockgate.contract import jobplaces, shapes
 from lockgate.job import verify
 from lockgate.job.channel import Channel, NoChannel, take_channel
 from lockgate.job.drivers import registry
 from lockgate.job.places import Places, places
 from lockgate.job.verify import JobRefused
-from lockgate.wire.frames import SMALL_MESSAGE_BYTES, FrameError, read_frame, write_frame
+from lockgate.wire.frames import SMALL_MESSAGE_BYTES, FrameError, frame, read_frame
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lockgate.contract.grant import Grant
+    from lockgate.contract.jobchannel import JobInputs
+    from lockgate.contract.keyset import Keyset
 
 EXIT_REFUSED = 70
-T = TypeVar("T")
 
 
 def main(where: Places | None = None) -> int:
@@ -49,8 +50,9 @@ def serve(channel: Channel, places: Places) -> None:
     started = time.monotonic()
     # 1. Whose word counts: the keyset the runner mounted, under the root key it pins.
     keyset = verify.trusted_keyset(places.keyset, places.root_key, int(time.time() * 1000))
-    _send(channel, "hello", {"version": jobchannel.VERSION})
-    message = _receive(channel, "inputs", JobInputs)
+    _send(channel, frame(jobplaces.HELLO))
+    body = _receive(channel, "inputs")
+    message = _read_message(body)
     # 2. The grant: this deployment's, unaltered, and for a phase this stage belongs to.
     grant = verify.verified_grant(message.grant, keyset)
     verify.check_stage(message.stage, grant)
@@ -58,28 +60,27 @@ def serve(channel: Channel, places: Places) -> None:
     _check_inputs(message, grant, keyset)
     inputs = verify.read_inputs(message.inputs)
     # 4. The source on disk is the sealed one, and so is the plan file; a derive stage sees no source at all (TRUST §2).
-    if message.stage is not Stage.DERIVE:
+    if message.stage != "derive":
         verify.check_source(places.source, inputs)
     verify.check_plan_file(places.plan, message.plan_sha256, message.stage)
     # 5. The driver, by name; it is loaded only after `ready`.
     loader = registry.find(inputs.driver)
     if loader is None:
         raise JobRefused("driver", f"{inputs.driver!r} is not a driver of this job")
-    _send(channel, "ready", {})
+    _send(channel, frame(jobplaces.READY))
     # 6. The stage; at apply only after `go`, with a permit for exactly these inputs.
-    refusal = _await_go(channel, message, grant, keyset) if message.stage is Stage.APPLY else None
+    refusal = _await_go(channel, message, grant, keyset) if message.stage == "apply" else None
     from lockgate.job import stage
 
-    if refusal is None:
-        result = stage.run_stage(loader, message, inputs, places, started)
-    else:
-        result = stage.refused(str(refusal))
     # 7. The report: a claim, whatever it says.
-    _report(channel, result)
+    if refusal is None:
+        _send(channel, stage.report(stage.run_stage(loader, body, places, started)))
+    else:
+        _send(channel, stage.report(stage.refused(str(refusal))))
 
 
 def _check_inputs(message: JobInputs, grant: Grant, keyset: Keyset) -> None:
-    if message.stage is Stage.APPLY and message.permit is not None:
+    if message.stage == "apply" and message.permit is not None:
         raise JobRefused("permit", "at apply it comes with go, not with the inputs")
     if grant.inputs_sha256 is not None:
         verify.check_digest(message.inputs, grant.inputs_sha256, "grant")
@@ -91,7 +92,7 @@ def _check_inputs(message: JobInputs, grant: Grant, keyset: Keyset) -> None:
 
 
 def _await_go(channel: Channel, message: JobInputs, grant: Grant, keyset: Keyset) -> JobRefused | None:
-    body = _receive_body(channel, "go", SMALL_MESSAGE_BYTES)
+    body = _receive(channel, "go", SMALL_MESSAGE_BYTES)
     try:
         envelope = body.get("permit")
         if set(body) != {"permit"} or not isinstance(envelope, str):
@@ -103,30 +104,22 @@ def _await_go(channel: Channel, message: JobInputs, grant: Grant, keyset: Keyset
     return None
 
 
-def _send(channel: Channel, kind: str, body: dict[str, Any]) -> None:
+def _send(channel: Channel, whole: bytes) -> None:
     try:
-        write_frame(channel, {"type": kind, **body})
+        channel.sendall(whole)
     except OSError as error:
         raise JobRefused("channel", f"the runner is gone: {error.strerror}") from None
 
 
-def _report(channel: Channel, result: JobResult) -> None:
+def _read_message(body: dict[str, Any]) -> JobInputs:
     try:
-        _send(channel, "result", to_document(result))
-    except FrameError as error:
-        from lockgate.job.stage import unsendable
-
-        _send(channel, "result", to_document(unsendable(result, str(error))))
-
-
-def _receive(channel: Channel, kind: str, shape: type[T]) -> T:
-    try:
-        return from_document(shape, _receive_body(channel, kind))
-    except DocumentError as error:
-        raise JobRefused(kind, str(error)) from None
+        message: JobInputs = shapes.read(shapes.JOB_INPUTS, body)
+    except shapes.DocumentError as error:
+        raise JobRefused("inputs", str(error)) from None
+    return message
 
 
-def _receive_body(channel: Channel, kind: str, limit: int = verify.MAX_INPUTS_BYTES * 2) -> dict[str, Any]:
+def _receive(channel: Channel, kind: str, limit: int = verify.MAX_INPUTS_BYTES * 2) -> dict[str, Any]:
     try:
         message = read_frame(channel, limit)
     except FrameError as error:

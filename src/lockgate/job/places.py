@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from lockgate.contract import jobplaces
 
-from lockgate.contract import jobchannel
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
-class Places(NamedTuple):
-    """Paths, as text because `pathlib` costs the job 5 ms before `ready`; `root` is the job root with the tools."""
+class Places:
+    """Paths, as text because `pathlib` costs the job 5 ms before `ready`; `root` is the job root with the tools. `below` goes before each."""
 
-    keyset: str = jobchannel.KEYSET_FILE
-    root_key: str = jobchannel.ROOT_KEY_FILE
-    source: str = jobchannel.SANDBOX_SOURCE
-    scratch: str = jobchannel.SANDBOX_SCRATCH
-    credentials: str = jobchannel.SANDBOX_CREDENTIALS
-    root: str = jobchannel.SANDBOX_ROOT
-    plan: str = jobchannel.SANDBOX_PLAN
-    state: str = jobchannel.SANDBOX_STATE
-    tool: str = jobchannel.SANDBOX_TOOL
-    providers: str = jobchannel.SANDBOX_PROVIDERS
+    def __init__(self, below: str = "") -> None:
+        self.keyset = below + jobplaces.KEYSET_FILE
+        self.root_key = below + jobplaces.ROOT_KEY_FILE
+        self.source = below + jobplaces.SANDBOX_SOURCE
+        self.scratch = below + jobplaces.SANDBOX_SCRATCH
+        self.credentials = below + jobplaces.SANDBOX_CREDENTIALS
+        self.root = below + jobplaces.SANDBOX_ROOT
+        self.plan = below + jobplaces.SANDBOX_PLAN
+        self.state = below + jobplaces.SANDBOX_STATE
+        self.tool = below + jobplaces.SANDBOX_TOOL
+        self.providers = below + jobplaces.SANDBOX_PROVIDERS
 
 
 def places(environment: Mapping[str, str]) -> Places:
@@ -28,5 +30,5 @@ def places(environment: Mapping[str, str]) -> Places:
 
     Whoever sets a job's environment starts it, and could start anything; a real sandbox clears the environment first.
     """
-    below = environment.get(jobchannel.UNSAFE_ROOT_VARIABLE, "")
-    return Places(*(below + path for path in Places())) if below.startswith("/") else Places()
+    below = environment.get(jobplaces.UNSAFE_ROOT_VARIABLE, "")
+    return Places(below if below.startswith("/") else "")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
 
 from lockgate.contract.snapshot import MAX_BYTES, MAX_FILES, Entry, SnapshotError, checked_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _CHUNK = 1 << 20
 

@@ -7,21 +7,28 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from lockgate.contract import jobchannel
+from lockgate.contract import jobchannel, strictjson
+from lockgate.contract.codec import from_document, to_document
 from lockgate.contract.intent import Stage
 from lockgate.contract.jobchannel import JobInputs, JobResult
 from lockgate.contract.work import InputsDocument
 from lockgate.job.drivers.port import BLANK, Driver, StageContext, StageRefused
 from lockgate.job.places import Places
+from lockgate.job.verify import MAX_INPUTS_BYTES
+from lockgate.wire.frames import FrameError, encode
 
 _MAX_TEXT = 2 << 20
 
 
-def run_stage(
-    loader: Callable[[], Driver], message: JobInputs, inputs: InputsDocument, places: Places, started: float
-) -> JobResult:
-    """The driver's claim; a refusal by the driver is a result of status `refused`, with the reason, and nothing was started."""
+def run_stage(loader: Callable[[], Driver], body: dict[str, Any], places: Places, started: float) -> JobResult:
+    """The driver's claim on the message that was checked; a refusal by the driver is a result of status `refused`, with the reason.
+
+    The message is read again, into the dataclasses that drivers know: what was checked and what is run are the same text.
+    """
+    message = from_document(JobInputs, body)
+    inputs = from_document(InputsDocument, strictjson.loads(message.inputs.encode(), max_bytes=MAX_INPUTS_BYTES))
     context = _context(message, inputs, places, started)
     try:
         return _call(loader(), message.stage)(context)
@@ -48,6 +55,14 @@ def _call(driver: Driver, stage: Stage) -> Callable[[StageContext], JobResult]:
 def refused(why: str) -> JobResult:
     """The result of a stage that was not run."""
     return replace(BLANK, status="refused", detail=why)
+
+
+def report(result: JobResult) -> bytes:
+    """The last message, as a frame."""
+    try:
+        return encode({"type": "result", **to_document(result)})
+    except FrameError as error:
+        return encode({"type": "result", **to_document(unsendable(result, str(error)))})
 
 
 def unsendable(result: JobResult, why: str) -> JobResult:

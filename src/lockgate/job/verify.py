@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 
-from lockgate.contract import strictjson
-from lockgate.contract.codec import DocumentError, from_document
-from lockgate.contract.dsse import MAX_ENVELOPE, EnvelopeError
-from lockgate.contract.grant import Grant, Permit, read_grant, read_permit
-from lockgate.contract.intent import Phase, Stage
-from lockgate.contract.jobchannel import MAX_PLAN_FILE_BYTES
-from lockgate.contract.keyset import Keyset, open_keyset
-from lockgate.contract.signed import envelope_sha256
+from lockgate.contract import shapes, strictjson, trust
+from lockgate.contract.jobplaces import MAX_PLAN_FILE_BYTES
 from lockgate.contract.snapshot import SnapshotError, snapshot_digest
-from lockgate.contract.work import InputsDocument
+from lockgate.contract.trust import MAX_ENVELOPE, EnvelopeError
 from lockgate.job.source import walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lockgate.contract.grant import Grant, Permit
+    from lockgate.contract.keyset import Keyset
+    from lockgate.contract.work import InputsDocument
 
 INPUTS_VERSION = 1
 MAX_INPUTS_BYTES = 4 << 20
-_STAGES: dict[Phase, tuple[Stage, ...]] = {
-    Phase.READ: (Stage.READ,),
-    Phase.PLAN: (Stage.PLAN, Stage.DERIVE),
-    Phase.APPLY: (Stage.CHECK, Stage.DERIVE, Stage.APPLY, Stage.VERIFY),
+_STAGES = {
+    "read": ("read",),
+    "plan": ("plan", "derive"),
+    "apply": ("check", "derive", "apply", "verify"),
 }
 
 
@@ -38,9 +38,9 @@ class JobRefused(Exception):
 def trusted_keyset(keyset_file: str, root_key_file: str, now: int) -> Keyset:
     """The keyset the runner mounted, verified under the mounted root key (base64 of 32 raw bytes). `now`: Unix ms. Raises JobRefused."""
     try:
-        root = base64.b64decode(_bytes(root_key_file).strip(), validate=True)
-        return open_keyset(_bytes(keyset_file), root, now=now)
-    except (OSError, binascii.Error, EnvelopeError) as error:
+        root = trust.base64_bytes(_bytes(root_key_file).strip())
+        return trust.open_keyset(_keyset, _bytes(keyset_file), root, now=now)
+    except (OSError, ValueError) as error:
         raise JobRefused("keyset", str(error)) from None
 
 
@@ -52,12 +52,27 @@ def _bytes(path: str) -> bytes:
 def verified_grant(envelope: str, keyset: Keyset) -> Grant:
     """The grant, signed by a grant key of this deployment. Raises JobRefused."""
     try:
-        return read_grant(envelope.encode(), keyset)
+        return trust.read_grant(_grant, envelope.encode(), keyset)
     except (EnvelopeError, UnicodeEncodeError) as error:
         raise JobRefused("grant", str(error)) from None
 
 
-def check_stage(stage: Stage, grant: Grant) -> None:
+def _keyset(document: Any) -> Keyset:
+    keyset: Keyset = shapes.read(shapes.KEYSET, document)
+    return keyset
+
+
+def _grant(document: Any) -> Grant:
+    grant: Grant = shapes.read(shapes.GRANT, document)
+    return grant
+
+
+def _permit(document: Any) -> Permit:
+    permit: Permit = shapes.read(shapes.PERMIT, document)
+    return permit
+
+
+def check_stage(stage: str, grant: Grant) -> None:
     """The stage belongs to the phase the grant is for. Raises JobRefused."""
     if stage not in _STAGES.get(grant.phase, ()):
         raise JobRefused("stage", f"{stage} is no stage of a grant for {grant.phase}")
@@ -66,10 +81,10 @@ def check_stage(stage: Stage, grant: Grant) -> None:
 def verified_permit(envelope: str, keyset: Keyset, grant: Grant, grant_envelope: str) -> Permit:
     """A permit for exactly this grant, attempt and fence. Lifetimes are the runner's to check: clocks differ. Raises JobRefused."""
     try:
-        permit = read_permit(envelope.encode(), keyset)
+        permit = trust.read_permit(_permit, envelope.encode(), keyset)
     except (EnvelopeError, UnicodeEncodeError) as error:
         raise JobRefused("permit", str(error)) from None
-    if permit.grant_sha256 != envelope_sha256(grant_envelope.encode()):
+    if permit.grant_sha256 != trust.envelope_sha256(grant_envelope.encode()):
         raise JobRefused("permit", "grant_sha256 names another grant")
     for field in ("operation", "attempt", "fence", "phase"):
         if getattr(permit, field) != getattr(grant, field):
@@ -88,8 +103,9 @@ def check_digest(inputs: str, named: str | None, by: str) -> None:
 def read_inputs(inputs: str) -> InputsDocument:
     """The inputs document of text whose digest was checked. Raises JobRefused."""
     try:
-        document = from_document(InputsDocument, strictjson.loads(inputs.encode(), max_bytes=MAX_INPUTS_BYTES))
-    except (strictjson.StrictJSONError, DocumentError) as error:
+        found = strictjson.loads(inputs.encode(), max_bytes=MAX_INPUTS_BYTES)
+        document: InputsDocument = shapes.read(shapes.INPUTS_DOCUMENT, found)
+    except (strictjson.StrictJSONError, shapes.DocumentError, UnicodeEncodeError) as error:
         raise JobRefused("inputs", str(error)) from None
     if document.version != INPUTS_VERSION:
         raise JobRefused("inputs", f"version must be {INPUTS_VERSION}, not {document.version}")
@@ -106,10 +122,10 @@ def check_source(source: str, inputs: InputsDocument) -> None:
         raise JobRefused("source", "the files on disk are not the snapshot that was sealed (snapshot_sha256 differs)")
 
 
-def check_plan_file(plan: str, named: str | None, stage: Stage) -> None:
+def check_plan_file(plan: str, named: str | None, stage: str) -> None:
     """The plan file on disk is the one the runner names; where none is named, there is none (invariant 3). Raises JobRefused."""
     if named is None:
-        if stage is Stage.DERIVE:
+        if stage == "derive":
             raise JobRefused("plan", "the stage derive needs a plan file and its digest")
         return
     try:

@@ -2,15 +2,32 @@
 
 A frame is four bytes of length (unsigned, big-endian) and that many bytes of UTF-8 JSON holding one object. Strict means:
 no duplicate keys, no NaN or infinity, no lone surrogates, bounded integers, depth and number of values. The job imports this
-module, so it needs the standard library only (TRUST §3).
+module before `ready`, so it needs no more than a scanner; an encoder is loaded with the first message that is written.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
-from typing import Any, Final, Literal, NoReturn, Protocol
+from lockgate.contract import strictjson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import json
+    from collections.abc import Mapping
+    from typing import Any, Final, Literal, NoReturn, Protocol
+
+    FaultKind = Literal["oversize", "malformed", "eof"]
+
+    class ByteStream(Protocol):
+        """What frames need of a blocking socket; the job passes a descriptor of its own, since importing `socket` costs it 11 ms."""
+
+        def sendall(self, data: bytes, /) -> object:
+            """Send all of it, or raise OSError."""
+            ...
+
+        def recv(self, size: int, /) -> bytes:
+            """At most ``size`` bytes, none at the end of the stream, or raise OSError."""
+            ...
+
 
 HEADER_BYTES: Final = 4
 SMALL_MESSAGE_BYTES: Final = 64 * 1024
@@ -18,8 +35,6 @@ LARGE_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 64
 MAX_VALUES: Final = 2_000_000
 MAX_INTEGER_DIGITS: Final = 20
-
-FaultKind = Literal["oversize", "malformed", "eof"]
 
 
 class FrameError(ValueError):
@@ -44,7 +59,7 @@ def _no_constant(text: str) -> NoReturn:
 
 def _finite(text: str) -> float:
     number = float(text)
-    if not math.isfinite(number):
+    if number - number != 0:  # an infinity: text that is a JSON number never reads as NaN
         raise FrameError("malformed", "a number is too large")
     return number
 
@@ -55,10 +70,17 @@ def _bounded_int(text: str) -> int:
     return int(text)
 
 
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_bounded_int
-)
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_decode: Final = strictjson.decoder(_unique, _bounded_int, _finite, _no_constant)
+_encoders: Final[list[json.JSONEncoder]] = []
+
+
+def load_encoder() -> json.JSONEncoder:
+    """What writes messages; loaded at its first use, which for a process that gives up opening files must be this call."""
+    if not _encoders:
+        import json
+
+        _encoders.append(json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+    return _encoders[0]
 
 
 def _check_shape(message: dict[str, Any]) -> None:
@@ -85,9 +107,9 @@ def decode(payload: bytes) -> dict[str, Any]:
     """The object in ``payload``; raises FrameError("malformed", …) unless it is strict JSON within the bounds above."""
     try:
         text = payload.decode("utf-8")
-        message = _DECODER.decode(text)
+        message = _decode(text)
         if "\\u" in text:  # escapes are the only way to a lone surrogate, which no UTF-8 can carry on
-            _ENCODER.encode(message).encode("utf-8")
+            load_encoder().encode(message).encode("utf-8")
     except FrameError:
         raise
     except (ValueError, RecursionError, MemoryError) as error:
@@ -101,7 +123,7 @@ def decode(payload: bytes) -> dict[str, Any]:
 def encode(message: Mapping[str, Any], limit: int = LARGE_MESSAGE_BYTES) -> bytes:
     """One whole frame for ``message``; raises FrameError when it is not JSON or longer than ``limit`` bytes."""
     try:
-        payload = _ENCODER.encode(dict(message)).encode("utf-8")
+        payload = load_encoder().encode(dict(message)).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         raise FrameError("malformed", f"message cannot be written as JSON ({type(error).__name__})") from None
     return frame(payload, limit)
@@ -140,18 +162,6 @@ class FrameBuffer:
         payload = bytes(self._data[HEADER_BYTES:end])
         del self._data[:end]
         return payload
-
-
-class ByteStream(Protocol):
-    """What frames need of a blocking socket; the job passes a descriptor of its own, since importing `socket` costs it 11 ms."""
-
-    def sendall(self, data: bytes, /) -> object:
-        """Send all of it, or raise OSError."""
-        ...
-
-    def recv(self, size: int, /) -> bytes:
-        """At most ``size`` bytes, none at the end of the stream, or raise OSError."""
-        ...
 
 
 def write_frame(sock: ByteStream, message: Mapping[str, Any], limit: int = LARGE_MESSAGE_BYTES) -> None:

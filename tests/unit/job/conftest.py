@@ -32,7 +32,10 @@ from pathlib import Path
 from lockgate.job.main import main
 from lockgate.job.places import Places
 base = Path(sys.argv[1])
-places = Places(*(str(base / name) for name in ("keyset.json", "root.pub", "source", "scratch", "credentials", "root", "plan", "state", "tool", "providers")))
+places = Places()
+names = {"keyset": "keyset.json", "root_key": "root.pub"}
+for place in vars(places):
+    setattr(places, place, str(base / names.get(place, place)))
 raise SystemExit(main(places))
 """
 

@@ -60,7 +60,8 @@ def test_walk_finds_every_file(tmp_path):
     (tmp_path / "a" / "b" / "run").chmod(0o744)
     (tmp_path / ".hidden").write_text("")
     digest = hashlib.sha256(b"x").digest()
-    assert sorted(walk(str(tmp_path))) == [entry(".hidden"), entry("a/b/run", True, 1, digest)]
+    found = {item.path: (item.executable, item.size, item.sha256) for item in walk(str(tmp_path))}
+    assert found == {".hidden": (False, 0, entry("x").sha256), "a/b/run": (True, 1, digest)}
 
 
 def link(root):

@@ -30,3 +30,26 @@ def test_a_job_without_a_runner_refuses_as_before():
     done = subprocess.run([sys.executable, "-m", "lockgate.job"], capture_output=True, text=True, check=False)
     assert done.returncode == 70
     assert done.stderr.startswith("lockgate job refused: channel: ")
+
+
+HEAVY = {
+    "typing",
+    "re",
+    "enum",
+    "json",
+    "dataclasses",
+    "inspect",
+    "collections",
+    "functools",
+    "pathlib",
+    "socket",
+    "base64",
+}
+
+
+def test_nothing_heavy_is_loaded_before_ready():
+    """Each of these costs a sandbox's start milliseconds; an innocent import brings them all back."""
+    program = "import lockgate.job.__main__, lockgate.job.main; print(*sorted(set(sys.modules)))"
+    command = [sys.executable, "-I", "-S", "-c", f"import sys\nsys.path[:0] = {sys.path!r}\n{program}"]
+    loaded = set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    assert HEAVY & loaded == set()

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
-import re
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from lockgate.job.drivers.port import Driver
 
+    Loader = Callable[[], Driver]
+
 ENTRY_POINTS = "lockgate.drivers"
-Loader = Callable[[], "Driver"]
 
 _BUILT_IN: Mapping[str, str] = {
     "runbook": "lockgate.job.drivers.runbook:RunbookDriver",
     "ansible": "lockgate.job.drivers.ansible.driver:AnsibleDriver",
 }
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
+MAX_NAME = 63
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
+_LATER = _LETTERS | frozenset("0123456789-")
 
 
 def find(name: str) -> Loader | None:
     """What makes the driver of that name, or None; a third party's is found by entry point and cannot replace a built-in one."""
-    if not _NAME.fullmatch(name):
+    if not 0 < len(name) <= MAX_NAME or name[0] not in _LETTERS or not _LATER.issuperset(name):
         return None
     built_in = _BUILT_IN.get(name)
     if built_in is not None:
@@ -34,6 +35,8 @@ def find(name: str) -> Loader | None:
 
 
 def _load(where: str) -> Driver:
+    import importlib
+
     module, _, attribute = where.partition(":")
     driver: Driver = getattr(importlib.import_module(module), attribute)()
     return driver

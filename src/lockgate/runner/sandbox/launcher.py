@@ -26,9 +26,10 @@ from lockgate.runner.sandbox.hostlayout import host_layout
 from lockgate.runner.sandbox.live import LiveSandbox, Place
 from lockgate.runner.sandbox.port import SandboxUnavailable, SpecRefused, TeardownProof
 from lockgate.runner.sandbox.processes import Traces
-from lockgate.runner.sandbox.profile import check_id, check_spec
+from lockgate.runner.sandbox.profile import check_groups, check_id, check_spec
 from lockgate.runner.sandbox.rundir import RunDirectory, boot_id
 from lockgate.runner.sandbox.spawn import limits_in_force
+from lockgate.runner.sandbox.standby import Bench
 from lockgate.runner.sandbox.teardown import ChildProcess, Remains, proof
 from lockgate.runner.sandbox.uids import UidPool, UidRange
 from lockgate.wire.frames import FrameError, encode
@@ -83,6 +84,13 @@ class Launcher:
                     self._hear_sandbox(key.data, key.fd)
             self._watch()
             self._advance_teardowns()
+            self._renew()
+
+    def _renew(self) -> None:
+        """A new standby, once nobody waits for a start."""
+        starting = any(sandbox.start_seq is not None for sandbox in self._live.values())
+        if self._place is not None and not self._stopping and not starting:
+            self._place.bench.renew()
 
     def _timeout(self) -> float | None:
         waits = [teardown.next_try - time.monotonic() for teardown in self._teardowns.values()]
@@ -107,6 +115,8 @@ class Launcher:
         if self._stopping:
             return
         self._stopping = True
+        if self._place is not None:
+            self._place.bench.close()
         self._selector.unregister(self._control)
         for sandbox_id in list(self._live):
             self._begin_teardown(sandbox_id, None)
@@ -150,6 +160,7 @@ class Launcher:
             boot=boot_id(),
             tag=tag,
             tree=tree,
+            bench=Bench(tree, f"lockgate-{tag}-"),
         )
         group = RunGroup(tree.version, dict(tree.parents)) if tree is not None else None
         limits = limits_in_force(group, own_uid=root, has_prlimit=self._place.has_prlimit())
@@ -162,14 +173,14 @@ class Launcher:
         descriptors = [self._reader.descriptors.popleft() for _ in range(count)]
         try:
             check_spec(spec)
-            self._check_groups(spec.binds)
+            check_groups(spec, can_give=self._pool is not None)
             if spec.id in self._live or spec.id in self._teardowns or place.runs.path(spec.id).exists():
                 raise SpecRefused(f"id {spec.id}: a sandbox of this id exists or left something; destroy it first")
             uids = self._pool.take() if self._pool is not None else None
             sandbox = LiveSandbox(spec, place, uids, seq)
             self._live[spec.id] = sandbox
             try:
-                sandbox.launch(descriptors[0], descriptors[1:])
+                sandbox.launch(place.bench.take(), descriptors[0], descriptors[1:])
             except OSError as error:
                 sandbox.error = str(error)
                 self._begin_teardown(spec.id, None)
@@ -179,15 +190,6 @@ class Launcher:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-
-    def _check_groups(self, binds: tuple[Any, ...]) -> None:
-        for bind in binds:
-            if bind.gid is not None and bind.gid < 1000:
-                raise SpecRefused(
-                    f"binds.gid {bind.gid}: system groups are not given to sandboxes; use one made for it"
-                )
-            if bind.gid is not None and self._pool is None:
-                raise SpecRefused("binds.gid: an ordinary user cannot give groups; leave it out")
 
     def _register(self, sandbox: LiveSandbox) -> None:
         for descriptor in (sandbox.status_fd, *(child.pidfd for child in sandbox.remains.children)):
@@ -201,8 +203,8 @@ class Launcher:
 
     def _reap(self, seq: int, message: dict[str, Any]) -> dict[str, Any] | None:
         place = self._configured()
-        known = set(place.runs.ids()) | set(self._live) | set(self._teardowns) | self._grouped(place)
-        left = known - set(message["keep"])
+        known = set(place.runs.ids()) | set(self._live) | set(self._teardowns)
+        left = (known | self._grouped(place, known)) - set(message["keep"])
         if not left:
             return {"ok": []}
         self._reaps[seq] = _Reap(set(left), [])
@@ -210,12 +212,15 @@ class Launcher:
             self._begin_teardown(sandbox_id, None)
         return None
 
-    def _grouped(self, place: Place) -> set[str]:
-        """Sandboxes of which only a control group is left."""
+    def _grouped(self, place: Place, known: set[str]) -> set[str]:
+        """Groups that belong to no sandbox of `known` and to no standby: all that a dead launcher left of a standby."""
+        named = [place.runs.read(sandbox_id) for sandbox_id in known]
+        taken = {Path(path).name for marker in named if marker is not None for path in marker.cgroups.values()}
+        taken |= place.bench.group_names
         prefix = place.group_name("")
         parents = place.tree.parents if place.tree is not None else ()
         names = {entry.name for _, parent in parents for entry in parent.iterdir() if entry.name.startswith(prefix)}
-        return {name.removeprefix(prefix) for name in names}
+        return {name.removeprefix(prefix) for name in names - taken}
 
     def _configured(self) -> Place:
         if self._place is None:
@@ -348,15 +353,8 @@ class Launcher:
         elif self._stopping:
             self._live.pop(sandbox_id, None)
         if sandbox is not None and sandbox.start_seq is not None:
-            fix = "run `lockgate doctor`, and see the sandbox's output above"
-            said = {
-                "seq": sandbox.start_seq,
-                "unavailable": sandbox.error or "bubblewrap ended before it made a sandbox",
-                "fix": fix,
-            }
-            said = {"seq": sandbox.start_seq, "refused": sandbox.error} if sandbox.error.startswith("binds.") else said
+            self._say({"seq": sandbox.start_seq} | sandbox.why_not_started())
             sandbox.start_seq = None
-            self._say(said)
         for seq in teardown.waiting:
             self._say({"seq": seq, "ok": proof_to_message(shown)})
         self._tell_reaps(sandbox_id, shown)

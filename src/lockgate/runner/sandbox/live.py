@@ -12,12 +12,13 @@ from typing import Any, Final
 from lockgate.runner.egress.rules import EgressRules
 from lockgate.runner.egress.spawn import bound_socket, fork_into_proxy
 from lockgate.runner.sandbox import linux, processes, seccomp
-from lockgate.runner.sandbox.cgroups import CgroupTree, RunGroup, make_group
+from lockgate.runner.sandbox.cgroups import CgroupTree, RunGroup
 from lockgate.runner.sandbox.port import ExitCause, SandboxSpec
 from lockgate.runner.sandbox.processes import Traces
 from lockgate.runner.sandbox.profile import HostLayout, ProfileDescriptors, bwrap_arguments
 from lockgate.runner.sandbox.rundir import Marker, RunDirectory
-from lockgate.runner.sandbox.spawn import ERROR_KEY, Child, exec_sandbox, limits_in_force
+from lockgate.runner.sandbox.spawn import ERROR_KEY, Child, limits_in_force
+from lockgate.runner.sandbox.standby import Bench, Standby, descriptor, file_descriptors, memory_file
 from lockgate.runner.sandbox.teardown import ChildProcess, Remains
 from lockgate.runner.sandbox.uids import UidPair
 from lockgate.runner.sandbox.warden import become_warden
@@ -37,10 +38,11 @@ class Place:
     boot: str
     tag: str
     tree: CgroupTree | None
+    bench: Bench
 
-    def group_name(self, sandbox_id: str) -> str:
-        """The control group of one sandbox: it names the launcher's directory too, so that no runner reaps another's."""
-        return f"lockgate-{self.tag}-{sandbox_id}"
+    def group_name(self, random_id: str) -> str:
+        """A control group's name, made before its sandbox is known; ``tag`` is of the launcher's directory, so that no runner reaps another's."""
+        return f"lockgate-{self.tag}-{random_id}"
 
     def has_prlimit(self) -> bool:
         """Whether processes can be capped per user namespace without a control group."""
@@ -79,20 +81,21 @@ class LiveSandbox:
         """For the receipt."""
         return limits_in_force(self.group, own_uid=self._uids is not None, has_prlimit=self._place.has_prlimit())
 
-    def launch(self, link_fd: int, file_fds: list[int]) -> None:
-        """Make group, proxy, warden and sandbox; raises OSError. Whatever was made by then is in ``remains``.
+    def launch(self, standby: Standby, link_fd: int, file_fds: list[int]) -> None:
+        """Give the standby its order and make proxy and warden beside it; raises OSError. Whatever was made by then is in ``remains``.
 
         ``file_fds``: the injected files in order, then the egress proxy's link where there is one.
         """
         place, spec = self._place, self.spec
-        if place.tree is not None:
-            self._marker.cgroup_version = place.tree.version
-            self._marker.cgroups = {
-                name: str(parent / place.group_name(spec.id)) for name, parent in place.tree.parents
-            }
+        self.remains.group = standby.group
+        self.bwrap = standby.process
+        self.remains.children.append(standby.process)
+        if standby.group is not None:
+            self._marker.cgroup_version = standby.group.version
+            self._marker.cgroups = {name: str(path) for name, path in standby.group.paths.items()}
         place.runs.write(self._marker)
-        if place.tree is not None:
-            self.remains.group = make_group(place.tree, place.group_name(spec.id), spec.limits)
+        if standby.group is not None:
+            standby.group.apply(spec.limits)
         if spec.egress is not None:
             self._start_egress(spec.egress, file_fds[-1])
             file_fds = file_fds[:-1]
@@ -102,8 +105,10 @@ class LiveSandbox:
         self.status_fd, status_write = os.pipe()
         link = socket.socket(fileno=os.dup(link_fd))
         try:
+            # First the sandbox, which takes longest; until there is a warden nobody reads what it says.
+            given = {"channel": job_side.fileno(), "status": status_write, "output": output_write}
+            self._order_bwrap(standby, given, file_fds)
             self.warden = self._fork_warden(warden_side, link, output_read)
-            self.bwrap = self._fork_bwrap(job_side.fileno(), output_write, status_write, file_fds)
         finally:
             for sock in (job_side, warden_side, link):
                 sock.close()
@@ -145,35 +150,37 @@ class LiveSandbox:
             become_warden(self.spec.stage, job, link, output_fd, uid, parent)
         return self._child(pid)
 
-    def _fork_bwrap(self, channel: int, output: int, status: int, files: list[int]) -> ChildProcess:
-        filter_fd = _memory_file("seccomp", seccomp.job_filter(self._place.machine, loopback=self.egress is not None))
+    def _order_bwrap(self, standby: Standby, given: dict[str, int], files: list[int]) -> None:
+        inside = file_descriptors(len(files))
         way_out = self._place.runs.socket(self.spec.id) if self.egress is not None else None
-        descriptors = ProfileDescriptors(channel, status, filter_fd, tuple(files), way_out)
         for bind in self.spec.binds:
             if bind.owned and self._uids is not None:
                 os.chown(bind.source, self._uids.run, self._uids.run, follow_symlinks=False)
-        arguments = bwrap_arguments(self.spec, self._place.host, descriptors)
-        arguments_fd = _memory_file("arguments", b"".join(text.encode() + b"\0" for text in arguments))
+        profile = ProfileDescriptors(
+            descriptor("channel"), descriptor("status"), descriptor("seccomp"), inside, way_out
+        )
+        arguments = bwrap_arguments(self.spec, self._place.host, profile)
         child = Child(
             bwrap=self._place.bwrap,
             command=self._command(),
-            arguments_fd=arguments_fd,
-            output_fd=output,
-            status_fd=status,
-            inherit=(channel, status, filter_fd, arguments_fd, *files),
             uid=self._uids.run if self._uids is not None else None,
             gids=tuple(sorted({bind.gid for bind in self.spec.binds if bind.gid is not None})),
             group=self.group,
-            binds=self.spec.binds,
+            binds=tuple(bind.source for bind in self.spec.binds),
             limits=self.spec.limits,
             parent=os.getpid(),
         )
-        pid = os.fork()
-        if pid == 0:
-            exec_sandbox(child)
-        os.close(filter_fd)
-        os.close(arguments_fd)
-        return self._child(pid)
+        made = {
+            "seccomp": memory_file(
+                "seccomp", seccomp.job_filter(self._place.machine, loopback=self.egress is not None)
+            ),
+            "arguments": memory_file("arguments", b"".join(text.encode() + b"\0" for text in arguments)),
+        }
+        try:
+            standby.order(child, given | made, files)
+        finally:
+            for number in made.values():
+                os.close(number)
 
     def _command(self) -> tuple[str, ...]:
         """Without a group and a uid of its own, a process cap set inside counts this sandbox's user namespace alone."""
@@ -224,6 +231,13 @@ class LiveSandbox:
         self._marker.init_pid, self._marker.init_started = init_pid, started
         self._place.runs.write(self._marker)
 
+    def why_not_started(self) -> dict[str, str]:
+        """The answer to a start that came to nothing."""
+        if self.error.startswith("binds."):
+            return {"refused": self.error}
+        fix = "run `lockgate doctor`, and see the sandbox's output above"
+        return {"unavailable": self.error or "bubblewrap ended before it made a sandbox", "fix": fix}
+
     def end(self, cause: ExitCause) -> None:
         """Kill it; the first cause given is the one reported."""
         if self.cause is None:
@@ -267,10 +281,3 @@ def _object(line: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}
-
-
-def _memory_file(name: str, content: bytes) -> int:
-    descriptor = os.memfd_create(name)
-    os.write(descriptor, content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor

@@ -107,6 +107,15 @@ def check_spec(spec: SandboxSpec) -> None:
             raise SpecRefused(f"limits.{name}: must be greater than zero, is {value}")
 
 
+def check_groups(spec: SandboxSpec, *, can_give: bool) -> None:
+    """Only groups made for sandboxes, and only by who can give any; raises SpecRefused."""
+    for bind in spec.binds:
+        if bind.gid is not None and bind.gid < 1000:
+            raise SpecRefused(f"binds.gid {bind.gid}: system groups are not given to sandboxes; use one made for it")
+        if bind.gid is not None and not can_give:
+            raise SpecRefused("binds.gid: an ordinary user cannot give groups; leave it out")
+
+
 def _isolation(descriptors: ProfileDescriptors) -> list[str]:
     return [
         *("--unshare-all", "--unshare-user", "--disable-userns"),

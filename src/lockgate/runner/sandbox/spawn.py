@@ -7,12 +7,13 @@ import os
 import resource
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, NoReturn
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
 
 from lockgate.runner.sandbox import linux
 from lockgate.runner.sandbox.cgroups import RunGroup
-from lockgate.runner.sandbox.port import Bind, SandboxLimits
+from lockgate.runner.sandbox.port import SandboxLimits
 
 ERROR_KEY: Final = "lockgate-error"
 _BWRAP_ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LANG": "C"}
@@ -22,54 +23,96 @@ _RAISED_OOM_SCORE: Final = b"500"
 
 @dataclass(frozen=True)
 class Child:
-    """Everything the child needs. ``arguments_fd`` holds bubblewrap's arguments, so that none shows in a process list."""
+    """What becomes of the child: it comes with its order, and its descriptors beside it (``standby``)."""
 
     bwrap: str
     command: tuple[str, ...]
-    arguments_fd: int
-    output_fd: int
-    status_fd: int
-    inherit: tuple[int, ...]
     uid: int | None
     gids: tuple[int, ...]
     group: RunGroup | None
-    binds: tuple[Bind, ...]
+    binds: tuple[Path, ...]
     limits: SandboxLimits
     parent: int
 
+    def to_message(self) -> dict[str, Any]:
+        """As JSON; the group is known to the child already."""
+        return {
+            "bwrap": self.bwrap,
+            "command": self.command,
+            "uid": self.uid,
+            "gids": self.gids,
+            "binds": [str(bind) for bind in self.binds],
+            "limits": asdict(self.limits),
+            "parent": self.parent,
+        }
 
-def exec_sandbox(child: Child) -> NoReturn:
-    """Become bubblewrap, or write one line of error to the status pipe and exit 127."""
+    @classmethod
+    def from_message(cls, message: dict[str, Any], group: RunGroup | None) -> Child:
+        """The other way. Raises KeyError, TypeError for anything but what `to_message` wrote."""
+        return cls(
+            bwrap=message["bwrap"],
+            command=tuple(message["command"]),
+            uid=message["uid"],
+            gids=tuple(message["gids"]),
+            group=group,
+            binds=tuple(map(Path, message["binds"])),
+            limits=SandboxLimits(**message["limits"]),
+            parent=message["parent"],
+        )
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Descriptors: bubblewrap's ``arguments`` (so that none shows in a process list), the job's channel, the status report, and so on."""
+
+    arguments: int
+    channel: int
+    status: int
+    seccomp: int
+    output: int
+    files: tuple[int, ...]
+
+
+def enter_group(group: RunGroup | None, parent: int) -> None:
+    """What needs no order yet: the control groups, and an end with the launcher. Raises OSError."""
+    if group is not None:
+        group.attach_self()
+    _raise_oom_score()
+    linux.die_with_parent(signal.SIGKILL)
+    _check_parent(parent)
+
+
+def exec_sandbox(child: Child, numbers: Numbers, fault: str) -> NoReturn:
+    """Become bubblewrap, or write one line of error (``fault``, when entering the group failed) to the status pipe and exit 127."""
     try:
-        _enter(child)
-        command = [child.bwrap, "--args", str(child.arguments_fd), "--", *child.command]
+        if fault:
+            raise OSError(fault)
+        _enter(child, numbers)
+        command = [child.bwrap, "--args", str(numbers.arguments), "--", *child.command]
         os.execve(child.bwrap, command, dict(_BWRAP_ENVIRONMENT))  # noqa: S606 - never by a shell
     except (OSError, ValueError) as error:
-        os.write(child.status_fd, json.dumps({ERROR_KEY: str(error)}).encode() + b"\n")
+        os.write(numbers.status, json.dumps({ERROR_KEY: str(error)}).encode() + b"\n")
     finally:
         os._exit(127)
 
 
-def _enter(child: Child) -> None:
-    os.setsid()
+def _enter(child: Child, numbers: Numbers) -> None:
     # What is private here is private by namespace; what lands in a shared directory must be readable by its group's later runs.
     os.umask(0o002 if child.gids else 0o022)
-    os.chdir("/")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    _standard_streams(child.output_fd)
-    if child.group is not None:
-        child.group.attach_self()
-    _raise_oom_score()
+    _standard_streams(numbers.output)
     set_rlimits(child.limits, child.group, own_uid=child.uid is not None)
     drop_to(child.uid, child.gids)
-    linux.die_with_parent(signal.SIGKILL)  # after the drop, which forgets it; bubblewrap asks again for itself
-    if os.getppid() != child.parent:
-        raise OSError("the launcher is gone")
+    linux.die_with_parent(signal.SIGKILL)  # again: the drop forgets it; bubblewrap asks once more for itself
+    _check_parent(child.parent)
     for bind in child.binds:
         _check_bind(bind)
-    for descriptor in child.inherit:
-        os.set_inheritable(descriptor, True)
+    for number in (numbers.arguments, numbers.channel, numbers.status, numbers.seccomp, *numbers.files):
+        os.set_inheritable(number, True)
+
+
+def _check_parent(parent: int) -> None:
+    if os.getppid() != parent:
+        raise OSError("the launcher is gone")
 
 
 def _standard_streams(output_fd: int) -> None:
@@ -141,12 +184,12 @@ def drop_to(uid: int | None, gids: Sequence[int] = ()) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def _check_bind(bind: Bind) -> None:
+def _check_bind(source: Path) -> None:
     """As the run's own uid: bubblewrap's own message would not name what to change."""
     try:
-        bind.source.stat()
+        source.stat()
     except OSError as error:
         raise OSError(
-            f"binds.source {bind.source}: the sandbox's uid cannot reach it ({error.strerror}); "
+            f"binds.source {source}: the sandbox's uid cannot reach it ({error.strerror}); "
             "put it below directories that others may search (chmod o+x), or set the bind's gid"
         ) from None

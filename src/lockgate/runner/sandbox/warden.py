@@ -21,7 +21,7 @@ from typing import Final, NoReturn
 from lockgate.runner.sandbox import linux, seccomp
 from lockgate.runner.sandbox.sequence import ChannelSequence
 from lockgate.runner.sandbox.spawn import drop_to
-from lockgate.wire.frames import LARGE_MESSAGE_BYTES, FrameBuffer, FrameError, decode, encode, frame
+from lockgate.wire.frames import LARGE_MESSAGE_BYTES, FrameBuffer, FrameError, decode, encode, frame, load_encoder
 
 MESSAGE: Final = b"M"
 FAULT: Final = b"E"
@@ -210,6 +210,7 @@ def become_warden(
         for sock in (job, link):
             sock.setblocking(False)
         os.set_blocking(output_fd, False)
+        load_encoder()  # no file can be opened from the next line on
         linux.install_filter(seccomp.warden_filter(platform.machine()))
         code = 0 if Relay(stage, job, link, output_fd).run() else FAULT_EXIT
     finally:
