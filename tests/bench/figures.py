@@ -1,4 +1,4 @@
-"""The figures of one run: a table for people and build/bench.json for machines; it must not soften a miss."""
+"""The figures of one run: a table for people, one for a page, and build/bench.json for machines; it must not soften a miss."""
 
 from __future__ import annotations
 
@@ -8,31 +8,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bench.goals import GOALS, Goal
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured value. With `at_most` or `at_least` it has a goal; without either it is shown for comparison."""
+    """One measured value; its goal, if any, stands in `goals` under its name."""
 
     name: str
     value: float
     unit: str
-    at_most: float | None = None
-    at_least: float | None = None
     note: str = ""
+
+    @property
+    def goal(self) -> Goal | None:
+        """What it must reach."""
+        return GOALS.get(self.name)
 
     @property
     def met(self) -> bool | None:
         """Whether the goal is reached; None without a goal."""
-        if self.at_most is not None:
-            return self.value <= self.at_most
-        return self.value >= self.at_least if self.at_least is not None else None
+        return None if self.goal is None else self.goal.met(self.value)
 
     @property
-    def goal(self) -> str | None:
-        """The goal in words."""
-        if self.at_most is not None:
-            return f"<= {self.at_most:g} {self.unit}".rstrip()
-        return f">= {self.at_least:g} {self.unit}".rstrip() if self.at_least is not None else None
+    def fails(self) -> bool:
+        """A missed ratio: no machine excuses it."""
+        return self.goal is not None and self.goal.ratio and not self.met
+
+    @property
+    def goal_words(self) -> str:
+        """The goal as people read it, or nothing."""
+        return "" if self.goal is None else self.goal.words(self.unit)
 
 
 @dataclass(slots=True)
@@ -44,41 +50,53 @@ class Report:
     figures: list[Figure] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
+    @property
+    def failed(self) -> list[Figure]:
+        """The missed ratios."""
+        return [item for item in self.figures if item.fails]
+
     def write(self, path: Path) -> None:
         """build/bench.json: name → value, unit, goal, met, note."""
-        document = {
-            "machine": self.machine,
-            "command": self.command,
-            "remarks": self.remarks,
-            "figures": {
-                item.name: {
-                    "value": round(item.value, 4),
-                    "unit": item.unit,
-                    "goal": item.goal,
-                    "met": item.met,
-                    "note": item.note,
-                }
-                for item in self.figures
-            },
+        figures = {
+            item.name: {
+                "value": round(item.value, 4),
+                "unit": item.unit,
+                "goal": item.goal_words or None,
+                "ratio": item.goal is not None and item.goal.ratio,
+                "met": item.met,
+                "note": item.note,
+            }
+            for item in self.figures
         }
+        document = {"machine": self.machine, "command": self.command, "remarks": self.remarks, "figures": figures}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document, indent=2) + "\n")
 
     def table(self) -> str:
         """The figures as text, one a line."""
-        lines = [f"{name:14} {value}" for name, value in self.machine.items()]
-        lines += [f"{'command':14} {self.command}", *(f"{'note':14} {remark}" for remark in self.remarks), ""]
-        rows = [
-            (item.name, shown(item.value), item.unit, item.goal or "", said(item.met), item.note)
-            for item in self.figures
+        rows = [("figure", "value", "unit", "goal", "met", "note")]
+        rows += [
+            (item.name, shown(item.value), item.unit, item.goal_words, said(item), item.note) for item in self.figures
         ]
-        head = ("figure", "value", "unit", "goal", "met", "note")
-        widths = [max(len(row[column]) for row in (head, *rows)) for column in range(5)]
-        for row in (head, *rows):
-            name, value, unit, goal, met, note = row
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        lines = [*self._head(), ""]
+        for name, value, unit, goal, met, note in rows:
             cells = [name.ljust(widths[0]), value.rjust(widths[1]), unit.ljust(widths[2]), goal.ljust(widths[3])]
             lines.append("  ".join([*cells, met.ljust(widths[4]), note]).rstrip())
         return "\n".join(lines)
+
+    def markdown(self) -> str:
+        """The same for docs/performance.md: the machine as a text block, the figures as a table; ratios that bind are bold."""
+        lines = ["```text", *self._head(), "```", "", "| figure | value | goal | met | |", "|---|---:|---|---|---|"]
+        for item in self.figures:
+            name = f"**{item.name}**" if item.goal is not None and item.goal.ratio else item.name
+            value = f"{shown(item.value)} {item.unit}".rstrip()
+            lines.append(f"| {name} | {value} | {item.goal_words} | {said(item)} | {item.note} |")
+        return "\n".join(lines)
+
+    def _head(self) -> list[str]:
+        lines = [f"{name:14} {value}" for name, value in self.machine.items()]
+        return [*lines, f"{'command':14} {self.command}", *(f"{'note':14} {remark}" for remark in self.remarks)]
 
 
 def shown(value: float) -> str:
@@ -86,9 +104,11 @@ def shown(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def said(met: bool | None) -> str:
-    """A verdict in a word."""
-    return {True: "yes", False: "NO", None: ""}[met]
+def said(figure: Figure) -> str:
+    """A verdict in a word: a missed ratio is louder than what a quiet machine may still show."""
+    if figure.met is None:
+        return ""
+    return "yes" if figure.met else "NO, FAILS" if figure.fails else "no"
 
 
 def median(values: Sequence[float]) -> float:

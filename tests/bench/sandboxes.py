@@ -73,10 +73,10 @@ async def measure(place: Path, count: int = 40) -> list[Figure]:
             "bare `python -c pass`, p50", median(bare), "ms", note="the bench's own interpreter, one before each stage"
         ),
         Figure("sandbox to the job's ready, p50", median(ready), "ms", note=goal),
-        Figure("ready / bare python, p50", median(ready) / median(bare), "x", at_most=3),
+        Figure("ready / bare python, p50", median(ready) / median(bare), "x"),
         Figure("sandbox to the job's ready, p99", percentile(ready, 0.99), "ms", note=f"{count} stages"),
         Figure("teardown proven, p50", median(teardown), "ms"),
-        Figure("teardown proven, p99", percentile(teardown, 0.99), "ms", at_most=200, note=f"{count} stages"),
+        Figure("teardown proven, p99", percentile(teardown, 0.99), "ms", note=f"{count} stages"),
     ]
 
 

@@ -1,0 +1,47 @@
+"""Every goal of the bench in one table. A goal that is a ratio of two figures of one run binds on any machine; the others on a quiet one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """`ratio`: both sides were measured in the same run, turn by turn, so that a miss is no excuse of the machine: it fails the bench."""
+
+    at_most: float | None = None
+    at_least: float | None = None
+    ratio: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether a value reaches it; what is no number reaches nothing."""
+        if self.at_most is not None:
+            return value <= self.at_most
+        return self.at_least is not None and value >= self.at_least
+
+    def words(self, unit: str) -> str:
+        """The goal as people read it."""
+        sign, bound = ("<=", self.at_most) if self.at_most is not None else (">=", self.at_least)
+        return f"{sign} {bound:,g} {unit}".rstrip()
+
+
+def _ratio(**bound: float) -> Goal:
+    return Goal(ratio=True, **bound)
+
+
+GOALS = {
+    "governed / echo, CPU": _ratio(at_most=4),
+    "governed / echo, p99 at half capacity": _ratio(at_most=10),
+    "group commit / one by one": _ratio(at_least=3),
+    "durable decisions, 256 callers": Goal(at_least=5_000),
+    "request decision p99": Goal(at_most=1),
+    "plan decision p99, 5 changes": Goal(at_most=8),
+    "plan decision p99, 200 changes": Goal(at_most=60),
+    "ready / bare python, p50": _ratio(at_most=3),
+    "teardown proven, p99": Goal(at_most=200),
+    "gateway idle RSS": Goal(at_most=150),
+    "CPU, 100,000 stored / first 1,000": _ratio(at_most=1.2),
+    "latency, 100,000 stored / first 1,000": _ratio(at_most=1.2),
+    "RSS, end / start of a steady load": _ratio(at_most=1.05),
+}
+"""By the figure's name. A figure whose name does not stand here is shown for comparison."""

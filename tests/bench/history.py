@@ -1,0 +1,149 @@
+"""What a long history costs: CPU and latency of a new call with 100,000 operations stored beside the first thousand's, and memory under a steady load."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.bench.figures import Figure, median
+from tests.bench.governed import CLIENTS, Caller, Governed, echoed
+from tests.bench.load import drive
+from tests.bench.machine import cpu_seconds, resident_bytes
+from tests.bench.processes import Home, Served, echo, gateway, make_home
+
+from lockgate.gateway.settings import load_gateway_settings
+from lockgate.gateway.store.port import Admit, Done, GetDecision, GetEpoch, GetOperation, ListOperations
+from lockgate.gateway.store.sqlite import SqliteStore
+
+TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured. The steady load is 100 calls a second."""
+
+    stored: int = 100_000
+    rounds: int = 6
+    calls: int = 150
+    quiet_calls: int = 80
+    steady_seconds: int = 60
+    steady_rate: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """One round: the gateway's CPU and median latency as multiples of the echo's, measured right after it."""
+
+    cpu: float
+    latency: float
+
+
+async def measure(place: Path, size: Size) -> list[Figure]:
+    """The same rounds before and after a history was put into the store, then the steady load. Raises CallFailed."""
+    home = make_home(place / "home")
+    check = Governed()
+    with echo(place) as bare:
+        with gateway(home) as ours:
+            caller = Caller(home)
+            await _warm(ours, bare, caller, check)
+            first = [await _round(ours, bare, caller, check, size) for _ in range(size.rounds // 2)]
+        filled = await _fill(home, size.stored)
+        with gateway(home) as ours:
+            await _warm(ours, bare, caller, check)
+            # The rest of the rounds of each kind would need two stores: what the machine does meanwhile weighs on both servers alike.
+            later = [await _round(ours, bare, caller, check, size) for _ in range(size.rounds)]
+            steady = await _steady(ours, caller, check, size)
+    cpu = median([item.cpu for item in later]) / median([item.cpu for item in first])
+    latency = median([item.latency for item in later]) / median([item.latency for item in first])
+    note = f"{filled:,} stored; each as a multiple of the echo's of its own round"
+    return [
+        Figure("CPU, 100,000 stored / first 1,000", cpu, "x", note),
+        Figure("latency, 100,000 stored / first 1,000", latency, "x", "median of one call at a time, the same way"),
+        *steady,
+    ]
+
+
+async def _warm(ours: Served, bare: Served, caller: Caller, check: Governed) -> None:
+    await drive(ours.port, caller.requests(ours.port, 100), check, clients=CLIENTS)
+    await drive(bare.port, caller.requests(bare.port, 100), echoed, clients=CLIENTS)
+
+
+async def _round(ours: Served, bare: Served, caller: Caller, check: Governed, size: Size) -> Beside:
+    cpu, latency = [], []
+    for server, accept in ((ours, check), (bare, echoed)):
+        requests = caller.requests(server.port, size.calls)
+        before = cpu_seconds(server.pid)
+        await drive(server.port, requests, accept, clients=CLIENTS)
+        cpu.append(cpu_seconds(server.pid) - before)
+        alone = await drive(server.port, caller.requests(server.port, size.quiet_calls), accept, clients=1)
+        latency.append(median(alone.latencies))
+    return Beside(cpu[0] / cpu[1], latency[0] / latency[1])
+
+
+async def _fill(home: Home, stored: int) -> int:
+    """Operations as the gateway records them, put into its store while it is down: copies of real ones under new ids and keys."""
+    store = SqliteStore(load_gateway_settings(home.path / "gateway.yaml").store)
+    await store.migrate()
+    try:
+        samples = await store.read(ListOperations(TENANT, limit=100))
+        there = len(samples)
+        epoch, pending = await store.read(GetEpoch()), set()
+        for number in range(stored):
+            sample = samples[number % len(samples)]
+            operation = replace(sample, id=f"op_history{number}")
+            decision = await store.read(GetDecision(sample.decision))
+            if decision is None:
+                raise RuntimeError(f"{sample.id}: its decision is not in the store")
+            command = Admit(
+                operation=operation,
+                idempotency_scope=f"history-{number}",
+                decision=replace(decision, id=f"dec_history{number}", operation=operation.id),
+                entries=(),
+                epoch=epoch,
+                now=operation.created_at,
+            )
+            pending.add(asyncio.ensure_future(store.commit(command)))
+            if len(pending) >= 1_000:
+                _accepted(await asyncio.gather(*pending))
+                pending.clear()
+        _accepted(await asyncio.gather(*pending))
+        if await store.read(GetOperation(f"op_history{stored - 1}")) is None:
+            raise RuntimeError("the history was not stored")
+    finally:
+        await store.close()
+    return stored + there
+
+
+def _accepted(outcomes: list[object]) -> None:
+    if not all(isinstance(outcome, Done) for outcome in outcomes):
+        raise RuntimeError("a part of the history was not stored")
+
+
+async def _steady(ours: Served, caller: Caller, check: Governed, size: Size) -> list[Figure]:
+    """RSS once a second under the steady load: the last quarter beside the second one, the first being warm-up."""
+    samples: list[tuple[float, int]] = []
+    began = time.monotonic()
+
+    async def watch() -> None:
+        while True:
+            samples.append((time.monotonic() - began, resident_bytes(ours.pid)))
+            await asyncio.sleep(1)
+
+    watching = asyncio.create_task(watch())
+    count = size.steady_rate * size.steady_seconds
+    try:
+        await drive(ours.port, caller.stream(ours.port, count), check, clients=CLIENTS, rate=size.steady_rate)
+    finally:
+        watching.cancel()
+    quarter = max(1, len(samples) // 4)
+    second = median([rss for _, rss in samples[quarter : 2 * quarter]])
+    last = median([rss for _, rss in samples[-quarter:]])
+    seconds = samples[-1][0]
+    growth = (last - second) / 2**20 / (seconds / 2) * 60
+    note = f"{count:,} calls in {seconds:.0f} s at {size.steady_rate}/s: median of the last quarter / of the second"
+    return [
+        Figure("RSS, end / start of a steady load", last / second, "x", note),
+        Figure("RSS growth under a steady load", growth, "MB/min", f"from {second / 2**20:.0f} MB"),
+    ]
