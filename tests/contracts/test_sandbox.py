@@ -22,7 +22,8 @@ from lockgate.testing.sandbox import CHECKS, Bench, converse, host_processes, ou
 
 ORDINARY_UID = 64_900
 IS_ROOT = os.geteuid() == 0
-LIMIT_CHECKS = ("a_fork_bomb_stays_within_its_cap", "memory_beyond_the_cap_ends_it", "endless_computing_ends")
+LIMIT_CHECKS = ("a_fork_bomb_stays_within_its_cap", "memory_beyond_the_cap_ends_it", "endless_computing_ends",
+                "empty_files_are_counted_too", "what_resists_its_end_is_gone")  # fmt: skip
 # mode: (runs as an ordinary user, may use control groups, the checks to run)
 MODES = {
     "root": (False, True, tuple(CHECKS)),
@@ -350,7 +351,7 @@ async def test_what_reads_a_job_is_no_root_has_a_filter_and_holds_nothing(provid
 async def test_limits_that_held_are_told_for_the_receipt(provider, job_root, base):
     run = await provider.start(Bench(provider, job_root, base).spec("begin()\nresult(x=1)\n"))
     assert (await converse(run, {}))["x"] == 1
-    assert {"memory", "processes", "cpu", "files", "disk", "wall", "output"} == set(run.limits_in_force)
+    assert {"memory", "processes", "cpu", "files", "disk", "inodes", "wall", "output"} == set(run.limits_in_force)
     assert run.uid_shared is not IS_ROOT
     assert (await provider.destroy(run.id)).torn_down
 

@@ -15,7 +15,7 @@ from lockgate.runner.sandbox import linux, processes, seccomp
 from lockgate.runner.sandbox.cgroups import CgroupTree, RunGroup
 from lockgate.runner.sandbox.port import ExitCause, SandboxSpec
 from lockgate.runner.sandbox.processes import Traces
-from lockgate.runner.sandbox.profile import HostLayout, ProfileDescriptors, bwrap_arguments
+from lockgate.runner.sandbox.profile import SCRATCH, HostLayout, ProfileDescriptors, bwrap_arguments
 from lockgate.runner.sandbox.rundir import Marker, RunDirectory
 from lockgate.runner.sandbox.spawn import ERROR_KEY, Child, limits_in_force
 from lockgate.runner.sandbox.standby import Bench, Standby, descriptor, file_descriptors, memory_file
@@ -257,7 +257,22 @@ class LiveSandbox:
             return "wall"
         if self.group is not None and self.group.cpu_seconds() > self.spec.limits.cpu_seconds:
             return "cpu"
+        if self._inodes() > self.spec.limits.inodes:
+            return "disk"
         return None
+
+    def _inodes(self) -> int:
+        """How many files its own file systems hold; no limit of the kernel's can be set on that. 0 when it is over."""
+        init, _ = self.remains.traces.init
+        if not init:
+            return 0
+        try:
+            if os.path.samefile(f"/proc/{init}/root", "/"):  # bubblewrap still builds: what is seen there is the host's
+                return 0
+            states = [os.statvfs(f"/proc/{init}/root{place}") for place in SCRATCH]
+        except OSError:
+            return 0
+        return sum(state.f_files - state.f_ffree for state in states)
 
     def exit_event(self) -> dict[str, Any]:
         """How it ended, once bubblewrap has; bubblewrap tells a signal as 128 + number."""

@@ -17,7 +17,7 @@ EGRESS_VARIABLE = "LOCKGATE_EGRESS_SOCKET"
 """Inside a sandbox with egress, the environment variable that names the Unix socket of its proxy; elsewhere it is not set."""
 
 ChannelFault = Literal["oversize", "malformed", "out_of_sequence", "eof"]
-ExitCause = Literal["exit", "signal", "wall", "cpu", "oom", "channel", "destroyed", "lost"]
+ExitCause = Literal["exit", "signal", "wall", "cpu", "oom", "disk", "channel", "destroyed", "lost"]
 
 
 class SandboxUnavailable(RuntimeError):
@@ -67,7 +67,8 @@ class InjectedFile:
 
 @dataclass(frozen=True)
 class SandboxLimits:
-    """Caps on one sandbox: bytes, counts and seconds. ``disk_bytes`` is the size of each of /tmp and /work."""
+    """Caps on one sandbox: bytes, counts and seconds. ``disk_bytes`` is the size of each of /tmp, /work and /dev/shm,
+    ``inodes`` how many files they may hold together: empty ones cost the kernel memory that no size counts."""
 
     memory_bytes: int = 512 * 1024 * 1024
     processes: int = 128
@@ -77,6 +78,7 @@ class SandboxLimits:
     file_bytes: int = 64 * 1024 * 1024
     disk_bytes: int = 64 * 1024 * 1024
     output_bytes: int = 1024 * 1024
+    inodes: int = 100_000
 
 
 @dataclass(frozen=True)

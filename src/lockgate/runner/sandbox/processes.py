@@ -44,7 +44,18 @@ def _bears(name: str, traces: Traces, namespace: str) -> bool:
         return True
     if traces.session and int(_fields(name)[3]) == traces.session:
         return True
-    return traces.pid_namespace != 0 and os.readlink(f"/proc/{name}/ns/pid") == namespace  # noqa: PTH115
+    return traces.pid_namespace != 0 and _namespace(name) == namespace
+
+
+def _namespace(name: str) -> str:
+    """Of a process whose first thread has ended while others run, only those others tell."""
+    try:
+        return os.readlink(f"/proc/{name}/ns/pid")  # noqa: PTH115
+    except FileNotFoundError:
+        for task in os.listdir(f"/proc/{name}/task"):  # noqa: PTH208
+            if task != name:
+                return os.readlink(f"/proc/{name}/task/{task}/ns/pid")  # noqa: PTH115
+        raise
 
 
 def _has_uid(name: str, uids: tuple[int, ...], *, thorough: bool) -> bool:
@@ -70,7 +81,9 @@ def started(pid: int) -> int:
 
 
 def _is_zombie(name: str) -> bool:
-    return _fields(name)[0] in (b"Z", b"X")
+    """Ended, every thread of it: a process looks like a zombie as soon as its first thread has ended."""
+    fields = _fields(name)
+    return fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
 
 
 def with_environment(text: str) -> list[int]:

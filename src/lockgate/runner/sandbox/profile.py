@@ -11,6 +11,7 @@ from lockgate.runner.sandbox.port import CHANNEL_FD_VARIABLE, EGRESS_VARIABLE, B
 
 INSIDE_UID: Final = 1000
 WORK: Final = "/work"
+SCRATCH: Final = ("/dev/shm", "/tmp", WORK)
 EGRESS_SOCKET: Final = "/run/lockgate-egress.sock"
 MAX_BINDS: Final = 64
 MAX_FILES: Final = 64
@@ -135,7 +136,7 @@ def _system(host: HostLayout, disk_bytes: int) -> list[str]:
     for path in host.etc_binds:
         arguments += ["--ro-bind", path, path]
     arguments += ["--proc", "/proc", "--dev", "/dev"]
-    for path in ("/dev/shm", "/tmp", WORK):
+    for path in SCRATCH:
         arguments += ["--perms", "0700", "--size", str(disk_bytes), "--tmpfs", path]
     return arguments
 

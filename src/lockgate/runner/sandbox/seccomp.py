@@ -1,7 +1,8 @@
 """Seccomp filters as classic BPF, assembled here; it must not load anything, only produce bytes.
 
 The job's filter is a deny-list on top of no capabilities, no user namespaces and no_new_privs: it removes what has repeatedly been
-a way out of unprivileged sandboxes (tracing, namespaces, mounts, keyrings, BPF, io_uring, every socket family but AF_UNIX).
+a way out of unprivileged sandboxes (tracing, namespaces, mounts, keyrings, BPF, io_uring, every socket family but AF_UNIX), what
+could outlive the run on a disk it may write to (setuid and setgid files), and every call that is newer than its tables.
 Foreign architectures and the x32 ABI are killed. The warden's filter is an allow-list. The egress proxy's is the job's with the
 internet's socket families, and without the right to start another program.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lockgate.runner.sandbox.profile import INSIDE_UID
-from lockgate.runner.sandbox.syscalls import AUDIT_ARCH, EXECUTION, SANDBOX, WARDEN
+from lockgate.runner.sandbox.syscalls import AUDIT_ARCH, EXECUTION, NEWEST, SANDBOX, WARDEN
 
 _LD_ABS: Final = 0x20
 _JEQ: Final = 0x15
@@ -41,6 +42,7 @@ _SOCK_STREAM: Final = 1
 _IPPROTO_TCP: Final = 6
 _TIOCSTI: Final = 0x5412
 _TIOCLINUX: Final = 0x541C
+_TIOCSETD: Final = 0x5423
 _PERSONALITY_QUERY: Final = 0xFFFFFFFF
 _PROT_EXEC: Final = 4
 _NAMESPACE_FLAGS: Final = (
@@ -49,7 +51,19 @@ _NAMESPACE_FLAGS: Final = (
 _OWNERSHIP: Final = {"chown": 1, "fchown": 1, "lchown": 1, "fchownat": 2}
 """System calls that change an owner, and at which argument the uid stands; the gid follows it."""
 
-_CONDITIONAL: Final = frozenset({"clone", "clone3", "socket", "socketpair", "ioctl", "personality", *_OWNERSHIP})
+_SET_ID_BITS: Final = 0o6000
+_MODE_AT: Final = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "creat": 1, "mknod": 1, "mknodat": 2}
+"""System calls that give a file a mode, and at which argument it stands."""
+_FLAGS_AT: Final = {"open": 1, "openat": 2}
+"""Those that do so only when they create; the mode follows the flags."""
+_CREATING: Final = 0x400040  # O_CREAT and the bit of O_TMPFILE that is no other flag's
+_RLIMIT_CORE: Final = 4
+_IGNORED: Final = 0
+
+_CONDITIONAL: Final = frozenset(
+    {"clone", "clone3", "openat2", "socket", "socketpair", "ioctl", "personality", "setrlimit", "prlimit64"}
+    | {*_OWNERSHIP, *_MODE_AT, *_FLAGS_AT}
+)
 _UNCHANGED: Final = 0xFFFF_FFFF
 
 
@@ -71,6 +85,10 @@ class _Instruction:
 def _argument(index: int) -> _Instruction:
     """Load the low half of an argument; both architectures are little-endian."""
     return _Instruction(_LD_ABS, _OFFSET_ARGS + 8 * index)
+
+
+def _upper_half(index: int) -> _Instruction:
+    return _Instruction(_LD_ABS, _OFFSET_ARGS + 8 * index + 4)
 
 
 def _on(number: int, body: list[_Instruction]) -> list[_Instruction]:
@@ -164,8 +182,10 @@ def _deny_list(machine: str, sockets: list[_Instruction]) -> list[_Instruction]:
     for name, number in calls.items():
         if name not in _CONDITIONAL:
             program += _on(number, [_deny()])
-    # clone3 passes its flags in memory, where a filter cannot look; ENOSYS makes every libc fall back to clone.
-    program += _on(calls["clone3"], [_deny(errno.ENOSYS)])
+    program += [_Instruction(_JGE, NEWEST + 1, 0, 1), _deny(errno.ENOSYS)]
+    # These pass flags and modes in memory, where a filter cannot look; ENOSYS makes callers fall back to clone and openat.
+    for name in ("clone3", "openat2"):
+        program += _on(calls[name], [_deny(errno.ENOSYS)])
     program += _on(calls["clone"], _without_bits(0, _NAMESPACE_FLAGS))
     program += _on(calls["socket"], sockets)
     program += _on(calls["socketpair"], _only_values(0, (_AF_UNIX,), _deny(errno.EAFNOSUPPORT)))
@@ -173,11 +193,45 @@ def _deny_list(machine: str, sockets: list[_Instruction]) -> list[_Instruction]:
     for name, index in _OWNERSHIP.items():
         if name in calls:
             program += _on(calls[name], _own_or_unchanged(index))
+    program += _without_set_id(calls)
+    program += _core_limit_stays(calls)
     terminal = [_argument(1)]
-    for request in (_TIOCSTI, _TIOCLINUX):
+    for request in (_TIOCSTI, _TIOCLINUX, _TIOCSETD):
         terminal += [_Instruction(_JEQ, request, 0, 1), _deny()]
     program += _on(calls["ioctl"], [*terminal, _return(_ALLOW)])
     return [*program, _return(_ALLOW)]
+
+
+def _without_set_id(calls: dict[str, int]) -> list[_Instruction]:
+    """No file becomes setuid or setgid: on a shared path it would outlive the run, and give its uid or group to whoever starts it."""
+    program: list[_Instruction] = []
+    for name, index in _MODE_AT.items():
+        if name in calls:
+            program += _on(calls[name], _without_bits(index, _SET_ID_BITS))
+    for name, index in _FLAGS_AT.items():
+        if name in calls:
+            created = [_argument(index), _Instruction(_JSET, _CREATING, 1, 0), _return(_ALLOW)]
+            program += _on(calls[name], created + _without_bits(index + 1, _SET_ID_BITS))
+    return program
+
+
+def _core_limit_stays(calls: dict[str, int]) -> list[_Instruction]:
+    """The launcher's limit of one byte is the only one under which a kernel that pipes cores to a program of the host makes none.
+
+    To lower it to zero would bring that back, so it answers success and does nothing: programs that must not leave cores insist on it.
+    """
+    asks_only = [
+        _upper_half(2),
+        _Instruction(_JEQ, 0, 0, 3),
+        _argument(2),
+        _Instruction(_JEQ, 0, 0, 1),
+        _return(_ALLOW),
+    ]
+    core = [_Instruction(_JEQ, _RLIMIT_CORE, 1, 0), _return(_ALLOW)]
+    return [
+        *_on(calls["setrlimit"], [_argument(0), *core, _deny(_IGNORED)]),
+        *_on(calls["prlimit64"], [_argument(1), *core, *asks_only, _deny(_IGNORED)]),
+    ]
 
 
 def warden_filter(machine: str) -> bytes:

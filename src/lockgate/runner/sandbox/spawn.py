@@ -133,7 +133,7 @@ def set_rlimits(limits: SandboxLimits, group: RunGroup | None, *, own_uid: bool)
     """Limits every descendant inherits. Address space and processes only where no control group holds them (see limits_in_force)."""
     held = held_by_group(group)
     caps = {
-        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CORE: 1,  # not 0: that lets a kernel pipe cores, secrets and all, to a program of the host (core(5))
         resource.RLIMIT_CPU: limits.cpu_seconds,
         resource.RLIMIT_FSIZE: limits.file_bytes,
         resource.RLIMIT_NOFILE: limits.open_files,
@@ -170,6 +170,7 @@ def limits_in_force(group: RunGroup | None, *, own_uid: bool, has_prlimit: bool)
         "cpu": f"{version} total" if "cpu" in held else "rlimit per process",
         "files": "rlimit",
         "disk": "tmpfs size",
+        "inodes": "launcher look",
         "wall": "launcher clock",
         "output": "warden",
     }

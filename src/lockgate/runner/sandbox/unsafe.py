@@ -44,6 +44,7 @@ _LIMITS: Final = {
     "cpu": "none",
     "files": "none",
     "disk": "none",
+    "inodes": "none",
     "wall": "timer",
     "output": "relay",
 }

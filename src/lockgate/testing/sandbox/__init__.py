@@ -5,7 +5,18 @@ AssertionError with what got through. Every program inside is run by the job roo
 something, and reports what happened; what the host can see is then looked at from the host.
 """
 
-from lockgate.testing.sandbox import bounds, conversation, isolation
+from lockgate.testing.sandbox import bounds, conversation, egress, escape, isolation
 from lockgate.testing.sandbox.bench import CHECKS, Bench, converse, host_processes, outcomes
 
-__all__ = ["CHECKS", "Bench", "bounds", "conversation", "converse", "host_processes", "isolation", "outcomes"]
+__all__ = [
+    "CHECKS",
+    "Bench",
+    "bounds",
+    "conversation",
+    "converse",
+    "egress",
+    "escape",
+    "host_processes",
+    "isolation",
+    "outcomes",
+]

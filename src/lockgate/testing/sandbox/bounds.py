@@ -157,3 +157,53 @@ result(done=True)
     assert outcome.report.output_bytes >= 100_000_000
     assert len(outcome.report.output_tail) <= 64 * 1024
     assert outcome.report.output_tail.endswith(b"the end")
+
+
+@check
+async def empty_files_are_counted_too(bench: Bench) -> None:
+    """A file without content takes memory of the kernel that no disk size counts; whatever ends it, it ends, and is gone soon."""
+    program = """
+inputs = begin()
+count = 0
+for place in ("/work", "/tmp", "/dev/shm"):
+    try:
+        for number in range(inputs["most"]):
+            os.close(os.open(f"{place}/{number}", os.O_CREAT | os.O_WRONLY))
+            count += 1
+    except OSError: pass
+result(count=count)
+"""
+    outcome = await bench.run(program, {"most": 1_000_000}, limits=limits(inodes=20_000, cpu_seconds=60))
+    assert outcome.report is not None
+    if outcome.fault:
+        assert outcome.report.cause in ("disk", "oom"), outcome.report
+    else:
+        assert outcome.result["count"] <= 3 * 20_000
+
+
+@check
+async def what_resists_its_end_is_gone(bench: Bench) -> None:
+    """Stopped processes, one that is another one every moment, one whose first thread has ended, and a swarm deaf to every signal."""
+    canary = secrets.token_hex(16)
+    program = """
+inputs = begin()
+import signal, threading, time
+tail = [sys.executable, "-I", "-S", "-c"]
+def spawn(code):
+    if os.fork() == 0:
+        channel.close()
+        os.setsid()
+        os.execv(sys.executable, [*tail, "import ctypes, os, signal, threading, time\\n" + code, inputs["canary"]])
+spawn("os.kill(os.getpid(), signal.SIGSTOP)")
+spawn("threading.Thread(target=time.sleep, args=(600,)).start()\\nctypes.CDLL(None).syscall(60 if os.uname().machine == 'x86_64' else 93, 0)")
+for _ in range(4): spawn("[signal.signal(n, signal.SIG_IGN) for n in (1, 2, 3, 13, 15, 20, 21, 22)]\\ntime.sleep(600)")
+spawn("while True:\\n try:\\n  if os.fork(): os._exit(0)\\n except OSError: pass\\n time.sleep(0.001)")
+channel.recv(1)
+"""
+    async with bench.running(program) as run:
+        await run.channel.receive()
+        await run.channel.send({"type": "inputs", "canary": canary})
+        await run.channel.receive()
+        while len(host_processes(canary)) < 6:  # noqa: ASYNC110 - no event tells of a stranger's process
+            await asyncio.sleep(0.01)
+    assert host_processes(canary) == []

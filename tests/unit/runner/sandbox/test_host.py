@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from lockgate.runner.sandbox import basedir
+from lockgate.runner.sandbox import basedir, processes
 from lockgate.runner.sandbox.bubblewrap import user_namespace_fix
 from lockgate.runner.sandbox.cgroups import RunGroup, find_tree
 from lockgate.runner.sandbox.port import InjectedFile, SandboxLimits, SandboxSpec, SandboxUnavailable
+from lockgate.runner.sandbox.processes import Traces
 from lockgate.runner.sandbox.profile import HostLayout, ProfileDescriptors, bwrap_arguments
 from lockgate.runner.sandbox.teardown import proof
 from lockgate.runner.sandbox.uids import UidPool, UidRange
@@ -149,3 +151,22 @@ def test_the_fix_names_the_switch_that_is_off(tmp_path, switch, value, fix):
     (tmp_path / switch).parent.mkdir(parents=True)
     (tmp_path / switch).write_text(value + "\n")
     assert fix in user_namespace_fix(tmp_path)
+
+
+def test_a_process_whose_first_thread_has_ended_is_no_zombie_while_others_run():
+    """Its state says Z, and its own link to its namespaces is gone: a look that believed that would miss it."""
+    program = (
+        "import ctypes, os, threading, time\n"
+        "threading.Thread(target=lambda: (time.sleep(0.01), print('up', flush=True), time.sleep(600))).start()\n"
+        "ctypes.CDLL(None).syscall(60 if os.uname().machine == 'x86_64' else 93, 0)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True) as child:
+        try:
+            assert child.stdout is not None and child.stdout.readline() == b"up\n"
+            while b"State:\tZ" not in Path(f"/proc/{child.pid}/status").read_bytes():
+                pass
+            assert child.pid in processes.find(Traces(session=child.pid))
+            assert child.pid in processes.find(Traces(pid_namespace=Path("/proc/self/ns/pid").stat().st_ino))
+        finally:
+            child.kill()
+    assert child.pid not in processes.find(Traces(session=child.pid))
