@@ -35,19 +35,20 @@ NAMES = {
     "gateway.example": [[GATEWAY]],
     "alias.example": [[GATEWAY]],
 }
+ROOT_OF_ITS_OWN = ("--user", "--map-root-user")
 PATIENCE = 60.0
 
 
 class World:
     """One arena process."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, as_root: bool = False) -> None:
         self.place = place
         self._numbers = itertools.count()
         (place / "certificate.pem").write_bytes(certificate("api.example"))
         given = json.dumps([f"{address}/{'128' if ':' in address else '32'}" for address in ADDRESSES])
         self._process = subprocess.Popen(
-            ["unshare", "--user", "--map-root-user", "--net", "--mount", sys.executable, ARENA, place, given],
+            ["unshare", *([] if as_root else ROOT_OF_ITS_OWN), "--net", "--mount", sys.executable, ARENA, place, given],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from lockgate.runner.egress.rules import EgressRules
@@ -267,7 +268,7 @@ class LiveSandbox:
         if not init:
             return 0
         try:
-            if os.path.samefile(f"/proc/{init}/root", "/"):  # bubblewrap still builds: what is seen there is the host's
+            if Path(f"/proc/{init}/root").samefile("/"):  # bubblewrap still builds: what is seen there is the host's
                 return 0
             states = [os.statvfs(f"/proc/{init}/root{place}") for place in SCRATCH]
         except OSError:
