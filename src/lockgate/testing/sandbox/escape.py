@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Final
 
 from lockgate.runner.sandbox.port import Bind
@@ -48,7 +49,7 @@ def _things_of_the_host() -> Iterator[dict[str, Any]]:
             made = getattr(libc, make)(key, *arguments)
             assert made >= 0, f"{make}: {os.strerror(ctypes.get_errno())}"
             between = (0,) if remove == "semctl" else ()
-            left.callback(getattr(libc, remove), made, *between, _IPC_REMOVE, 0)
+            left.callback(partial(getattr(libc, remove), made, *between, _IPC_REMOVE, 0))
         shared = left.enter_context(tempfile.NamedTemporaryFile(dir="/dev/shm"))
         process = left.enter_context(subprocess.Popen(["/bin/sleep", "600"], process_group=0))
         left.callback(process.kill)
