@@ -173,7 +173,7 @@ for place in ("/work", "/tmp", "/dev/shm"):
     except OSError: pass
 result(count=count)
 """
-    outcome = await bench.run(program, {"most": 1_000_000}, limits=limits(inodes=20_000, cpu_seconds=60))
+    outcome = await bench.run(program, {"most": 100_000}, limits=limits(inodes=20_000, cpu_seconds=60))
     assert outcome.report is not None
     if outcome.fault:
         assert outcome.report.cause in ("disk", "oom"), outcome.report

@@ -126,7 +126,7 @@ async def a_shared_path_keeps_no_trap(bench: Bench) -> None:
 inputs = begin()
 import shutil
 os.umask(0)
-os.chdir("/work/shared")
+os.chdir("/work/outbox")
 tries = {
     "link to what is sealed": (os.link, "/work/sealed/secret", "stolen"),
     "link to a program": (os.link, "/usr/bin/env", "program"),
@@ -148,7 +148,7 @@ for _ in range(200):
     os.mkdir(deep)
 result(done=done)
 """
-    binds = (Bind(shared, "/work/shared", writable=True), Bind(secret.parent, "/work/sealed"))
+    binds = (Bind(shared, "/work/outbox", writable=True), Bind(secret.parent, "/work/sealed"))
     found = await bench.ask(program, {"victim": str(victim)}, binds=binds)
     assert found["done"] == []
     for directory, _, files in os.walk(shared):
@@ -169,7 +169,7 @@ async def a_crash_leaves_no_core(bench: Bench) -> None:
     program = """
 begin()
 import resource, signal
-os.chdir("/work/shared")
+os.chdir("/work/outbox")
 before = resource.getrlimit(resource.RLIMIT_CORE)
 for asked in ((0, 0), (1 << 20, 1 << 20), (resource.RLIM_INFINITY, resource.RLIM_INFINITY)):
     failed(resource.setrlimit, resource.RLIMIT_CORE, asked)
@@ -184,7 +184,7 @@ for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGQUIT):
     ends.append(os.waitpid(pid, 0)[1])
 result(before=before, after=resource.getrlimit(resource.RLIMIT_CORE), cores=[os.WCOREDUMP(end) for end in ends])
 """
-    found = await bench.ask(program, binds=(Bind(shared, "/work/shared", writable=True),))
+    found = await bench.ask(program, binds=(Bind(shared, "/work/outbox", writable=True),))
     assert found["after"] == found["before"] and found["after"][1] in (0, 1), found
     assert found["cores"] == [False, False, False]
     assert list(shared.iterdir()) == []
