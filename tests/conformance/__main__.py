@@ -80,9 +80,9 @@ async def run(suite: str, revision: str, url: str, out: Path) -> Score:
         except TimeoutError:
             process.kill()
             ended = await process.wait()
-    verdicts = {name: _verdict(out, name) for name in required(suite, revision)}
+    verdicts = {name: verdict_of(out, name) for name in required(suite, revision)}
     known = {path.name for path in out.iterdir() if path.is_dir()}
-    others = Counter(_verdict(out, name) for name in sorted(_names(known) - set(verdicts)))
+    others = Counter(verdict_of(out, name) for name in sorted(_names(known) - set(verdicts)))
     return Score(
         revision,
         tuple(name for name, verdict in verdicts.items() if verdict == "passed"),
@@ -96,18 +96,22 @@ def _names(folders: set[str]) -> set[str]:
     return {re.sub(r"^server-(.+)-\d{4}-\d\d-\d\dT.*$", r"\1", name) for name in folders}
 
 
-def _verdict(out: Path, scenario: str) -> str:
-    """As the suite scores: `passed` for a scenario that ran and none of whose checks failed. Warnings are printed."""
-    found = sorted(out.glob(f"server-{scenario}-2*/checks.json"))
+def verdict_of(out: Path, scenario: str) -> str:
+    """As the suite scores: `passed` for a scenario that ran, checked something, and none of whose checks failed. Warnings are printed."""
+    found = _results(out, scenario)
     if not found:
         return "not run"
     checks: list[dict[str, Any]] = json.loads(found[-1].read_text())
-    return "failed" if any(check["status"] == "FAILURE" for check in checks) else "passed"
+    return "passed" if checks and all(check["status"] != "FAILURE" for check in checks) else "failed"
+
+
+def _results(out: Path, scenario: str) -> list[Path]:
+    return sorted(out.glob(f"server-{scenario}-2[0-9][0-9][0-9]-*/checks.json"))
 
 
 def complaints(out: Path, scenario: str) -> list[str]:
     """What a scenario's checks failed for or warned of."""
-    found = sorted(out.glob(f"server-{scenario}-2*/checks.json"))
+    found = _results(out, scenario)
     checks = json.loads(found[-1].read_text()) if found else []
     return [
         f"    {check['status'].lower()} {check['id']}: {check.get('errorMessage') or check.get('details')}"[:400]
@@ -148,7 +152,7 @@ def main(argv: list[str]) -> None:
         for name in (*score.passed, *score.failed):
             told = complaints(out, name)
             if told or name in score.failed:
-                print(f"  {score.revision} {name}: {_verdict(out, name)}", *told, sep="\n")
+                print(f"  {score.revision} {name}: {verdict_of(out, name)}", *told, sep="\n")
     parts = [f"{score.revision}: {len(score.passed)} of {SCORED[score.revision]}" for score, _ in found]
     for score, out in found:
         print(f"{score.revision}: not scored: {score.unscored}; checks and output in {out.relative_to(ROOT)}")

@@ -7,8 +7,11 @@ import json
 _NONE: dict[str, object] = {"type": "object", "properties": {}}
 
 
+_WORD = {"type": "string", "maxLength": 200}
+
+
 def _text(*names: str) -> dict[str, object]:
-    properties = {name: {"type": "string", "maxLength": 200} for name in names}
+    properties = dict.fromkeys(names, _WORD)
     return {"type": "object", "required": list(names), "properties": properties}
 
 
@@ -43,8 +46,15 @@ ACTIONS: dict[str, dict[str, object]] = {
     ),
     "test_sampling": _text("prompt"),
     "test_elicitation": _text("message"),
+    "greet": _text("name"),
+    "slow_compute": {
+        "type": "object",
+        "required": ["seconds"],
+        "properties": {"seconds": {"type": "integer", "minimum": 0, "maximum": 60}, "label": _WORD},
+    },
+    "failing_job": _NONE,
 }
-"""Argument schema by action."""
+"""Argument schema by action. The last two have no body: the gateway answers them itself, with tasks for who declares the extension."""
 
 _TARGET = {
     "apiVersion": "lockgate/v1",

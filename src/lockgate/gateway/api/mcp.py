@@ -30,6 +30,9 @@ INSTRUCTIONS: Final = (
     "lockgate_explain tells what happened to an operation and why."
 )
 
+LOOKS: Final = frozenset({GET_OPERATION, CANCEL_OPERATION})
+"""Tools about an operation that is there already: what they answer is never a task."""
+
 
 def mcp_server(door: AgentDoor, offers: Offers = NOTHING) -> Server[Any]:
     """The SDK's low-level server with our handlers; `ctx.request` is the Caller."""
@@ -55,7 +58,7 @@ def mcp_server(door: AgentDoor, offers: Offers = NOTHING) -> Server[Any]:
             return refused_result(refusal, params.name, arguments)
         if body is not None and not is_error(operation):
             return await body.words(ctx, params, operation)
-        if not operation.place.final and params.name not in HELPERS and tasks.declared(ctx):
+        if not operation.place.final and params.name not in LOOKS and tasks.declared(ctx):
             return tasks.created(operation)
         return operation_result(operation)
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 from tests.unit.gateway.api.serving import Served, headers_of, modern
-from tests.unit.gateway.api.streams import Events, posted
+from tests.unit.gateway.api.streams import SECONDS, Events, posted
 from tests.unit.gateway.api.test_tasks import CHANGE, declaring, result
 
 from lockgate.gateway.api import listen
@@ -30,7 +30,7 @@ async def acknowledged(events: Events) -> dict[str, Any]:
 
 async def refused(served: Served, body: dict[str, Any], **headers: str) -> dict[str, Any]:
     sent = {**headers_of(body), "accept": "application/json, text/event-stream", **headers}
-    async with served.client() as client:
+    async with asyncio.timeout(SECONDS), served.client() as client:
         response: httpx2.Response = await client.post("/mcp", json=body, headers=sent)
     error: dict[str, Any] = response.json()["error"]
     return error

@@ -87,6 +87,17 @@ async def test_a_helper_tool_is_no_task(served: Served) -> None:
     assert (await result(served, "tools/call", look))["resultType"] == "complete"
 
 
+async def test_applying_a_plan_takes_time_and_is_a_task_of_its_own(served: Served) -> None:
+    arguments = {"operation_id": "op_9", "semantic_sha256": "sha256:" + "b" * 64, "reason": "as planned"}
+    created = await result(served, "tools/call", {"name": "lockgate_apply_plan", "arguments": arguments})
+    assert (created["resultType"], created["status"]) == ("task", "working")
+
+
+async def test_a_list_says_for_how_long_and_for_whom_it_may_be_kept_and_keeps_its_order(served: Served) -> None:
+    first, second = [await result(served, "tools/list", {}) for _ in range(2)]
+    assert first == second and first["ttlMs"] == 5000 and first["cacheScope"] == "private"
+
+
 async def test_a_pending_approval_is_work_with_a_longer_poll_and_no_threshold(served: Served) -> None:
     created = await result(served, "tools/call", {"name": "wipe", "arguments": {"target": "web-1"}})
     assert created["status"] == "working" and created["statusMessage"].startswith("pending_approval: ")
