@@ -15,6 +15,7 @@ ENTRY_POINTS = "lockgate.drivers"
 _BUILT_IN: Mapping[str, str] = {
     "runbook": "lockgate.job.drivers.runbook:RunbookDriver",
     "ansible": "lockgate.job.drivers.ansible.driver:AnsibleDriver",
+    "opentofu": "lockgate.job.drivers.opentofu.driver:OpenTofuDriver",
 }
 MAX_NAME = 63
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
