@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
 
 from lockgate.job.drivers.ansible.driver import AnsibleDriver
+from lockgate.job.drivers.opentofu.driver import OpenTofuDriver
 from lockgate.job.drivers.runbook import RunbookDriver
 from lockgate.testing.driver import DriverContract, Subject
 
@@ -136,3 +138,64 @@ class TestAnsible(DriverContract):
             scratch=scratch,
             faults={name: f"{name}.yml" for name in ("hang", "noise", "die")},
         )
+
+
+MODULE = """
+variable "name" {
+  type = string
+}
+resource "terraform_data" "text" {
+  input = var.name
+}
+resource "terraform_data" "more" {
+  input = [var.name, terraform_data.text.id]
+}
+"""
+FAULTY = """
+resource "terraform_data" "fault" {
+  provisioner "local-exec" {
+    command = "COMMAND"
+  }
+}
+"""
+COMMANDS = {
+    "hang": "trap '' TERM; sleep 600",
+    "noise": "yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx | head -c 100000000",
+    "die": "kill -KILL $PPID",
+}
+
+
+@pytest.mark.tofu
+@pytest.mark.slow
+class TestOpenTofu(DriverContract):
+    @pytest.fixture(params=["opentofu", "terraform"])
+    def subject(self, request, place, tofu, terraform, provider_mirror):
+        base, scratch = place
+        source, target, tool = base / "source", base / "target", base / "tool"
+        tool.mkdir()
+        (tool / "tofu").symlink_to(tofu)
+        (tool / "terraform").symlink_to(terraform)
+        (source / "main.tf").write_text(MODULE)
+        for fault, command in COMMANDS.items():
+            (source / fault).mkdir()
+            (source / fault / "main.tf").write_text(FAULTY.replace("COMMAND", command))
+        return Subject(
+            driver=OpenTofuDriver(),
+            source=source,
+            entry=".",
+            variables={"name": "blue"},
+            settings={"engine": request.param, "state": "runner"},
+            text="name",
+            read_text=lambda: text_in_state(target / "terraform.tfstate"),
+            state=lambda: contents(target),
+            scratch=scratch,
+            faults={fault: fault for fault in COMMANDS},
+            exact={"tool": tool, "providers": provider_mirror, "state": target},
+        )
+
+
+def text_in_state(path: Path) -> str | None:
+    """What the resource `text` holds."""
+    resources = json.loads(path.read_bytes())["resources"] if path.exists() else []
+    inputs = [item["instances"][0]["attributes"]["input"] for item in resources if item["name"] == "text"]
+    return inputs[0]["value"] if inputs and isinstance(inputs[0], dict) else inputs[0] if inputs else None

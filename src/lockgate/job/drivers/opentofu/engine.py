@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from lockgate.contract.jobchannel import JobResult
-from lockgate.contract.redaction import visible
+from lockgate.contract.shown import visible
 from lockgate.job.drivers import process
 from lockgate.job.drivers.opentofu.workplace import Workplace
 from lockgate.job.drivers.port import BLANK, StageContext

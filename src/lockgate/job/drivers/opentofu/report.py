@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate.contract.jobchannel import MAX_CHANGES, MAX_PLAN_BYTES
-from lockgate.contract.redaction import visible
+from lockgate.contract.shown import visible
 from lockgate.contract.strictjson import StrictJSONError, loads
 from lockgate.job.drivers.opentofu.planfile import PlanFile
 from lockgate.job.drivers.port import StageRefused
