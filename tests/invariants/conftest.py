@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.invariants.exact import Works
 from tests.invariants.gate import Gate
 from tests.invariants.region import Region, remove, roots_dir
 
@@ -73,3 +74,11 @@ async def region(gate: Gate, job_root: JobRoot) -> AsyncIterator[Region]:
     yield made
     await made.close()
     remove(home)
+
+
+@pytest.fixture
+async def works(gate: Gate, tmp_path: Path) -> AsyncIterator[Works]:
+    """A real runner with a target of exact fidelity whose stages are played."""
+    made = await Works(gate, tmp_path).open()
+    yield made
+    await made.close()

@@ -118,8 +118,6 @@ class RunnerLoop:
         beats = asyncio.create_task(link.keep_alive())
         try:
             await run_attempt(self._parts, accepted, link)
-        except GrantRefused as refused:
-            await link.refuse(refused.reason)
         except SandboxUnavailable as error:
             await link.give_back(f"no sandbox: {error}")
         except (GatewayUnavailable, GatewayRefused) as error:

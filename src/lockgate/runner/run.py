@@ -56,7 +56,7 @@ class Spoken:
 
 
 async def run_attempt(parts: Parts, accepted: Accepted, link: AttemptLink) -> None:
-    """Everything about one attempt. Raises GrantRefused when nothing was started; network faults are the caller's to note."""
+    """Everything about one attempt. Raises SandboxUnavailable; network faults are the caller's to note."""
     evidence = Evidence()
     secrets = AttemptSecrets(parts, accepted, link, evidence)
     workspace = parts.settings.workspaces / accepted.grant.attempt
@@ -67,8 +67,11 @@ async def run_attempt(parts: Parts, accepted: Accepted, link: AttemptLink) -> No
             await apply_phase(parts, attempt, link)
         else:
             await plan_phase(parts, attempt, link)
-    except NotStarted as refused:
-        link.note(f"not started: {refused}")
+    except GrantRefused as refusal:
+        # Said before the receipt: a receipt alone would tell of a runner that gave up, and the operation would be tried again.
+        await link.refuse(refusal.reason)
+    except NotStarted as why:
+        link.note(f"not started: {why}")
     finally:
         await tear_down(parts, accepted, link, secrets, workspace)
 
@@ -101,8 +104,6 @@ async def keep_for(parts: Parts, accepted: Accepted, equipment: Equipment, works
     )
     try:
         await keeping.open()
-        if accepted.grant.phase is Phase.APPLY:
-            await keeping.approved_plan()
     except NotKept as error:
         raise GrantRefused(str(error)) from None
     return keeping

@@ -14,8 +14,9 @@ from lockgate.artifacts.directory import sha256_of
 from lockgate.artifacts.errors import ArtifactDamaged, ArtifactMissing
 from lockgate.contract import jobchannel
 from lockgate.contract.grant import Grant
+from lockgate.contract.intent import Phase
 from lockgate.contract.state import StateMark
-from lockgate.runner.keeping.handing import HandedOut, hand_out, take_back
+from lockgate.runner.keeping.handing import HandedOut, at_home, hand_out, take_back
 from lockgate.runner.keeping.port import ArtifactStore
 from lockgate.runner.keeping.states import KeptState, StateKeeper, StateRefused
 from lockgate.runner.sandbox.port import InjectedFile
@@ -54,9 +55,13 @@ class Keeping:
         return self.state.mark if self.state is not None else None
 
     async def open(self) -> None:
-        """Read the newest state, where the runner keeps it. Raises NotKept."""
+        """Read the newest state, where the runner keeps it; for an apply see that all it will need can be had. Raises NotKept."""
+        applying = self.grant.phase is Phase.APPLY
         if self.keeps_state:
-            self.state = await _asked(lambda: self.states.current(self.grant.tenant, self.target))
+            read = at_home if applying else StateKeeper.current
+            self.state = await _asked(lambda: read(self.states, self.grant.tenant, self.target))
+        if applying:
+            await self.approved_plan()
 
     async def keep_plan(self, data: bytes) -> None:
         """Keep a plan file for its operation's apply, durably. Raises NotKept."""

@@ -33,19 +33,26 @@ class HandedOut:
 
 def hand_out(keeper: StateKeeper, tenant: str, target: str, attempt: str, directory: Path) -> HandedOut:
     """Put the newest version (or nothing) into a new file below `directory`, and note it first. Raises StateRefused, OSError. Blocks."""
-    newest = keeper.current(tenant, target)
+    newest = at_home(keeper, tenant, target)
     place = keeper.place(tenant, target)
     place.mkdir(mode=0o700, exist_ok=True)
-    if (other := _noted(place)) is not None:
-        raise StateRefused(
-            f"state: that of {target!r} is still with the attempt {other.attempt}, in {other.file}; it must come back first (start this runner again)"
-        )
     out = HandedOut(tenant, target, attempt, directory / STATE_FILE)
     note = {"tenant": tenant, "target": target, "attempt": attempt, "file": str(out.file)}
     write_whole(place / _NOTE, json.dumps(note).encode())
     directory.mkdir(mode=0o711)
     write_whole(out.file, newest.data if newest is not None else b"")
     return out
+
+
+def at_home(keeper: StateKeeper, tenant: str, target: str) -> KeptState | None:
+    """The newest version, which nobody has been handed. Raises StateRefused, OSError."""
+    newest = keeper.current(tenant, target)
+    if (other := _noted(keeper.place(tenant, target))) is not None:
+        raise StateRefused(
+            f"state: that of {target!r} is still with the attempt {other.attempt}, in {other.file}; it must come back first"
+            " (start this runner again)"
+        )
+    return newest
 
 
 def take_back(keeper: StateKeeper, out: HandedOut) -> KeptState | None:
