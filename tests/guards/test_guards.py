@@ -11,7 +11,7 @@ import guards
 
 HERE = Path(__file__).resolve().parent
 PATCHES = sorted(HERE.glob("*.patch"))
-INVARIANTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 14)
+INVARIANTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14)
 
 pytestmark = pytest.mark.guards
 

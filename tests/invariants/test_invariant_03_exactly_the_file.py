@@ -106,7 +106,7 @@ async def test_a_plan_file_that_is_gone_is_named_before_anything_runs(works: Wor
         path.unlink()
     await works.work()
     ended = await works.gate.operation(operation)
-    assert (ended.state.value, ended.effect_shown.value) == ("failed", "none")
+    assert (ended.state.value, str(ended.effect_shown)) == ("failed", "none")
     assert "plan.file_sha256" in ended.message and "ask again" in ended.message
     assert works.sandbox.stages() == ["plan", "derive"]
 
@@ -170,7 +170,7 @@ async def test_lineage_and_serial_before_and_after_stand_in_the_signed_manifests
 
 
 @pytest.mark.parametrize(
-    "left", [state(4), state(6, "l-2"), state(6)[:-3], b"\0"], ids=["serial back", "other lineage", "cut", "no state"]
+    "left", [state(4), state(6, "l-2"), state(6)[:-3], b"\0"], ids=["serial-back", "other-lineage", "cut", "no-state"]
 )
 async def test_a_state_that_is_no_later_version_is_not_taken_and_nobody_says_what_holds(
     works: Works, left: bytes
