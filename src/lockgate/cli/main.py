@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import lockgate
-from lockgate.cli.commands import audit, call, check, demo, doctor, operation, serve, setup, target, token, why
+from lockgate.cli.commands import audit, call, check, demo, doctor, operation, serve, setup, state, target, token, why
 from lockgate.cli.frame import App
 
 
@@ -34,6 +34,7 @@ for module in (setup, demo, doctor, serve, call, why, target):
 for name, group in (
     ("operation", operation.app),
     ("target", target.app),
+    ("state", state.app),
     ("token", token.app),
     ("audit", audit.app),
     ("catalog", check.catalog),

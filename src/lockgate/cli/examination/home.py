@@ -83,8 +83,35 @@ def _runner(settings: RunnerSettings) -> Iterator[Finding]:
             yield Finding(
                 "warning", f"tool {name}", "any build is trusted (dev)", f"list its digests under tools.{name}.sha256"
             )
+    yield from _tools(settings)
     fix = "use a broker that issues only against the permit, when one of your targets allows it"
     yield Finding("note", "credentials", "broker: runner-trusted: the runner itself holds what writes to targets", fix)
+
+
+def _tools(settings: RunnerSettings) -> Iterator[Finding]:
+    """Programs and providers by digest, and the targets that lack theirs."""
+    from lockgate.contract.drivers import declarations
+    from lockgate.runner.toolbox import ToolboxError, open_toolbox
+
+    declared = declarations()
+    try:
+        toolbox = open_toolbox(settings)
+    except (ToolboxError, OSError) as error:
+        yield Finding("fault", "tools", str(error), "correct that path in runner.yaml")
+        return
+    for program in toolbox.programs.values():
+        yield Finding("ok", f"tool {program.name}", program.sha256)
+    for provider, digest in toolbox.providers.items():
+        yield Finding("ok", "provider", f"{provider} {digest}")
+    for text in toolbox.untrusted:
+        yield Finding("fault", "not trusted", text, "if you trust that build, add its digest there; else replace it")
+    for name, target in settings.targets.items():
+        for driver in target.drivers:
+            programs = [need for need in declared[driver].tools if need.program] if driver in declared else []
+            if programs and not any(need.name in toolbox.programs for need in programs):
+                places = " or ".join(f"tools.{need.name}.path" for need in programs)
+                what = f"its driver {driver} has no trusted program on this runner"
+                yield Finding("fault", f"target {name}", what, f"name one in runner.yaml under {places}")
 
 
 def _private(name: str, paths: tuple[Path, ...]) -> Iterator[Finding]:

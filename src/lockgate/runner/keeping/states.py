@@ -44,8 +44,8 @@ class StateKeeper:
         place = self.place(tenant, target)
         if _rejected(place):
             raise StateRefused(
-                f"state: what the last apply left of {target!r} could not be taken; look at it with"
-                f" `lockgate state show {target}`, then `lockgate state accept` or `lockgate state discard`"
+                f"state: what the last apply left of {target!r} could not be taken and is set aside; find out what holds, then say"
+                f" `lockgate state accept {target}` or `lockgate state discard {target}` on this runner's machine"
             )
         versions = _versions(place)
         return self._read(place, tenant, target, versions[-1]) if versions else None
