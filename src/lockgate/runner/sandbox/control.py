@@ -14,7 +14,7 @@ from lockgate.wire.frames import FrameBuffer, decode
 
 MAX_CONTROL_BYTES: Final = 1024 * 1024
 _CHUNK: Final = 64 * 1024
-_MAX_DESCRIPTORS: Final = 128
+MAX_DESCRIPTORS: Final = 128
 _INT_BYTES: Final = 4
 
 
@@ -70,6 +70,18 @@ def proof_from_message(message: dict[str, Any]) -> TeardownProof:
     return TeardownProof(**message)
 
 
+def receive_descriptors(sock: socket.socket, size: int) -> tuple[bytes, list[int]]:
+    """At most `size` bytes, and the descriptors that came with them, none of which a program started later inherits."""
+    # Not socket.recv_fds: it drops its flags argument, and a descriptor without close-on-exec would reach the next sandbox.
+    room = socket.CMSG_SPACE(MAX_DESCRIPTORS * _INT_BYTES)
+    data, ancillary, _, _ = sock.recvmsg(size, room, socket.MSG_CMSG_CLOEXEC)
+    found: list[int] = []
+    for level, kind, passed in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.extend(memoryview(passed[: len(passed) // _INT_BYTES * _INT_BYTES]).cast("i"))
+    return data, found
+
+
 class ControlReader:
     """Frames and descriptors as they arrive on the launcher's side of the control socket."""
 
@@ -80,12 +92,8 @@ class ControlReader:
 
     def read(self) -> bool:
         """Take in what waits; False at the end of the stream."""
-        # Not socket.recv_fds: it drops its flags argument, and a descriptor without close-on-exec would reach the next sandbox.
-        size = socket.CMSG_SPACE(_MAX_DESCRIPTORS * _INT_BYTES)
-        data, ancillary, _, _ = self._sock.recvmsg(_CHUNK, size, socket.MSG_CMSG_CLOEXEC)
-        for level, kind, passed in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                self.descriptors.extend(memoryview(passed[: len(passed) // _INT_BYTES * _INT_BYTES]).cast("i"))
+        data, passed = receive_descriptors(self._sock, _CHUNK)
+        self.descriptors.extend(passed)
         self._buffer.feed(data)
         return bool(data)
 

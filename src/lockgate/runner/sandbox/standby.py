@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from lockgate.runner.sandbox.cgroups import CgroupTree, RunGroup, make_group
+from lockgate.runner.sandbox.control import receive_descriptors
 from lockgate.runner.sandbox.port import SandboxLimits
 from lockgate.runner.sandbox.spawn import Child, Numbers, enter_group, exec_sandbox
 from lockgate.runner.sandbox.teardown import ChildProcess
@@ -27,7 +28,6 @@ _FIRST: Final = 4
 """Every descriptor below is closed or known, so the kernel gives those of an order the numbers from here on, in their order."""
 
 FIXED: Final = ("order", "arguments", "channel", "status", "seccomp", "output")
-MAX_DESCRIPTORS: Final = 128
 
 
 def descriptor(name: str) -> int:
@@ -134,9 +134,7 @@ def _wait(line: socket.socket, group: RunGroup | None, parent: int) -> NoReturn:
             enter_group(group, parent)
         except OSError as error:
             fault = str(error)
-        _, descriptors, _, _ = socket.recv_fds(
-            socket.socket(fileno=_SOCKET), 1, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
+        _, descriptors = receive_descriptors(socket.socket(fileno=_SOCKET), 1)
         if not descriptors:
             os._exit(0)
         if descriptors != list(range(_FIRST, _FIRST + len(descriptors))):
