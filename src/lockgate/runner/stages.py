@@ -227,7 +227,9 @@ async def no_result(
         detail += f" (signal {report.signal})"
     if said:
         detail += f": {said[-1]}"
-    status = {"wall": "timeout", "cpu": "timeout", "oom": "killed", "signal": "killed"}.get(report.cause, "failed")
+    status = {"wall": "timeout", "cpu": "timeout", "oom": "killed", "disk": "killed", "signal": "killed"}.get(
+        report.cause, "failed"
+    )
     return StageOutcome(status, report.exit_code, flat(detail, limit=MAX_DETAIL))
 
 
