@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio
+from mcp.server.context import ServerRequestContext
 from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import MCPError, NoBackChannelError
 from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
@@ -29,6 +30,13 @@ class Caller:
     principal: Principal
     size: int
     line: Line
+
+
+def caller_of(ctx: ServerRequestContext[Any, Caller]) -> Caller:
+    """Who sent the request that a handler serves."""
+    if ctx.request is None:
+        raise RuntimeError("a request reached a handler without its caller")
+    return ctx.request
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY, ServerEvent, even
 
 from lockgate.contract.intent import Principal
 from lockgate.gateway.api import tasks
+from lockgate.gateway.api.exchange import caller_of
 from lockgate.gateway.api.offers import Context
 from lockgate.gateway.doors import AgentDoor
 from lockgate.gateway.errors import NotFound
@@ -45,18 +46,20 @@ class Listening:
 
     async def __call__(self, ctx: Context, params: types.SubscriptionsListenRequestParams) -> dict[str, Any]:
         """Acknowledge what will be told, tell it as it happens, and end well. Raises MCPError before the acknowledgement only."""
-        if ctx.request is None or not ctx.request.line.events:
+        caller = caller_of(ctx)
+        if not caller.line.events:
             raise MCPError(
                 code=types.INVALID_REQUEST,
                 message="subscriptions/listen needs a client that accepts text/event-stream.",
             )
-        principal = ctx.request.principal
-        with self._slot(principal):
-            stream = _Stream(self._door, ctx, principal)
-            await stream.acknowledge(params.notifications, offered=self._changes is not None)
+        with self._slot(caller.principal):
+            stream = _Stream(self._door, ctx)
+            honoured = await stream.honour(params.notifications, offered=self._changes is not None)
+            # Before the acknowledgement, so that nothing that happens while it is sent is missed.
             unsubscribe = self._changes.subscribe(stream.deliver) if self._changes is not None else None
             try:
-                await stream.run(min(MAX_SECONDS, principal.expires_at - self._clock()))
+                await stream.acknowledge(honoured)
+                await stream.run(min(MAX_SECONDS, caller.principal.expires_at - self._clock()))
             finally:
                 if unsubscribe is not None:
                     unsubscribe()
@@ -78,10 +81,11 @@ class Listening:
 class _Stream:
     """One open stream: what it honours, and what it told last."""
 
-    def __init__(self, door: AgentDoor, ctx: Context, principal: Principal) -> None:
+    def __init__(self, door: AgentDoor, ctx: Context) -> None:
         self._door = door
         self._ctx = ctx
-        self._principal = principal
+        self._line = caller_of(ctx).line
+        self._principal = caller_of(ctx).principal
         self.meta: dict[str, Any] = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
         self._honoured = types.SubscriptionFilter()
         self._versions: dict[str, int] = {}
@@ -89,8 +93,8 @@ class _Stream:
         self._backlog: list[ServerEvent] = []
         self._stirred = asyncio.Event()
 
-    async def acknowledge(self, wanted: types.SubscriptionFilter, *, offered: bool) -> None:
-        """The first thing on the stream: the part of what was wanted that will be told."""
+    async def honour(self, wanted: types.SubscriptionFilter, *, offered: bool) -> dict[str, Any]:
+        """The part of what was wanted that will be told from now on."""
         for task_id in self._wanted_tasks(wanted):
             try:
                 self._versions[task_id] = (await self._door.get(self._principal, task_id)).version
@@ -105,9 +109,11 @@ class _Stream:
             resource_subscriptions=wanted.resource_subscriptions if offered else None,
         )
         told = self._honoured.model_dump(by_alias=True, exclude_none=True)
-        if self._versions:
-            told["taskIds"] = list(self._versions)
-        await self._send("notifications/subscriptions/acknowledged", {"notifications": told})
+        return {**told, "taskIds": list(self._versions)} if self._versions else told
+
+    async def acknowledge(self, honoured: dict[str, Any]) -> None:
+        """The first thing on the stream."""
+        await self._send("notifications/subscriptions/acknowledged", {"notifications": honoured})
 
     def _wanted_tasks(self, wanted: types.SubscriptionFilter) -> list[str]:
         found = (wanted.model_extra or {}).get("taskIds")
@@ -132,9 +138,6 @@ class _Stream:
 
     async def run(self, seconds: float) -> None:
         """Tell what changes, for so many seconds. Ends with a Refusal when the caller is revoked meanwhile."""
-        line = self._ctx.request.line if self._ctx.request else None
-        if line is None:
-            raise RuntimeError("a stream without its line")
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while (left := end - loop.time()) > 0:
@@ -146,7 +149,7 @@ class _Stream:
                 async with asyncio.timeout(min(left, PING_SECONDS)):
                     await self._stirred.wait()
             except TimeoutError:
-                await line.ping()
+                await self._line.ping()
             finally:
                 watch.cancel()
 
@@ -171,11 +174,9 @@ class _Stream:
             await self._send(document["method"], document.get("params") or {})
 
     async def _send(self, method: str, params: dict[str, Any]) -> None:
-        if self._ctx.request is None:
-            raise RuntimeError("a stream without its line")
         meta = {**params.get("_meta", {}), **self.meta}
         message = {"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": meta}}
-        await self._ctx.request.line.event(message)
+        await self._line.event(message)
 
 
 def _listed(actions: tuple[Any, ...]) -> tuple[Any, ...]:

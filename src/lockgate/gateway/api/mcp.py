@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 
 from lockgate import __version__
 from lockgate.gateway.api import tasks
-from lockgate.gateway.api.exchange import Caller
+from lockgate.gateway.api.exchange import Caller, caller_of
 from lockgate.gateway.api.listen import Listening
 from lockgate.gateway.api.offers import FEATURES, NOTHING, Context, Offers
 from lockgate.gateway.api.requeststate import request_state
@@ -38,7 +38,7 @@ def mcp_server(door: AgentDoor, offers: Offers = NOTHING) -> Server[Any]:
     """The SDK's low-level server with our handlers; `ctx.request` is the Caller."""
 
     async def list_tools(ctx: Context, _: types.PaginatedRequestParams | None) -> dict[str, Any]:
-        return tool_list(await door.actions(_caller(ctx).principal))
+        return tool_list(await door.actions(caller_of(ctx).principal))
 
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         body = offers.bodies.get(params.name)
@@ -47,8 +47,8 @@ def mcp_server(door: AgentDoor, offers: Offers = NOTHING) -> Server[Any]:
         arguments = params.arguments or {}
         try:
             if params.name == EXPLAIN:
-                return await _explain(door, _caller(ctx), arguments)
-            operation = await _call(door, _caller(ctx), params.name, arguments)
+                return await _explain(door, caller_of(ctx), arguments)
+            operation = await _call(door, caller_of(ctx), params.name, arguments)
         except UnknownAction as refusal:
             # A protocol error, so that a client can tell "no such tool" from a denial, which is a result.
             raise MCPError(
@@ -82,12 +82,6 @@ def _add_tasks(server: Server[Any], door: AgentDoor, offers: Offers) -> None:
         "subscriptions/listen", types.SubscriptionsListenRequestParams, Listening(door, offers.changes)
     )
     server.extensions[tasks.EXTENSION] = {}
-
-
-def _caller(ctx: Context) -> Caller:
-    if ctx.request is None:
-        raise RuntimeError("a request reached a handler without its caller")
-    return ctx.request
 
 
 async def _call(door: AgentDoor, caller: Caller, tool: str, arguments: dict[str, Any]) -> Operation:

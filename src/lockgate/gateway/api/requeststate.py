@@ -15,7 +15,7 @@ from mcp.server.request_state import (
     RequestStateSecurity,
 )
 
-from lockgate.gateway.api.exchange import Caller
+from lockgate.gateway.api.exchange import Caller, caller_of
 
 TTL_SECONDS: Final = 600.0
 MAX_USED: Final = 20_000
@@ -59,7 +59,5 @@ def request_state(clock: Callable[[], float]) -> RequestStateBoundary:
 
 
 def _principal(ctx: ServerRequestContext[Any, Caller]) -> str:
-    if ctx.request is None:
-        raise RuntimeError("a request reached its state without its caller")  # the boundary answers -32602
-    who = ctx.request.principal
+    who = caller_of(ctx).principal
     return "\n".join((who.tenant, who.kind.value, who.id, who.on_behalf_of or ""))

@@ -14,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
+from lockgate.gateway.api.exchange import caller_of
 from lockgate.gateway.api.offers import Context, missing_capability
 from lockgate.gateway.api.results import operation_result
 from lockgate.gateway.doors import AgentDoor
@@ -100,12 +101,12 @@ class TaskMethods:
         """Cancel the operation, or note the wish; the acknowledgement says nothing of what became of it."""
         require(ctx)
         await self._own(ctx, params.task_id)
-        await self._door.cancel(_principal(ctx), params.task_id)
+        await self._door.cancel(caller_of(ctx).principal, params.task_id)
         return {"resultType": "complete"}
 
     async def _own(self, ctx: Context, task_id: str) -> Operation:
         try:
-            return await self._door.get(_principal(ctx), task_id)
+            return await self._door.get(caller_of(ctx).principal, task_id)
         except NotFound:
             raise unknown_task() from None
 
@@ -115,12 +116,6 @@ def unknown_task() -> MCPError:
     return MCPError(
         code=types.INVALID_PARAMS, message="There is no such task for you.", data={"field": "params.taskId"}
     )
-
-
-def _principal(ctx: Context) -> Any:
-    if ctx.request is None:
-        raise RuntimeError("a request reached a handler without its caller")
-    return ctx.request.principal
 
 
 def _status(operation: Operation) -> str:
