@@ -5,6 +5,8 @@
 PYTHON = $$(tools/find-python)
 BIN := .venv/bin
 ARGS ?=
+KILLS ?= 12
+SEED ?= 1
 
 .PHONY: help setup setup-run demo check test conformance faults lint format bench docs lock clean
 
@@ -12,7 +14,7 @@ help:
 	@echo "make demo     show the main job end to end (ARGS=--keep leaves it running)"
 	@echo "make check    lint, types, unit, contracts, invariants and one end-to-end test"
 	@echo "make test     every test; builds the tools they need in the background"
-	@echo "make faults   death at every step, cut lines, full disks (ARGS=\"--faults-random 200\" for a long random run)"
+	@echo "make faults   death at every step, cut lines, full disks (KILLS=200 SEED=7 for a long random part)"
 	@echo "make conformance  the MCP project's conformance suite against the front door; prints the score"
 	@echo "make bench    measure, and write build/bench.json"
 	@echo "make setup    only make .venv, with everything the tests need"
@@ -36,7 +38,7 @@ test: setup
 	@$(BIN)/python tools/suite test
 
 faults: setup
-	@$(BIN)/python -m pytest -q tests/faults $(ARGS)
+	@LOCKGATE_FAULTS_KILLS=$(KILLS) LOCKGATE_FAULTS_SEED=$(SEED) $(BIN)/python -m pytest -q tests/faults $(ARGS)
 
 conformance: setup
 	@$(BIN)/python -m tests.conformance

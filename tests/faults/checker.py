@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,14 @@ class Ledger:
         self.faults += other.faults
 
 
-def check(plant: Plant, orders: Iterable[Order]) -> Ledger:
-    """Stop both processes and look at everything they leave. The runner was started again after its last death."""
+def check(plant: Plant, orders: Iterable[Order], stopped: Callable[[], None] = lambda: None) -> Ledger:
+    """Stop both processes and look at everything they leave. The runner was started again after its last death. `stopped` is called when both are."""
     orders = list(orders)
     ledger = Ledger(kills=len(plant.kills), operations=len(orders))
     finals = [(order, order.result()) for order in orders]
     still = [what for what in ("runner", "gateway") if getattr(plant, what).kill(15) != 0]
     ledger.faults += [f"{what} did not end well on SIGTERM" for what in still]
+    stopped()
     with store(plant.deployment.home) as rows:
         for order, final in finals:
             outcome(ledger, rows, order, final)

@@ -25,6 +25,7 @@ class Order:
     plant: Plant
     service: str
     target: str = "web-prod"
+    patience: float = PATIENCE
     id: str | None = None
     answers: list[str] = field(default_factory=list)
     final: dict[str, Any] | None = None
@@ -36,7 +37,7 @@ class Order:
         self._asker, self._voter = token("alice"), token("bob", roles=("approver",))
         self._admin = token("carol", roles=("admin",))
         self._pause = threading.Event()  # never set: the deadline ends this thread
-        self._deadline = time.monotonic() + PATIENCE
+        self._deadline = time.monotonic() + self.patience
         self._thread = threading.Thread(target=self._follow, daemon=True, name=self.service)
 
     def begin(self) -> Order:
@@ -48,9 +49,13 @@ class Order:
         """Whether it has come to its end."""
         return not self._thread.is_alive()
 
+    def join(self) -> None:
+        """Wait until it has come to its end, or given up."""
+        self._thread.join()
+
     def result(self) -> dict[str, Any]:
         """Wait for the end."""
-        self._thread.join(PATIENCE)
+        self._thread.join(self.patience)
         assert self.final is not None, (
             f"{self.service} {self.id}: {self.fault or 'no end in time'}\n{self.plant.logs()}"
         )

@@ -57,13 +57,16 @@ class Gone(AssertionError):
 class Supervised:
     """One supervisor with its present child. Not for two threads at once."""
 
-    def __init__(self, what: str, home: Path, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(self, what: str, home: Path, disk: int | None = None) -> None:
+        """`disk`: the process's state directory is a disk of that many bytes."""
         self.what, self.home = what, home
+        self.state = home / "state" / what
+        small = [] if disk is None else [str(self.state), str(disk)]
         self.starts = 0
         self.pid = 0
         self.log = home / f"{what}.log"
         self._popen = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "tests.faults.supervisor", what, str(home)],
+            [sys.executable, "-m", "tests.faults.supervisor", what, str(home), *small],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(home / f"{what}-supervisor.log").open("wb"),
@@ -102,8 +105,19 @@ class Supervised:
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> int:
         """Send a signal and wait for the end it brings."""
+        if not self.pid:
+            raise Gone(f"{self.what} is not running")
         os.kill(self.pid, how)
         return self.ended()
+
+    def remount(self, *, read_only: bool) -> None:
+        """The small disk, read-only or not, while the process is down."""
+        self._say(do="remount", read_only=read_only)
+        self._hear("remounted")
+
+    def seen(self, path: Path) -> Path:
+        """A path as the process sees it: its small disk is no other's."""
+        return Path(f"/proc/{self.supervisor}/root{path}")
 
     @property
     def supervisor(self) -> int:
@@ -171,8 +185,8 @@ class Plant:
         while not self.serves(what):
             end = process._take("ended", 0.02)
             if end is not None:
-                process._kept.append(end)
                 if fault is not None and any("hit" in item for item in process._kept):
+                    process._kept.append(end)
                     return  # a caller came in at once, and with it the next death
                 process.pid = 0
                 raise Gone(f"{what} ended instead of serving:\n{process.said()}")
@@ -197,8 +211,11 @@ class Plant:
 
 
 @contextmanager
-def plant() -> Iterator[Plant]:
-    """A bootstrapped deployment with a counting tool, a write credential, short leases and a proxy in its line; nothing runs yet."""
+def plant(*, disk: int | None = None) -> Iterator[Plant]:
+    """A bootstrapped deployment with a counting tool, a write credential, short leases and a proxy in its line; nothing runs yet.
+
+    `disk`: each process's state lies on a disk of that many bytes.
+    """
     home = Path(tempfile.mkdtemp(prefix="lockgate-faults-"))
     home.chmod(0o711)
     deployment = make_deployment(home)
@@ -206,7 +223,7 @@ def plant() -> Iterator[Plant]:
     settle(deployment, proxy.port)
     processes: list[Supervised] = []
     try:
-        processes += [Supervised(what, home) for what in ("gateway", "runner")]
+        processes += [Supervised(what, home, disk) for what in ("gateway", "runner")]
         yield Plant(deployment, processes[0], processes[1], proxy)
     finally:
         for process in reversed(processes):

@@ -1,6 +1,7 @@
 """The test-only launcher: starts a gateway or a runner in a forked child as the CLI would, arms faults in it, and tells how it ended.
 
-`python -m tests.faults.supervisor gateway|runner HOME`. Lines of JSON come in (`start`, `arm`, `stop`) and go out (`started`, `armed`, `hit`, `ended`).
+`python -m tests.faults.supervisor gateway|runner HOME [DIRECTORY BYTES]`; with the latter, that directory is a small disk of the process's own.
+Lines of JSON come in (`start`, `arm`, `trouble`, `remount`) and go out (`started`, `armed`, `remounted`, `hit`, `ended`).
 The product is imported once, here, so that a start after a kill costs a fork; nothing of it runs in this process.
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.stepfaults import Armed, Fault, install, install_gateway, install_runner
-from tests.faults.troubles import Troubles
+from tests.faults.troubles import Troubles, read_only, small_disk
 
 STEPS = {
     "gateway": ("lockgate.gateway.admission", "lockgate.gateway.progress"),
@@ -122,6 +123,9 @@ def main() -> None:
     what, home = sys.argv[1], Path(sys.argv[2])
     words = os.dup(1)
     preload(what)
+    disk = Path(sys.argv[3]) if len(sys.argv) > 3 else None
+    if disk is not None:
+        small_disk(disk, int(sys.argv[4]))
     supervisor = Supervisor(what, home, words)
     say(words, ready=True)
     with selectors.DefaultSelector() as waiting, os.fdopen(0, "rb", buffering=0) as orders:
@@ -143,6 +147,9 @@ def main() -> None:
                     if order["do"] == "start":
                         fd = supervisor.start(order)
                         waiting.register(fd, selectors.EVENT_READ, "child")
+                    elif order["do"] == "remount" and disk is not None:
+                        read_only(disk, value=order["read_only"])
+                        say(words, remounted=True)
                     else:
                         supervisor.pass_on(line + b"\n")
 
