@@ -222,10 +222,11 @@ class Runner:
     def stage(
         self, lease: Lease, stage: Stage, *, plan: bytes | None = None, output: str | None = None, **changes: Any
     ) -> StageReport:
-        """A signed stage; `changes` are fields of its manifest, `status` and `detail` those of its outcome."""
+        """A signed stage; `changes` are fields of its manifest, `status` and `detail` those of its outcome, `file_sha256` its plan file's."""
         grant = lease.grant
         outcome = StageOutcome(changes.pop("status", "ok"), 0, changes.pop("detail", ""))
         document = PlanDocument(**_plan_fields(plan)) if plan is not None else None
+        file_sha256 = changes.pop("file_sha256", None)
         made = Manifest(
             version=1,
             deployment=grant.deployment,
@@ -243,7 +244,7 @@ class Runner:
             driver="runbook",
             fidelity=Fidelity.PREDICTED,
             tool=ToolIdentity("source", "1", SNAPSHOT),
-            plan=plan_digests(plan, document) if plan is not None and document is not None else None,
+            plan=plan_digests(plan, document, file_sha256) if plan is not None and document is not None else None,
             outcome=outcome,
             region=grant.region,
             runner=grant.runner,

@@ -22,7 +22,7 @@ from lockgate.contract.runnerapi import (
     StartRequest,
     Stop,
 )
-from lockgate.gateway import progress
+from lockgate.gateway import looking, progress
 from lockgate.gateway.admission import EPOCH_RACES
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.core import Core
@@ -48,6 +48,7 @@ from lockgate.gateway.store.port import (
     EnvelopesOf,
     GetAttempt,
     GetOperation,
+    IndeterminateOperations,
     LaneHeads,
     Transition,
     TreeHead,
@@ -95,14 +96,23 @@ class RunnerDesk:
         repeated = await self._core.store.read(AttemptByPoll(peer.runner, request.poll_id))
         if repeated is not None:
             return await self._same_offer(repeated)
+        for operation in await self._core.store.read(IndeterminateOperations(peer.region)):
+            if operation.tenant == peer.tenant and self._served(operation, request):
+                offer = await looking.lease(self._core, peer, request.poll_id, operation)
+                if offer is not None:
+                    return offer
         for operation in await self._core.store.read(LaneHeads(peer.region)):
-            target = self._core.catalog.current.targets.get(operation.target)
-            if operation.tenant != peer.tenant or (target is not None and target.spec.driver not in request.drivers):
+            if operation.tenant != peer.tenant or not self._served(operation, request):
                 continue
             offer = await progress.lease(self._core, peer, request, operation)
             if offer is not None:
                 return offer
         return None
+
+    def _served(self, operation: Operation, request: LeaseRequest) -> bool:
+        """Whether the runner has the driver of the operation's target; of a target that is gone nobody needs one."""
+        target = self._core.catalog.current.targets.get(operation.target)
+        return target is None or target.spec.driver in request.drivers
 
     async def _same_offer(self, attempt: Attempt) -> LeaseOffer | None:
         """What the same poll was answered with, as long as it has not started; a runner may have missed the answer."""
@@ -143,7 +153,7 @@ class RunnerDesk:
         """One try; None when something else moved the attempt first."""
         found, operation = await self._speaker(peer, attempt, beat.fence)
         live = found.state in (AttemptState.LEASED, AttemptState.STARTED) and outcomes.speaks_for(found, operation)
-        live = live and operation.state in (State.LEASED, State.RUNNING) and operation.phase is found.phase
+        live = live and operation.place in outcomes.live_places(found)
         now = self._core.clock()
         # Once to come to its start, once more to come to its end: a runner that beats for ever does not hold a target for ever.
         until = (found.started_at or found.leased_at) + await grant_expiry(self._core, found) - found.leased_at

@@ -20,6 +20,7 @@ from lockgate.gateway.core import Core
 from lockgate.gateway.desk import AgentDesk, cancel, not_found, require_human
 from lockgate.gateway.doors import Details, Gone, VoteCall
 from lockgate.gateway.errors import BadInput, Clash, Forbidden, NotFound
+from lockgate.gateway.looking import writer
 from lockgate.gateway.operations import locks
 from lockgate.gateway.operations.awaited import awaited
 from lockgate.gateway.operations.changes import end_entry, moved
@@ -173,10 +174,8 @@ class HumanDesk(AgentDesk):
 
     async def _writer_is_dead(self, operation: Operation) -> None:
         """What may still be written to is not looked at yet. Raises Clash that says from when on it can be resolved."""
-        latest = [
-            item for item in await self._core.store.read(AttemptsOf(operation.id)) if item.fence == operation.fence
-        ]
-        for attempt in latest:
+        attempt = writer(await self._core.store.read(AttemptsOf(operation.id)))
+        if attempt is not None:
             dead_at = await writer_dead_at(self._core, attempt)
             left = (dead_at or 0) - self._core.clock()
             if dead_at is not None and left > 0:

@@ -20,6 +20,7 @@ from lockgate.contract.runnerapi import (
     StartRequest,
 )
 from lockgate.contract.steps import step
+from lockgate.gateway import looking
 from lockgate.gateway.admission import EPOCH_RACES
 from lockgate.gateway.audit.entries import EntryKind
 from lockgate.gateway.core import Core
@@ -56,6 +57,9 @@ async def queue(core: Core, operation: Operation) -> str | None:
         lock = await core.store.read(GetLock(operation.lock))
         if lock.state is not LockState.FREE:
             return f"lock:{operation.lock} ({lock.state.value})"
+        unknown = await looking.lock_awaits(core, operation)
+        if unknown is not None:
+            return f"verify:{unknown} must be looked at first"
     return None
 
 
@@ -98,6 +102,8 @@ async def start(
     refused = outcomes.stale(core, attempt, operation, await transitions.grant_expiry(core, attempt))
     if refused is not None:
         return StartAnswer(None, False, refused)
+    if attempt.phase is Phase.VERIFY:
+        return await looking.start(core, attempt, operation, request)
     if operation.cancel_requested:
         return await transitions.cancelled(core, operation)
     if outcomes.inputs_differ(operation, request, attempt.phase):
@@ -197,7 +203,10 @@ async def finish(core: Core, peer: RunnerPeer, attempt: Attempt, operation: Oper
     stages = await asyncio.to_thread(outcomes.open_stages, core, peer, attempt, operation, report)
     if attempt.phase is Phase.PLAN and stages[0].manifest.outcome.status == "ok":
         return await decide_plan(core, operation, attempt, stages[0])
-    ended = outcomes.conclude(core, attempt, operation, stages)
+    if attempt.phase is Phase.VERIFY:
+        ended = looking.concluded(operation, stages[0], await looking.checked(core, operation), core.clock())
+    else:
+        ended = outcomes.conclude(core, attempt, operation, stages)
     entries = (
         *(transitions.manifest_entry(ended, stage.manifest, stage.sha256) for stage in stages),
         entry(EntryKind.OPERATION_MOVED, ended, attempt=attempt.id, phase=attempt.phase.value),

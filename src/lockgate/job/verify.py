@@ -23,6 +23,7 @@ MAX_INPUTS_BYTES = 4 << 20
 _STAGES = {
     "read": ("read",),
     "plan": ("plan", "derive"),
+    "verify": ("verify", "derive"),
     "apply": ("check", "derive", "apply", "verify"),
 }
 

@@ -119,10 +119,13 @@ async def open_reading(secrets: AttemptSecrets) -> None:
 
 @step(7)
 async def plan_phase(parts: Parts, attempt: Stageable, link: AttemptLink) -> None:
-    """Start, one read-only look (or a read), canonical plan, signed manifest; the plan file is kept before anybody hears of it."""
+    """Start, one read-only look (at what would change, or after an unknown apply at what holds; or a read), canonical plan, signed manifest; the plan file is kept before anybody hears of it."""
     given = Given(started(await link.start(StartRequest(link.fence, attempt.inputs.sha256, None, None))))
-    if attempt.accepted.grant.phase is Phase.READ:
+    phase = attempt.accepted.grant.phase
+    if phase is Phase.READ:
         run = await run_stage(parts, attempt, Stage.READ, given)
+    elif phase is Phase.VERIFY:
+        run = await look(parts, attempt, Stage.VERIFY, given)
     else:
         run = await keep(attempt, await look(parts, attempt, Stage.PLAN, given))
     await link.report(((await speak(parts, attempt, run)).report,))

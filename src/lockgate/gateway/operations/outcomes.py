@@ -24,7 +24,7 @@ from lockgate.gateway.operations.states import Event, Place, State
 MAX_OUTPUT = 64 << 10
 MAX_SAID = 900
 """Characters of a tool's words within ours; two of them and ours fit a message."""
-_STAGES = {Phase.READ: (Stage.READ,), Phase.PLAN: (Stage.PLAN,)}
+_STAGES = {Phase.READ: (Stage.READ,), Phase.PLAN: (Stage.PLAN,), Phase.VERIFY: (Stage.VERIFY,)}
 
 
 def speaks_for(attempt: Attempt, operation: Operation) -> bool:
@@ -32,9 +32,20 @@ def speaks_for(attempt: Attempt, operation: Operation) -> bool:
     return attempt.fence == operation.fence
 
 
+def leased_place(attempt: Attempt) -> Place:
+    """Where an operation is while an attempt holds it and has not started: a look leaves an indeterminate one where it is."""
+    return Place(State.INDETERMINATE) if attempt.phase is Phase.VERIFY else Place(State.LEASED, attempt.phase)
+
+
+def live_places(attempt: Attempt) -> tuple[Place, Place]:
+    """Where an operation is as long as an attempt of it may go on."""
+    before = leased_place(attempt)
+    return before, before if attempt.phase is Phase.VERIFY else Place(State.RUNNING, attempt.phase)
+
+
 def stale(core: Core, attempt: Attempt, operation: Operation, not_after: int) -> str | None:
     """Why an attempt may not start: overtaken, or its lease or grant has run out; None when it may. Times are the gateway's own."""
-    if not speaks_for(attempt, operation) or operation.place != Place(State.LEASED, attempt.phase):
+    if not speaks_for(attempt, operation) or operation.place != leased_place(attempt):
         return f"the operation is {operation.state.value} and no longer leased to this attempt"
     now = core.clock()
     if now >= attempt.lease_until:
@@ -134,7 +145,7 @@ def may_report(attempt: Attempt, operation: Operation) -> bool:
     if attempt.started_at is None and attempt.phase is not Phase.APPLY:
         return False  # without a start nothing may have run; only an apply has a stage (check) before it
     if operation.state is State.INDETERMINATE:
-        return attempt.phase is Phase.APPLY
+        return attempt.phase in (Phase.APPLY, Phase.VERIFY)
     return operation.state in (State.LEASED, State.RUNNING) and operation.phase is attempt.phase
 
 

@@ -189,6 +189,9 @@ _rows(
 )
 _rows(
     Place(S.INDETERMINATE),
+    # An attempt of phase verify looks at what is there (TRUST §5): nothing is known before its report.
+    LEASED=Step(Place(S.INDETERMINATE), EffectShown.UNKNOWN),
+    STARTED=Step(Place(S.INDETERMINATE), EffectShown.UNKNOWN),
     VERIFIED_EMPTY=_end(S.SUCCEEDED, EffectShown.FULL),
     VERIFIED_PARTIAL=_end(S.FAILED, EffectShown.PARTIAL),
     VERIFIED_UNCHANGED=_end(S.FAILED),

@@ -86,7 +86,14 @@ async def hand_out(
     decision, action, target = allowed(verdict)
     attempt = attempt_for(core, operation, peer, poll_id, decision)
     attempt, grant = grant_for(core, operation, attempt, decision, target)
-    leased = moved(operation, Event.LEASED, core.clock(), fence=attempt.fence, decision=decision.id)
+    leased = moved(
+        operation,
+        Event.LEASED,
+        core.clock(),
+        fence=attempt.fence,
+        decision=decision.id,
+        message=_kept_message(operation),
+    )
     facts = {"attempt": attempt.id, "fence": attempt.fence, "runner": peer.runner, "grant": grant.sha256}
     held: tuple[LockChange, ...] = ()
     if attempt.lock is not None:
@@ -138,7 +145,7 @@ async def commit_start(core: Core, starting: Starting, verdict: Judgement, epoch
         permit_id=permit.id,
         decision=decision.id,
     )
-    running = moved(operation, Event.STARTED, core.clock(), decision=decision.id)
+    running = moved(operation, Event.STARTED, core.clock(), decision=decision.id, message=_kept_message(operation))
     facts = {
         "attempt": attempt.id,
         "fence": attempt.fence,
@@ -166,6 +173,11 @@ async def commit_start(core: Core, starting: Starting, verdict: Judgement, epoch
         )
     )
     return outcome, envelope.envelope.decode()
+
+
+def _kept_message(operation: Operation) -> str:
+    """While it is looked at, an indeterminate operation still says why it is one."""
+    return operation.message if operation.state is State.INDETERMINATE else ""
 
 
 async def start_refused(core: Core, operation: Operation, verdict: Judgement) -> StartAnswer:

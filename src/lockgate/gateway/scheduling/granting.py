@@ -25,6 +25,7 @@ from lockgate.gateway.doors import RunnerPeer
 from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.judging import obligations_of
 from lockgate.gateway.operations.model import Attempt, Operation
+from lockgate.gateway.operations.states import State
 from lockgate.gateway.store.port import EnvelopeRecord
 
 GRANT_MARGIN_SECONDS = 120
@@ -35,7 +36,7 @@ VERSION = 1
 def attempt_for(core: Core, operation: Operation, peer: RunnerPeer, poll_id: str, decision: Decision) -> Attempt:
     """A new attempt under the operation's next fence; its grant's digest is filled in once the grant exists."""
     now = core.clock()
-    phase = operation.phase or Phase.PLAN
+    phase = Phase.VERIFY if operation.state is State.INDETERMINATE else operation.phase or Phase.PLAN
     return Attempt(
         id=core.new_id("at"),
         operation=operation.id,

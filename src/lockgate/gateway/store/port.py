@@ -238,6 +238,14 @@ class LaneHeads(Query[tuple[Operation, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
+class IndeterminateOperations(Query[tuple[Operation, ...]]):
+    """The indeterminate operations of a region, oldest first, at most `limit`."""
+
+    region: str
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class QueueDepth(Query[tuple[tuple[str, int], ...]]):
     """How many operations of all tenants are queued, leased and running, as (state, count) for each that has any."""
 

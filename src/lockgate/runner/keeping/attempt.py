@@ -55,10 +55,13 @@ class Keeping:
         return self.state.mark if self.state is not None else None
 
     async def open(self) -> None:
-        """Read the newest state, where the runner keeps it; for an apply see that all it will need can be had. Raises NotKept."""
+        """Read the newest state, where the runner keeps it; for an apply see that all it will need can be had. Raises NotKept.
+
+        An apply, and a look at what an unknown one left, are refused as long as the state is lent: what is kept is not what holds.
+        """
         applying = self.grant.phase is Phase.APPLY
         if self.keeps_state:
-            read = at_home if applying else StateKeeper.current
+            read = at_home if self.grant.phase in (Phase.APPLY, Phase.VERIFY) else StateKeeper.current
             self.state = await _asked(lambda: read(self.states, self.grant.tenant, self.target))
         if applying:
             await self.approved_plan()

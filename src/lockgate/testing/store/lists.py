@@ -47,6 +47,16 @@ class Lists(Opening):
         await done(store, transition(moved(ended, state=State.EXPIRED)))
         assert dict(await store.read(port.QueueDepth())) == {"queued": 2}
 
+    async def test_what_is_indeterminate_is_found_by_region_oldest_first(self, store: port.Store) -> None:
+        await admitted(store, "queued")
+        first = await admitted(store, "first", state=State.INDETERMINATE, phase=None)
+        second = await admitted(store, "second", state=State.INDETERMINATE, phase=None)
+        await admitted(store, "far", state=State.INDETERMINATE, phase=None, region="elsewhere")
+        assert await store.read(port.IndeterminateOperations("local")) == (first, second)
+        assert await store.read(port.IndeterminateOperations("local", limit=1)) == (first,)
+        await done(store, transition(moved(first, state=State.FAILED)))
+        assert await store.read(port.IndeterminateOperations("local")) == (second,)
+
     async def test_what_is_due_is_found_until_it_is_final(self, store: port.Store) -> None:
         late = await admitted(store, "late", deadline=NOW + 100)
         waits = await admitted(store, "waits", state=State.PENDING_APPROVAL, phase=None, approval_expires_at=NOW + 50)

@@ -90,9 +90,11 @@ leased(plan)      tool_failed         failed:none
 leased(apply)     tool_failed         failed:none
 leased(apply)     approval_missing    pending_approval
 running(read)     denied              denied:none
+indeterminate     leased              indeterminate:unknown
+indeterminate     started             indeterminate:unknown
 """
 """What §4 does not spell out: a tool that fails before *start* (sealing, the check stage), an approval that ran out between lease and
-start, and a read whose *finish* is denied. None of them leads to a write."""
+start, a read whose *finish* is denied, and the look that a verify attempt takes (TRUST §5). None of them leads to a write."""
 
 
 def place(text: str) -> Place:

@@ -107,6 +107,11 @@ def _depth(db: Connection, _: port.QueueDepth) -> tuple[tuple[str, int], ...]:
     return tuple((str(state), int(count)) for state, count in db.execute(sql).fetchall())
 
 
+def _indeterminate(db: Connection, query: port.IndeterminateOperations) -> tuple[Operation, ...]:
+    sql = "SELECT body FROM operation WHERE state = 'indeterminate' AND region = ? ORDER BY ordinal LIMIT ?"
+    return _many(db, Operation, sql, (query.region, _bounded(query.limit, MAX_PAGE)))
+
+
 def _due(db: Connection, query: port.DueOperations) -> tuple[Operation, ...]:
     # Those that time alone can end come first, so that others past their deadline cannot hide them.
     sql = (
@@ -265,6 +270,7 @@ IN_THREAD: dict[type, Callable[[Connection, Any], Any]] = {
     port.ListOperations: _list_operations,
     port.QueuedOperations: _queued,
     port.LaneHeads: _lane_heads,
+    port.IndeterminateOperations: _indeterminate,
     port.DueOperations: _due,
     port.QueueDepth: _depth,
     port.AttemptsOf: _attempts_of,
