@@ -31,7 +31,7 @@ async def settling(region: Region, loop: RunnerLoop) -> AsyncIterator[None]:
 
 
 async def until_free(gate: Gate) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(30):
         while await gate.lock_state("web-dev") != "free":  # noqa: ASYNC110  (a store has no event to wait for)
             await asyncio.sleep(0.02)
 
