@@ -14,6 +14,7 @@ from lockgate.contract.evidence import MANIFEST_TYPE, Manifest
 from lockgate.contract.intent import Phase, Stage
 from lockgate.contract.keyset import KeyRole
 from lockgate.contract.runnerapi import LeaseOffer, StartAnswer, StartRequest
+from lockgate.contract.shown import quoted
 from lockgate.contract.signed import read_signed_by
 from lockgate.gateway.core import Core
 from lockgate.gateway.doors import RunnerPeer
@@ -110,7 +111,8 @@ def concluded(operation: Operation, look: Reported, before: Manifest | None, now
     """
     shown, plan = look.manifest, look.plan
     if shown.outcome.status != "ok" or plan is None or plan.incomplete or before is None:
-        return untold(operation, shown.outcome.detail or "it brought no whole plan", now)
+        said = shown.outcome.detail
+        return untold(operation, quoted(said, limit=outcomes.MAX_SAID) if said else "it brought no whole plan", now)
     was, found = before.state_before, shown.state_before
     if was is None or found is None or was.lineage != found.lineage:
         return untold(operation, "the state of before and of now cannot be compared", now)
