@@ -79,7 +79,6 @@ def test_provisioners_are_found_in_every_module():
         ("main.tf.json", '{"removed": [{"\\u0070rovisioner": [{"local-exec": {}}]}]}', 1),
         ("main.tf.json", '{"removed": {"provisioner": {"local-exec": [{}, {}]}}}', 2),
         ("main.tf.json", '{"output": {"x": "provisioner"}}', 0),
-        ("main.tf.json", "{ not JSON", 1),
     ],
 )
 def test_a_provisioner_that_the_engine_does_not_list_is_found_in_the_configuration(name, text, hidden):
@@ -87,6 +86,32 @@ def test_a_provisioner_that_the_engine_does_not_list_is_found_in_the_configurati
     assert len(found) == bool(hidden)
     if hidden:
         assert f"stands {hidden} times more often" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("main.tf", "terraform {\n  encryption {\n  }\n}", True),
+        ("main.tf", "terraform {\n  encryption/**/{\n  }\n}", True),
+        ("main.tf.json", '{"terraform": {"encr\\u0079ption": {}}}', True),
+        ("main.tf", "# encryption { }\nserver_side_encryption {}\nencryption = 1", False),
+    ],
+)
+def test_an_encryption_block_is_told_for_the_commands_it_may_run(name, text, found):
+    said = report(replace(PLAN, files={"": {name: text.encode()}})).provisioners
+    assert [text for text in said if "external key providers are commands" in text] == list(said)
+    assert bool(said) == found
+
+
+def test_configuration_that_is_no_json_is_told_rather_than_passed_over():
+    assert len(report(replace(PLAN, files={"": {"main.tf.json": b"{ not JSON"}})).provisioners) == 2
+
+
+def test_a_variable_whose_value_the_plan_does_not_hold_makes_it_incomplete():
+    plan = replace(PLAN, ephemeral=frozenset({"x", "noise"}))
+    found = report(plan, configuration={"root_module": {"variables": {"x": {}, "y": {"ephemeral": True}}}})
+    assert len(found.incomplete) == 1
+    assert found.incomplete[0].startswith("variable x is ephemeral: its value is not in the plan")
 
 
 def test_a_listed_provisioner_is_not_counted_again_and_modules_are_told_apart():

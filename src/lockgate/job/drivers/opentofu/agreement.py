@@ -66,9 +66,9 @@ def check_derived_backend(ctx: StageContext, backend: Backend) -> None:
         _check_declared(backend)
 
 
-def check_plan(place: Workplace, plan: PlanFile, force: Backend) -> None:
+def check_plan(ctx: StageContext, place: Workplace, plan: PlanFile, force: Backend) -> None:
     """The plan is of this very source: its backend, providers, modules and every file of its configuration. Raises StageRefused (TRUST §2: the file
-    came out of a sandbox in which hostile code may have run)."""
+    came out of a sandbox in which hostile code may have run; the copy in this one may be changed by code that `init` ran, so it does not count)."""
     if plan.backend != force:
         raise StageRefused(
             f"plan: it would keep its state in another backend ({plan.backend.type!a}, workspace {plan.backend.workspace!a}) than the source does; plan again"
@@ -79,8 +79,11 @@ def check_plan(place: Workplace, plan: PlanFile, force: Backend) -> None:
         raise StageRefused("plan: its modules are not those of the source; plan again")
     for key, directory in sorted(plan.modules.items()):
         where = "the root module" if not key else f"module {key[:100]!a}"
-        expected = _configuration(place.root / directory, place.program.name)
-        if plan.files.get(key, {}) != expected:
+        sealed = Path(os.path.normpath((place.sealed or ctx.source) / directory))
+        if not sealed.is_relative_to(ctx.source) or not sealed.is_dir():
+            raise StageRefused(f"plan: {where} does not lie in the source; plan again")
+        own = {OVERRIDE: place.override} if not key and place.override else {}
+        if plan.files.get(key, {}) != _configuration(sealed, place.program.name) | own:
             raise StageRefused(
                 f"plan: its configuration of {where} is not the sealed source's; plan again, and find out who changed it"
             )

@@ -98,7 +98,7 @@ class OpenTofuDriver:
         engine = Engine(ctx, place)
         try:
             engine.run(*_INIT)
-            agreement.check_plan(place, plan, agreement.check_backend(ctx, place))
+            agreement.check_plan(ctx, place, plan, agreement.check_backend(ctx, place))
         except EngineStopped as why:
             return engine.stopped(why)
         try:

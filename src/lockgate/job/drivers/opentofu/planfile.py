@@ -54,6 +54,8 @@ class PlanFile:
     providers: tuple[Locked, ...]
     modules: dict[str, str]
     files: dict[str, dict[str, bytes]]
+    ephemeral: frozenset[str] = frozenset()
+    """Names of variables whose values the plan does not hold, among other texts."""
 
 
 def read_plan_file(path: Path) -> PlanFile:
@@ -71,6 +73,7 @@ def read_plan_file(path: Path) -> PlanFile:
         providers=lockfile.parse(members[lockfile.NAME], "plan"),
         modules=_modules(members[_MODULES]),
         files=_files(members),
+        ephemeral=_ephemeral(members["tfplan"]),
     )
 
 
@@ -160,6 +163,13 @@ def _planned(data: bytes) -> tuple[str, Backend]:
         return version.decode(), Backend(_single(backend, 1).decode(), config, _single(backend, 3).decode())
     except (Malformed, UnicodeDecodeError) as error:
         raise StageRefused(f"plan: its description of itself cannot be read ({error}){_FIX}") from None
+
+
+def _ephemeral(data: bytes) -> frozenset[str]:
+    """OpenTofu names them in field 22, which is something else in Terraform, and Terraform in field 28: only names of variables count among these."""
+    return frozenset(
+        value.decode("utf-8", "replace") for key, value in fields(data) if key in (22, 28) and isinstance(value, bytes)
+    )
 
 
 def _single(message: bytes, number: int) -> bytes:

@@ -23,6 +23,7 @@ MAX_LEVELS = frames.MAX_DEPTH - 4
 _SHOWN_CHARACTERS = 200
 _SECRET_NAME = re.compile(r"secret|token|passw|credential|private|key|auth|cert", re.IGNORECASE)
 _PROVISIONER = re.compile(rb"\bprovisioner\b")
+_ENCRYPTION = re.compile(rb"\bencryption[ \t]*[{/]")
 # Every alternative takes all that it looks at, so that no byte is looked at twice.
 _COMMENT_OR_TEXT = re.compile(rb'"(?:[^"\\\n]|\\.)*(?:"|\n|\\?\Z)|#[^\n]*|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
 
@@ -60,7 +61,7 @@ def read_report(text: str, plan: PlanFile) -> Report:
     return Report(
         changes=tuple(changes),
         document=document,
-        incomplete=tuple(_left_open(document, changes)),
+        incomplete=(*_left_open(document, changes), *_without_value(configuration["root_module"], plan)),
         provisioners=tuple(
             sorted(
                 {*_provisioners(configuration["root_module"], ""), *_hidden(configuration, plan), *_invoked(document)}
@@ -99,6 +100,13 @@ def _objects(value: Any, name: str) -> list[dict[str, Any]]:
     return value
 
 
+def _named(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = parent.get(name, {})
+    if not isinstance(found, dict):
+        raise StageRefused(f"plan: configuration.{name} in the engine's JSON is no object")
+    return found
+
+
 def _left_open(document: Mapping[str, Any], changes: list[dict[str, Any]]) -> Iterator[str]:
     """OpenTofu has neither `complete` nor `applyable`; a missing one says nothing."""
     if document.get("errored", False) is not False:
@@ -111,6 +119,11 @@ def _left_open(document: Mapping[str, Any], changes: list[dict[str, Any]]) -> It
         change = deferred.get("resource_change")
         address = change.get("address") if isinstance(change, dict) else None
         yield f"{address or 'a resource'}: deferred ({deferred.get('reason', 'no reason given')})"
+
+
+def _without_value(root: Mapping[str, Any], plan: PlanFile) -> Iterator[str]:
+    for name in sorted(set(_named(root, "variables")) & plan.ephemeral):
+        yield f"variable {name} is ephemeral: its value is not in the plan, which can therefore not be applied; declare it sensitive instead"
 
 
 def _acts(change: Mapping[str, Any]) -> bool:
@@ -128,27 +141,27 @@ def _provisioners(module: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 
 def _calls(module: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    calls = module.get("module_calls", {})
-    if not isinstance(calls, dict):
-        raise StageRefused("plan: configuration.module_calls in the engine's JSON is no object")
-    for name, call in sorted(calls.items()):
+    for name, call in sorted(_named(module, "module_calls").items()):
         called = call.get("module") if isinstance(call, dict) else None
         if isinstance(called, dict):
             yield name, called
 
 
 def _hidden(configuration: Mapping[str, Any], plan: PlanFile) -> Iterator[str]:
-    """Provisioners that the engines' JSON leaves out, as in a `removed` block: found as words of the configuration the plan carries."""
+    """What runs and is in no JSON: provisioners of `removed` blocks, commands of OpenTofu's `encryption` block. Found in the configuration the plan
+    carries, as words."""
     shown: dict[str, int] = {}
     _count(configuration["root_module"], "", shown)
     for key, files in sorted(plan.files.items()):
-        written = sum(_mentions(name, content) for name, content in files.items())
+        where = "the root module" if not key else f"module {key}"
+        written = sum(_mentions(name, content, "provisioner", _PROVISIONER) for name, content in files.items())
         if written > shown.get(key, 0):
-            where = "the root module" if not key else f"module {key}"
             yield (
                 f"{where}: the word stands {written - shown.get(key, 0)} times more often than the engine lists provisioners: "
                 "a removed block runs its own at destroy"
             )
+        if any(_mentions(name, content, "encryption", _ENCRYPTION) for name, content in files.items()):
+            yield f"{where}: an encryption block, whose external key providers are commands that run at plan and at apply"
 
 
 def _count(module: Mapping[str, Any], key: str, shown: dict[str, int]) -> None:
@@ -160,16 +173,16 @@ def _count(module: Mapping[str, Any], key: str, shown: dict[str, int]) -> None:
         _count(called, f"{key}.{name}" if key else name, shown)
 
 
-def _mentions(name: str, content: bytes) -> int:
+def _mentions(name: str, content: bytes, word: str, pattern: re.Pattern[bytes]) -> int:
     if name.endswith(".json"):
         try:
-            return _keys(json.loads(content), "provisioner")
+            return _keys(json.loads(content), word)
         except (ValueError, RecursionError):
             return 1
     without = _COMMENT_OR_TEXT.sub(b" ", content)
     # A heredoc or a quote inside a template could hide the word from the pattern: then what is left is not what the engine reads.
     plain = content if b"<<" in content or b"${" in content or b"%{" in content else without
-    return len(_PROVISIONER.findall(plain))
+    return len(pattern.findall(plain))
 
 
 def _keys(value: Any, wanted: str) -> int:
@@ -201,10 +214,7 @@ def _locked(plan: PlanFile) -> Iterator[str]:
 
 def _configured(configuration: Mapping[str, Any]) -> Iterator[str]:
     """Each provider block with what it is given: a changed endpoint or account is a change of every resource behind it."""
-    blocks = configuration.get("provider_config", {})
-    if not isinstance(blocks, dict):
-        raise StageRefused("plan: configuration.provider_config in the engine's JSON is no object")
-    for key, block in sorted(blocks.items()):
+    for key, block in sorted(_named(configuration, "provider_config").items()):
         given = block.get("expressions") if isinstance(block, dict) else None
         if isinstance(given, dict) and given:
             said = ", ".join(f"{name} = {_expression(name, given[name])}" for name in sorted(given))

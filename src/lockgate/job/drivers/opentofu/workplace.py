@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,16 +38,22 @@ _MAX_CREDENTIAL = 64 << 10
 @dataclass(frozen=True, slots=True)
 class Workplace:
     """Where the engine runs: `top` the copy of the source, `root` the root module in it (working directory), `data` the engine's own directory,
-    `plan` where a plan is written, `variables` the variables file, `state` the runner's state file as the engine finds it from `root`, or None."""
+    `plan` where a plan is written, `variables` the variables file, `state` the runner's state file as the engine finds it from `root`, or None.
+
+    Code of the source may run in here and change the copy: what counts is `sealed`, the root module in the sealed source, and `override`, the bytes of
+    our own file beside it (none: no file).
+    """
 
     top: Path
     root: Path
     data: Path
     plan: Path
     variables: Path
-    state: str | None
     program: Path
     env: dict[str, str]
+    state: str | None = None
+    sealed: Path | None = None
+    override: bytes = b""
 
 
 def lay_out(ctx: StageContext) -> Workplace:
@@ -63,10 +69,14 @@ def lay_out(ctx: StageContext) -> Workplace:
         if ctx.state is None:
             raise StageRefused("settings.state: is runner, but the runner gave this stage no state")
         state = os.path.relpath(ctx.state / STATE_FILE, root)
-    _write_override(root, state, variables)
+    override = _override(state, variables)
+    if (root / OVERRIDE).exists():
+        raise StageRefused(f"entry: the root module has a file {OVERRIDE}; that name is Lockgate's own")
+    if override:
+        (root / OVERRIDE).write_bytes(override)
     bare.variables.touch(mode=0o600)
     bare.variables.write_text(variables_file(variables), "ascii")
-    return Workplace(top, root, bare.data, bare.plan, bare.variables, state, bare.program, bare.env)
+    return replace(bare, top=top, root=root, state=state, sealed=ctx.source / entry, override=override)
 
 
 def lay_out_bare(ctx: StageContext) -> Workplace:
@@ -79,12 +89,12 @@ def lay_out_bare(ctx: StageContext) -> Workplace:
     (work / "cli.tfrc").write_text(_cli_configuration(mirror), "utf-8")
     env = _environment(ctx, program, work)
     bare = work / "bare"
-    return Workplace(bare, bare, work / "data", work / "plan", work / "arguments.tfvars.json", None, program, env)
+    return Workplace(bare, bare, work / "data", work / "plan", work / "arguments.tfvars.json", program, env)
 
 
 def locked_providers(place: Workplace) -> tuple[Locked, ...]:
     """What the lock file of the sealed source pins; nothing without one. Raises StageRefused."""
-    path = place.root / lockfile.NAME
+    path = (place.sealed or place.root) / lockfile.NAME
     return lockfile.parse(path.read_bytes(), f"entry: {lockfile.NAME}") if path.exists() else ()
 
 
@@ -138,18 +148,14 @@ def _copy(source: Path, top: Path) -> None:
         raise StageRefused(f"source: {error}") from None
 
 
-def _write_override(root: Path, state: str | None, variables: dict[str, Any]) -> None:
-    """One file that replaces the source's backend, and that no configuration accepts which does not declare every given variable."""
-    path = root / OVERRIDE
-    if path.exists():
-        raise StageRefused(f"entry: the root module has a file {OVERRIDE}; that name is Lockgate's own")
+def _override(state: str | None, variables: dict[str, Any]) -> bytes:
+    """One file that replaces the source's backend, and that no configuration accepts which does not declare every given variable; empty: no need."""
     override: dict[str, Any] = {}
     if state is not None:
         override["terraform"] = {"backend": {"local": {"path": state}}}
     if variables:
         override["variable"] = {name: {} for name in sorted(variables)}
-    if override:
-        path.write_text(json.dumps(override, sort_keys=True), "ascii")
+    return json.dumps(override, sort_keys=True).encode() if override else b""
 
 
 def _cli_configuration(mirror: Path) -> str:
