@@ -13,27 +13,30 @@ from lockgate.job.drivers.port import StageRefused
 MAX_ARGUMENTS = 256
 _PIECE = re.compile(r"\{\{|\}\}|\{([a-z][a-z0-9_]*)\}|[^{}]+", re.ASCII)
 _INTERPRETERS = frozenset(
-    [
-        "sh",
-        "bash",
-        "dash",
-        "ash",
-        "zsh",
-        "ksh",
-        "fish",
-        "busybox",
-        "python",
-        "python3",
-        "perl",
-        "ruby",
-        "node",
-        "awk",
-        "sed",
-        "eval",
-        "env",
-    ]
+    (
+        *(
+            "sh",
+            "bash",
+            "rbash",
+            "dash",
+            "ash",
+            "zsh",
+            "ksh",
+            "fish",
+            "busybox",
+            "eval",
+            "su",
+            "runuser",
+            "script",
+            "watch",
+        ),
+        *("perl", "ruby", "python", "node", "nodejs", "php", "lua", "tclsh", "pwsh"),
+        *("awk", "gawk", "mawk", "nawk", "sed", "gsed", "env", "xargs", "sudo", "nohup", "setsid", "ssh"),
+    )
 )
-_SCRIPT_OPTION = re.compile(r"-[A-Za-z]*[ceE]|--eval|--command|--expression")
+"""What runs its first operand, or the text after an option: a script, a file of one, or another command."""
+_VERSION = re.compile(r"[0-9.]+\Z")
+_SCRIPT_OPTION = re.compile(r"-[A-Za-z]*[ceEr][A-Za-z]*|--(eval|command|expression|print|run)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Template:
     def render(self, values: Mapping[str, str]) -> list[str]:
         """The argument list with values filled in, each once, never looked at again. Raises StageRefused: a value would read as an option."""
         argv: list[str] = []
-        options_ended = False
+        options_ended = wrapping = False
         for pieces in self.arguments:
             text = "".join(values[piece.text] if piece.is_value else piece.text for piece in pieces)
             if pieces and pieces[0].is_value and text.startswith("-") and not options_ended:
@@ -62,7 +65,11 @@ class Template:
                     f"variables.{pieces[0].text}: begins with '-' and would read as an option; "
                     f'put "--" before it in {self.field}, or write --option={{{pieces[0].text}}}'
                 )
-            options_ended = options_ended or _literal(pieces) == "--"
+            literal = _literal(pieces)
+            # `env -- rm` ends the options of env, not those of rm.
+            options_ended = options_ended or (literal == "--" and not wrapping)
+            if literal is None or not literal.startswith("-"):
+                wrapping = literal is not None and _interprets(literal)
             argv.append(text)
         return argv
 
@@ -104,21 +111,41 @@ def _literal(pieces: tuple[Piece, ...]) -> str | None:
     return None if any(piece.is_value for piece in pieces) else "".join(piece.text for piece in pieces)
 
 
+def _interprets(literal: str) -> bool:
+    return _VERSION.sub("", PurePosixPath(literal).name) in _INTERPRETERS
+
+
 def _refuse_scripts(arguments: tuple[tuple[Piece, ...], ...], field: str) -> None:
-    """A value inside the script of `sh -c` would be code. Positional arguments after the script are the way."""
-    literals = [_literal(pieces) for pieces in arguments]
-    interpreted = False
-    for index, pieces in enumerate(arguments):
-        before = literals[index - 1] if index else None
-        if interpreted and literals[index] is None and before is not None and _SCRIPT_OPTION.fullmatch(before):
+    """A value inside the script of `sh -c`, as the program of `awk`, or as what `env` runs would be code. Positional arguments after the script are the
+    way. `running`: the next operand is what the command runs; `script_due`: it is a script, since an option said so."""
+    running = seen = _interprets(_literal(arguments[0]) or "")
+    remote = PurePosixPath(_literal(arguments[0]) or "").name == "ssh"
+    script_due = False
+    for index, pieces in enumerate(arguments[1:], start=1):
+        literal = _literal(pieces)
+        start = pieces[0].text if pieces and not pieces[0].is_value else ""
+        if start.startswith("-"):
+            found = _SCRIPT_OPTION.match(start) if literal is None else _SCRIPT_OPTION.fullmatch(start)
+            scripts = seen and found is not None
+            script_due = script_due or (scripts and literal is not None)
+            refused = scripts and literal is None
+        else:
+            # What ssh is given after the host is put together for the shell of the other side.
+            given = running and _assigns(start)
+            refused = literal is None and not given and (running or script_due or remote)
+            if literal is not None and script_due:
+                return
+            seen = seen or _interprets(literal or "")
+            running = given or (running and _interprets(literal or ""))
+        if refused:
             raise StageRefused(
                 f"{field}[{index}]: a value cannot stand in a script; pass it as an argument after the script"
             )
-        name = PurePosixPath(literals[index] or "").name
-        interpreted = (
-            interpreted or name in _INTERPRETERS or re.fullmatch(r"(python|perl|ruby)[0-9.]*", name) is not None
-        )
-        del pieces
+
+
+def _assigns(start: str) -> bool:
+    """Whether an argument is a variable for what is run, as `env` and `awk -v` take it."""
+    return re.match(r"[A-Za-z_][A-Za-z0-9_]*=", start) is not None
 
 
 def resolve_command(command: str, source: Path, scratch: Path, field: str) -> str:
