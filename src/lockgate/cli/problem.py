@@ -48,7 +48,7 @@ _FIXES: Mapping[str, tuple[Exit, str]] = {
     "lockgate.keys.privatefile:KeyFileError": (Exit.USAGE, "lockgate doctor"),
     "lockgate.keys.keysets:KeysetRefused": (Exit.USAGE, "lockgate doctor"),
     "lockgate.keys.pki:CertificateRefused": (Exit.USAGE, "lockgate doctor"),
-    "lockgate.contract.dsse:EnvelopeError": (Exit.USAGE, "lockgate doctor"),
+    "lockgate.contract.trust:EnvelopeError": (Exit.USAGE, "lockgate doctor"),
     "lockgate.cli.bootstrap.making:BootstrapRefused": (Exit.USAGE, "choose another directory with --home"),
     "lockgate.cli.bootstrap.sharedroots:SharedRootsRefused": (
         Exit.USAGE,
