@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lockgate.contract.strictjson import StrictJSONError, loads
+from lockgate.job.drivers.opentofu.left import contents
 from lockgate.job.drivers.opentofu.planfile import Backend, PlanFile
 from lockgate.job.drivers.opentofu.workplace import OVERRIDE, STATE_FILE, Workplace, locked_providers
 from lockgate.job.drivers.port import StageContext, StageRefused
@@ -95,8 +96,9 @@ def check_modules(place: Workplace) -> dict[str, str]:
     """Directory by module key, as `init` found them; each within the source. Raises StageRefused for one that came from elsewhere."""
     listed = _read(place.data / "modules" / "modules.json", "the list of modules")
     found: dict[str, str] = {"": "."}
-    for item in (listed or {}).get("Modules", []):
-        key, directory = str(item.get("Key", "")), str(item.get("Dir", ""))
+    modules = listed.get("Modules", []) if isinstance(listed, dict) else []
+    for item in modules if isinstance(modules, list) else []:
+        key, directory = (str(item.get(name, "")) if isinstance(item, dict) else "" for name in ("Key", "Dir"))
         inside = Path(os.path.normpath(place.root / directory)).is_relative_to(place.top)
         if PurePosixPath(directory).is_absolute() or not inside:
             raise StageRefused(
@@ -121,10 +123,8 @@ def _ignored(name: str) -> bool:
 
 def _read(path: Path, what: str) -> Any:
     """A JSON file of the engine's own, or None when there is none. Raises StageRefused."""
+    data = contents(path, _MAX_BYTES, what)
     try:
-        with path.open("rb") as stream:
-            return loads(stream.read(_MAX_BYTES + 1), max_bytes=_MAX_BYTES)
-    except FileNotFoundError:
-        return None
-    except (OSError, StrictJSONError) as error:
+        return None if data is None else loads(data, max_bytes=_MAX_BYTES)
+    except StrictJSONError as error:
         raise StageRefused(f"{what} cannot be read: {error}"[:300]) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from dataclasses import replace
 
 from lockgate.contract.jobchannel import MAX_PLAN_FILE_BYTES, JobResult
@@ -11,6 +12,7 @@ from lockgate.contract.state import StateMark
 from lockgate.contract.strictjson import StrictJSONError, loads
 from lockgate.job.drivers.opentofu import agreement, lockfile
 from lockgate.job.drivers.opentofu.engine import Engine, EngineStopped
+from lockgate.job.drivers.opentofu.left import contents
 from lockgate.job.drivers.opentofu.planfile import read_plan_file, state_mark
 from lockgate.job.drivers.opentofu.report import read_report
 from lockgate.job.drivers.opentofu.workplace import Workplace, lay_out, lay_out_bare, locked_providers
@@ -53,14 +55,9 @@ class OpenTofuDriver:
             mark = _state_now(ctx, engine)
         except EngineStopped as why:
             return engine.stopped(why)
-        with place.plan.open("rb") as stream:
-            data = stream.read(MAX_PLAN_FILE_BYTES + 1)
-        if len(data) > MAX_PLAN_FILE_BYTES:
-            return engine.result(
-                "failed",
-                outcome.exit_code,
-                f"the plan file is larger than {MAX_PLAN_FILE_BYTES >> 20} MiB, more than a runner takes; split the root module",
-            )
+        data = contents(place.plan, MAX_PLAN_FILE_BYTES, "plan: the file")
+        if data is None:
+            return engine.result("failed", outcome.exit_code, "the engine ended well and left no plan file")
         result = engine.result("ok", outcome.exit_code)
         return replace(result, plan_file=base64.b64encode(data).decode(), state=mark)
 
@@ -138,16 +135,13 @@ def _state_now(ctx: StageContext, engine: Engine) -> StateMark | None:
     if engine.place.state is None:
         text = engine.ask("state", "pull")
         return state_mark(text.encode(), "state: the backend's") if text.strip() else None
-    path = engine.place.root / engine.place.state
-    if not path.exists():
-        return None
-    with path.open("rb") as stream:
-        return state_mark(stream.read(_MAX_STATE_BYTES + 1), "state: the runner's")
+    data = contents(engine.place.root / engine.place.state, _MAX_STATE_BYTES, "state: the runner's")
+    return state_mark(data, "state: the runner's") if data is not None else None
 
 
 def _after(ctx: StageContext, engine: Engine, result: JobResult) -> JobResult:
     """The result with the state after it. A tool that ended well and left no readable state has not: then nobody knows what was done."""
-    if (engine.place.root / "errored.tfstate").exists():
+    if os.path.lexists(engine.place.root / "errored.tfstate"):
         lost = "the engine could not save the state after it changed the target; what it did is in no state"
         return replace(result, status="failed", detail=f"{lost}. {result.detail}"[:2_000])
     try:
