@@ -65,11 +65,14 @@ CRASHING = """
 import asyncio, sys
 from pathlib import Path
 sys.path.append(sys.argv[1])
+from lockgate.runner.egress.rules import EgressRules
 from lockgate.runner.sandbox.bubblewrap import BubblewrapSandbox, BubblewrapSettings
 from lockgate.runner.sandbox.port import SandboxSpec
 async def main(base, canary):
     provider = BubblewrapSandbox(BubblewrapSettings(Path(base)))
-    await provider.start(SandboxSpec("ab" * 16, "plan", ("/bin/sh", "-c", "setsid sleep 600 & sleep 600 # " + canary)))
+    rules = EgressRules(("localhost:1",), (), ("127.0.0.1",))
+    argv = ("/bin/sh", "-c", "setsid sleep 600 & sleep 600 # " + canary)
+    await provider.start(SandboxSpec("ab" * 16, "plan", argv, egress=rules))
     print("started", provider._client._process.pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main(*sys.argv[2:]))
@@ -296,6 +299,8 @@ async def test_a_runner_that_is_killed_leaves_nothing(job_root, base):
 async def test_what_a_killed_launcher_leaves_dies_and_is_reaped(job_root, base):
     canary = secrets.token_hex(16)
     runner, launcher = await crashing_runner(job_root, base, canary)
+    served = children_of(launcher)
+    assert len(served) >= 3  # sandbox, warden, proxy
     os.kill(launcher, signal.SIGKILL)
     runner.kill()
     await runner.wait()
@@ -304,7 +309,10 @@ async def test_what_a_killed_launcher_leaves_dies_and_is_reaped(job_root, base):
     await later.close()
     assert all(shown.torn_down for shown in proofs.values())
     left = proofs.pop("ab" * 16)
-    assert left.checks["cgroup"] and left.checks["processes"]
+    assert left.checks["cgroup"] and left.checks["processes"] and left.checks["egress"]
+    assert list((base / "egress").iterdir()) == []
+    while any(Path(f"/proc/{pid}").exists() for pid in served):  # noqa: ASYNC110 - nothing tells of a stranger's end
+        await asyncio.sleep(0.02)
     assert len(proofs) <= 1  # the groups of what stood by for the next sandbox
     await asyncio.wait_for(gone(canary, base / "runs"), 120)
 
