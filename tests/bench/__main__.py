@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.figures import Figure, Report
+from tests.bench.figures import Figure, Report, shown
 from tests.bench.goals import GOALS
 from tests.bench.machine import NoDisk, describe, require_disk
 from tests.bench.processes import ROOT, SHIPPED_BUT, directory
@@ -65,7 +65,10 @@ def main(
             return UNMEASURED
         sys.stderr.write(f"bench: {name} ...\n")
         with directory(options.dir) as place:
-            report.figures += asyncio.run(offer[name](place))
+            found = asyncio.run(offer[name](place))
+        for figure in found:
+            sys.stderr.write(f"  {figure.name}: {shown(figure.value)} {figure.unit}\n")
+        report.figures += found
     report.remarks.append(f"measured in {time.monotonic() - started:.0f} s")
     unmeasured = sorted(set(GOALS) - {figure.name for figure in report.figures})
     if not options.only:

@@ -6,7 +6,7 @@ bits do not count. A directory exists only as part of a file's path, so a sealer
 
 from __future__ import annotations
 
-import hashlib
+from lockgate.contract.hashing import new_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def snapshot_digest(entries: Iterable[Entry]) -> str:
             )
     if not rows:
         raise SnapshotError("the source holds no file")
-    whole = hashlib.sha256(_FORMAT)
+    whole = new_sha256(len(rows) * 128)
+    whole.update(_FORMAT)
     for raw in sorted(rows):
         entry = rows[raw]
         if len(entry.sha256) != 32:

@@ -7,11 +7,11 @@ it must start fast; everyone else's makes the contract's dataclasses (`contract.
 from __future__ import annotations
 
 import binascii
-import hashlib
 
 from cryptography.hazmat.bindings._rust import openssl
 
 from lockgate.contract import strictjson
+from lockgate.contract.hashing import sha256_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,12 +155,12 @@ def read_permit(read: Read[Permit], envelope: bytes, keyset: Keyset) -> Permit:
 
 def keyid_of(public: bytes) -> str:
     """A key's id: the first 16 hex digits of the SHA-256 of its raw bytes."""
-    return hashlib.sha256(public).hexdigest()[:16]
+    return sha256_hex(public)[:16]
 
 
 def envelope_sha256(envelope: bytes) -> str:
     """`sha256:` of an envelope's bytes, the name by which other documents refer to it."""
-    return "sha256:" + hashlib.sha256(envelope).hexdigest()
+    return "sha256:" + sha256_hex(envelope)
 
 
 def base64_bytes(text: str | bytes) -> bytes:

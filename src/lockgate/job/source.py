@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 
+from lockgate.contract.hashing import new_sha256
 from lockgate.contract.snapshot import MAX_BYTES, MAX_FILES, Entry, SnapshotError, checked_path
 
 TYPE_CHECKING = False
@@ -48,7 +48,8 @@ def _file(path: str, name: str, budget: list[int]) -> Entry:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise SnapshotError(f"{name!r}: neither a regular file nor a directory")
-        content, size = hashlib.sha256(), 0
+        # What was read so far counts too: a tree of many small files is as much work as one large file.
+        content, size = new_sha256(status.st_size + MAX_BYTES - budget[1]), 0
         while size <= budget[1] and (chunk := os.read(handle, _CHUNK)):
             content.update(chunk)
             size += len(chunk)

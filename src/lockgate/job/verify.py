@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from lockgate.contract import shapes, strictjson, trust
+from lockgate.contract.hashing import sha256_hex
 from lockgate.contract.jobplaces import MAX_PLAN_FILE_BYTES
 from lockgate.contract.snapshot import SnapshotError, snapshot_digest
 from lockgate.contract.trust import MAX_ENVELOPE, EnvelopeError
@@ -97,7 +96,7 @@ def check_digest(inputs: str, named: str | None, by: str) -> None:
     """The received inputs are those that `by` (grant or permit) names. Raises JobRefused."""
     if named is None:
         raise JobRefused("inputs", f"the {by} names no inputs_sha256")
-    if "sha256:" + hashlib.sha256(inputs.encode()).hexdigest() != named:
+    if "sha256:" + sha256_hex(inputs.encode()) != named:
         raise JobRefused("inputs", f"their SHA-256 is not the inputs_sha256 of the {by}")
 
 
@@ -142,4 +141,4 @@ def _file_sha256(path: str) -> str:
         data = stream.read(MAX_PLAN_FILE_BYTES + 1)
     if len(data) > MAX_PLAN_FILE_BYTES:
         raise JobRefused("plan", f"the plan file is larger than {MAX_PLAN_FILE_BYTES >> 20} MiB")
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    return "sha256:" + sha256_hex(data)
