@@ -137,6 +137,8 @@ class Core:
     def revoked(self, principal: Principal, recorded_at: int) -> bool:
         """Whether this principal's token is revoked, or since `recorded_at` (Unix ms) anyone who stands behind it (invariant 14)."""
         standing = self.standing
+        if not standing.tokens and not standing.principals:
+            return False
         return any(standing.is_revoked(principal.token_id, who, recorded_at) for who in principal.persons)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from lockgate.contract.codec import to_document
@@ -76,7 +77,13 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
 
 def rfc3339(ms: int) -> str:
     """Unix ms as RFC 3339 in UTC, to the second: what policies read as `input.context.now`."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(ms // 1000)
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    """Some hundred decisions are made in the same second."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def subject_document(principal: Principal) -> dict[str, Any]:

@@ -57,6 +57,15 @@ class Lists(Opening):
         await done(store, transition(moved(first, state=State.FAILED)))
         assert await store.read(port.IndeterminateOperations("local")) == (second,)
 
+    async def test_a_tenants_load_is_counted_no_further_than_asked(self, store: port.Store) -> None:
+        for number in range(4):
+            await admitted(store, f"op-{number}")
+        await done(store, transition(moved(await admitted(store, "busy"), state=State.LEASED)))
+        await admitted(store, "foreign", tenant="other")
+        assert await store.read(port.TenantLoad("default")) == (4, 1)
+        assert await store.read(port.TenantLoad("default", at_most=3)) == (3, 1)
+        assert await store.read(port.TenantLoad("nobody")) == (0, 0)
+
     async def test_what_is_due_is_found_until_it_is_final(self, store: port.Store) -> None:
         late = await admitted(store, "late", deadline=NOW + 100)
         waits = await admitted(store, "waits", state=State.PENDING_APPROVAL, phase=None, approval_expires_at=NOW + 50)
