@@ -16,7 +16,7 @@ help:
 	@echo "make test     every test; builds the tools they need in the background"
 	@echo "make faults   death at every step, cut lines, full disks (KILLS=200 SEED=7 for a long random part)"
 	@echo "make conformance  the MCP project's conformance suite against the front door; prints the score"
-	@echo "make bench    measure, and write build/bench.json"
+	@echo "make bench    measure, write build/bench.json, and fail on a missed ratio (ARGS=--soak)"
 	@echo "make setup    only make .venv, with everything the tests need"
 	@echo "make lint     formatter, linter, types, layers     make format  let the formatter write"
 	@echo "make docs     generate docs/reference              make lock    recompile requirements/*.txt (ARGS=--upgrade)"
