@@ -34,7 +34,7 @@ async def test_a_credential_is_named_and_shortly(
 
 def test_a_plan_without_a_canonical_form_is_no_plan() -> None:
     text = b"""{"version": 1, "driver": "runbook", "fidelity": "predicted", "inputs_sha256": "x", "incomplete": [],
-        "provisioners": [], "providers": [], "resource_changes": [{"change": {"actions": ["update"], "after": 9007199254740994.0}}]}"""
+        "provisioners": [], "providers": [], "document": null, "resource_changes": [{"change": {"actions": ["update"], "after": 9007199254740994.0}}]}"""
     with pytest.raises(DocumentError, match="canonical") as refused:
         read_plan(text)
     assert refused.value.field == "plan"
