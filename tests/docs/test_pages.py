@@ -9,13 +9,17 @@ from collections.abc import Iterator
 
 import pytest
 import typer
-from tests.docs.pages import CLIENT_PAGES, ROOT, Block, Command, all_pages, commands, read_page
+from tests.docs.pages import CLIENT_PAGES, ROOT, TOOL_PAGES, Block, Command, all_pages, commands, read_page
 from tests.docs.reader import Reader, words
 from tests.docs.shown import Names
 
 from lockgate.cli.main import app
 
-PAGES = [page for page in map(read_page, all_pages()) if page.to_run and page.path.parent != CLIENT_PAGES]
+PAGES = [
+    page
+    for page in map(read_page, all_pages())
+    if page.to_run and page.path.parent != CLIENT_PAGES and page.path not in TOOL_PAGES
+]
 OWN = [page for page in PAGES if page.starts_dev]
 SHARED = [page for page in PAGES if not page.starts_dev]
 

@@ -140,6 +140,13 @@ async def test_more_changes_than_can_be_decided_on_are_refused_by_number(works: 
     assert "it has 10001 changes; at most 10000 can be decided on" in ended.message
 
 
+async def test_ten_thousand_changes_are_decided_on(works: Works) -> None:
+    many = tuple({**change("create"), "address": f"x[{index}]"} for index in range(10_000))
+    works.plays["derive"] = lambda _: replace(BLANK, changes=many, document={})
+    ended = await works.done(await works.ask())
+    assert (ended.state.value, [reason.rule for reason in ended.reasons]) == ("denied", ["change_limit"]), ended.message
+
+
 async def test_a_canonical_plan_larger_than_the_bound_is_refused_and_not_cut(works: Works) -> None:
     works.plays["derive"] = lambda _: replace(BLANK, changes=(change("create", after="x" * (8 << 20)),), document={})
     ended = await works.done(await works.ask())

@@ -131,7 +131,10 @@ async def _document(scope: Scope, receive: Receive, kind: type[Any], limit: int)
     check_json_type(scope)
     body = await read_body(scope, receive, limit, BODY_SECONDS)
     try:
-        return from_document(kind, loads(body, max_bytes=limit))
+        if len(body) <= MAX_SMALL:
+            return from_document(kind, loads(body, max_bytes=limit))
+        # A plan of some MiB takes a while to read; nobody else waits for that meanwhile.
+        return await asyncio.to_thread(lambda: from_document(kind, loads(body, max_bytes=limit)))
     except StrictJSONError as error:
         raise Fault(400, "bad_json", str(error), field=error.field or "body") from None
     except DocumentError as error:
