@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -15,6 +18,7 @@ from typing import Any
 from tests.e2e.conftest import GID, ROOT, Deployment, free_ports, roots_dir
 
 from lockgate.cli.bootstrap import Names, Ports, Samples, bootstrap
+from lockgate.runner.settings import load_runner_settings
 from lockgate.runner.toolbox import h1_of_directory
 
 HOSTS = {"opentofu": "registry.opentofu.org", "terraform": "registry.terraform.io"}
@@ -115,6 +119,24 @@ class Works:
         """What a command of this home prints."""
         argv = [sys.executable, "-m", "lockgate.cli", *words, "--home", str(self.deployment.home)]
         return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def lent_states(self) -> list[Path]:
+        """The states that lie in clear, for an apply, at this moment."""
+        return list(
+            load_runner_settings(self.deployment.home / "runner.yaml").workspaces.glob("*/lent/terraform.tfstate")
+        )
+
+    def written_state(self, seconds: float) -> dict[str, Any]:
+        """The state that a running apply has written with the note in it, as soon as it is whole."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for path in self.lent_states():
+                with contextlib.suppress(ValueError, OSError):
+                    found: dict[str, Any] = json.loads(path.read_text())
+                    if any(item["name"] == "note" for item in found["resources"]):
+                        return found
+            assert time.monotonic() < deadline, self.deployment.logs()
+            select.select([], [], [], 0.05)
 
     def settled(self, operation: str, *states: str) -> dict[str, Any]:
         return self.deployment.settled(operation, self.deployment.token("alice"), *states, seconds=300)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import select
 import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,14 +87,12 @@ def test_a_runner_killed_in_an_apply_finds_what_the_tool_had_written(works: Work
     if held["status"] == "pending_approval":  # the note is there already: a new text replaces it, and a replace deletes
         assert held["plan"]["summary"]["replace"] > 0
         works.approve(operation, held["plan"]["digests"])
-    deadline = time.monotonic() + 240
-    while works.note() != "half way":
-        assert time.monotonic() < deadline, works.deployment.logs()
-        select.select([], [], [], 0.05)
+    written = works.written_state(seconds=240)
     works.deployment.processes["runner"].stop(signal.SIGKILL)
     works.deployment.start("runner")
     works.settled(operation, "indeterminate")
     told = works.command("state", "list", "--json")
     (kept,) = [row for row in json.loads(told)["states"] if row["target"] == "note-dev"]
-    assert kept["trouble"] is None and kept["serial"] >= 1, kept
-    assert not list((works.deployment.home).rglob("terraform.tfstate")), "no state is left in clear"
+    assert (kept["trouble"], kept["lineage"]) == (None, written["lineage"]), kept
+    assert kept["serial"] >= written["serial"]
+    assert not works.lent_states(), "no state is left in clear"
