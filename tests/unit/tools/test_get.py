@@ -172,6 +172,21 @@ def test_the_list_says_what_is_built(shed):
     assert get(shed, "--list").stdout == "fake\t1.0\tcommand\tbuilt\n"
 
 
+def test_a_program_on_path_serves_where_the_definition_says_so_and_nothing_is_built(shed, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "bin" / "fake"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("#!/bin/sh\n")
+    elsewhere.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{elsewhere.parent}:{os.environ['PATH']}")
+    built = get(shed, "fake")
+    assert Path(built.stdout.strip()) != elsewhere, "only where the definition says so"
+    with (shed / "fake.toml").open("a") as definition:
+        definition.write("or_on_path = true\n")
+    assert Path(get(shed, "fake").stdout.strip()) == elsewhere
+    elsewhere.unlink()
+    assert Path(get(shed, "fake").stdout.strip()).is_relative_to(shed.parent / "cache")
+
+
 def test_every_tool_of_the_house_is_well_defined():
     listed = subprocess.run([sys.executable, GET, "--list"], capture_output=True, text=True, check=True).stdout
     rows = [line.split("\t") for line in listed.splitlines()]
