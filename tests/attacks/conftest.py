@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.attacks.egress_world import World
-from tests.invariants.conftest import gate, job_root, library, region, strict
+from tests.invariants.conftest import gate, job_root, library, region, strict, works
 
-__all__ = ["gate", "job_root", "library", "region", "strict", "world"]
+__all__ = ["gate", "job_root", "library", "region", "strict", "works", "world"]
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ async def test_what_a_hostile_plan_stage_says_of_its_plan_counts_for_nothing(wor
 async def test_what_a_hostile_verify_stage_says_of_what_is_left_counts_for_nothing(works: Works) -> None:
     works.plays["verify"] = lambda _: planned(PLAN_FILE)  # says no changes, and its plan file says one
     ended = await works.done(await works.ask())
-    assert (ended.state.value, ended.effect_shown.value) == ("failed", "none"), ended.message
+    assert (ended.state.value, ended.effect_shown.value) == ("failed", "partial"), ended.message
 
 
 async def test_the_approved_bytes_reach_the_apply_stage_and_no_other(works: Works) -> None:

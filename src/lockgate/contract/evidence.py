@@ -42,7 +42,10 @@ class ToolIdentity:
 
 @dataclass(frozen=True, slots=True)
 class StageOutcome:
-    """How one stage ended: `ok`, `failed` (the tool said no), `timeout`, `killed`, `incomplete`. `detail` is masked, bounded text."""
+    """How one stage ended: `ok`, `failed` (the tool said no), `timeout`, `killed`, `incomplete`. `detail` is masked, bounded text.
+
+    `incomplete`: it cannot say. Of an apply, that what it did is in no state: what is planned afterwards shows nothing then.
+    """
 
     status: str
     exit_code: int | None

@@ -43,6 +43,8 @@ async def awaited(core: Core, operation: Operation) -> Attempt | None:
     for record in await core.store.read(EnvelopesOf(operation.id)):
         if record.attempt in looks and record.kind == f"manifest.{Stage.VERIFY.value}":
             return None  # it was looked at, and that did not tell
+        if record.kind == f"manifest.{Stage.APPLY.value}" and _lost(core, record.envelope):
+            return None  # what it did is in no state, and a look would find the state of before
     live = any(item.id in looks and item.state in LOOKING for item in attempts)
     return writer(attempts) if live or len(looks) < MAX_LOOKS else None
 
@@ -97,11 +99,20 @@ async def checked(core: Core, operation: Operation) -> Manifest | None:
     wrote = writer(await core.store.read(AttemptsOf(operation.id)))
     for record in await core.store.read(EnvelopesOf(operation.id)):
         if wrote is not None and record.sha256 == wrote.check_sha256:
-            try:
-                return read_signed_by(Manifest, record.envelope, MANIFEST_TYPE, core.keyset, KeyRole.RUNNER)[0]
-            except EnvelopeError:
-                return None
+            return _manifest(core, record.envelope)
     return None
+
+
+def _manifest(core: Core, envelope: bytes) -> Manifest | None:
+    try:
+        return read_signed_by(Manifest, envelope, MANIFEST_TYPE, core.keyset, KeyRole.RUNNER)[0]
+    except EnvelopeError:
+        return None
+
+
+def _lost(core: Core, envelope: bytes) -> bool:
+    said = _manifest(core, envelope)
+    return said is None or said.outcome.status == outcomes.LOST
 
 
 def concluded(operation: Operation, look: Reported, before: Manifest | None, now: int) -> Operation:

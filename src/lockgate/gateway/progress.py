@@ -57,9 +57,8 @@ async def queue(core: Core, operation: Operation) -> str | None:
         lock = await core.store.read(GetLock(operation.lock))
         if lock.state is not LockState.FREE:
             return f"lock:{operation.lock} ({lock.state.value})"
-        unknown = await looking.lock_awaits(core, operation)
-        if unknown is not None:
-            return f"verify:{unknown} must be looked at first"
+        if await looking.lock_awaits(core, operation) is not None:
+            return f"verify:{operation.lock} (what an earlier change did is not known yet)"
     return None
 
 
@@ -203,10 +202,11 @@ async def finish(core: Core, peer: RunnerPeer, attempt: Attempt, operation: Oper
     stages = await asyncio.to_thread(outcomes.open_stages, core, peer, attempt, operation, report)
     if attempt.phase is Phase.PLAN and stages[0].manifest.outcome.status == "ok":
         return await decide_plan(core, operation, attempt, stages[0])
+    check = await looking.checked(core, operation) if attempt.phase in (Phase.APPLY, Phase.VERIFY) else None
     if attempt.phase is Phase.VERIFY:
-        ended = looking.concluded(operation, stages[0], await looking.checked(core, operation), core.clock())
+        ended = looking.concluded(operation, stages[0], check, core.clock())
     else:
-        ended = outcomes.conclude(core, attempt, operation, stages)
+        ended = outcomes.conclude(core, attempt, operation, stages, check)
     entries = (
         *(transitions.manifest_entry(ended, stage.manifest, stage.sha256) for stage in stages),
         entry(EntryKind.OPERATION_MOVED, ended, attempt=attempt.id, phase=attempt.phase.value),

@@ -30,7 +30,8 @@ async def recover(parts: Parts) -> int:
     """Reap every sandbox of a dead process, revoke what it held, sign and send the receipts; answers how many attempts were settled."""
     proofs = {proof.sandbox_id: proof for proof in await parts.sandbox.reap(())}
     settled = await settle(parts, parts.journal.open_attempts, proofs)
-    await take_states_back(parts)
+    # By the launcher's own word: an attempt whose receipt was taken is in no journal any more, whatever still runs of it.
+    await take_states_back(parts, all_gone=all(proof.torn_down for proof in proofs.values()))
     return settled
 
 
@@ -44,12 +45,12 @@ async def settle(parts: Parts, left: Iterable[OpenAttempt], proofs: dict[str, Te
     return settled
 
 
-async def take_states_back(parts: Parts) -> None:
-    """States that were lent to attempts of a dead process: what their tools left, taken now that their sandboxes are gone."""
+async def take_states_back(parts: Parts, *, all_gone: bool) -> None:
+    """States that were lent to attempts of a dead process: what their tools left, taken when no sandbox is left that might write to them."""
     live = {left.attempt for left in parts.journal.open_attempts if left.sandboxes}
     for out in await asyncio.to_thread(still_out, parts.states):
         try:
-            if out.attempt in live:
+            if out.attempt in live or not all_gone:
                 raise StateRefused(f"state: still in {out.file}, as its sandbox is not proven gone")
             await asyncio.to_thread(take_back, parts.states, out)
             remove_workspace(parts.settings.workspaces / out.attempt)

@@ -152,8 +152,8 @@ async def _counted(
     core: Core, operation: Operation, vote: Vote
 ) -> tuple[Operation, tuple[EntryDraft, ...], tuple[DecisionRecord, ...]]:
     if vote.verdict == "reject":
-        who = vote.voter.subject
-        reason = Reason("rejected", "Rejected", f"Rejected by {who}.", "Talk to whoever rejected it, then ask again.")
+        # It reaches the agent that asked: who rejected stands in the vote, for people with `view`.
+        reason = Reason("rejected", "Rejected", "A person rejected it.", "Have your owner ask why, then ask again.")
         ended = moved(operation, Event.REJECTED, core.clock(), reasons=(reason,), message=reason.message)
         return ended, (), ()
     verdict = await judge(core, operation, question=Question.APPLY, extra_votes=(vote,))

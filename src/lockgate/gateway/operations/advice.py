@@ -145,6 +145,7 @@ _WAITS: Final = {
     "change_window": "This target is changed only inside its change windows, and none is open now.",
     "approvals": "A person must approve this plan.",
     "lock": "Another change holds this target.",
+    "verify": "What an earlier change did to this target is not known yet, and is looked at first.",
     "capacity": "All runners' places of this tenant are taken.",
     "runner": "No runner that can do this is connected; an operator has to start one.",
     "policy": "Policy holds it back for now.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from lockgate.gateway import looking
 from lockgate.gateway.approvals.quorum import counting
 from lockgate.gateway.core import Core
 from lockgate.gateway.operations.judging import obligations_of
@@ -23,6 +24,9 @@ async def awaited(core: Core, operation: Operation) -> tuple[str, ...]:
         return ()
     if operation.waiting_for.startswith("lock:"):
         return (operation.waiting_for, *await _holder(core, operation))
+    if operation.waiting_for.startswith("verify:"):
+        unknown = await looking.lock_awaits(core, operation)
+        return (operation.waiting_for, *([f"operation {unknown} must be looked at first"] if unknown else []))
     if operation.waiting_for == "freeze":
         scopes = {"*", f"tenant:{operation.tenant}", f"target:{operation.target}"} & core.standing.frozen
         return tuple(f"frozen: {scope}" for scope in sorted(scopes)) or (operation.waiting_for,)

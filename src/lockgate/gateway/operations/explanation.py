@@ -45,8 +45,8 @@ class Explanation:
 
 def for_agent(operation: Operation, entries: tuple[StoredEntry, ...]) -> Explanation:
     """What the agent that asked may know of its own operation."""
-    own = [entry for entry in entries if not _about_others(entry)]
-    return Explanation(operation, _bounded([moment for moment, _ in _told(own, _TO_AGENTS)]))
+    own = (entry for entry in entries if not _about_others(entry))
+    return Explanation(operation, _bounded([moment for moment, _ in _told(_uncounted(own), _TO_AGENTS)]))
 
 
 def for_person(operation: Operation, entries: tuple[StoredEntry, ...], awaited: tuple[str, ...]) -> Explanation:
@@ -67,6 +67,25 @@ def commands(operation: Operation) -> tuple[str, ...]:
 def _about_others(entry: StoredEntry) -> bool:
     """A decision on what another principal asked about this operation (a view, a vote) is none of the agent's business."""
     return entry.kind == EntryKind.DECISION_MADE.value and entry.body.get("question") not in _OWN_QUESTIONS
+
+
+def _uncounted(entries: Iterable[StoredEntry]) -> Iterator[StoredEntry]:
+    """Votes that were not enough yet, and what followed from each, are told once: their number would be the number that is needed."""
+    told: set[tuple[str, ...]] = set()
+    for entry in entries:
+        body = entry.body
+        if entry.kind == EntryKind.VOTE_CAST.value:
+            same: tuple[str, ...] = (entry.kind, str(body.get("verdict")))
+        elif entry.kind == EntryKind.DECISION_MADE.value and not body.get("allow"):
+            same = (entry.kind, str(body.get("question")), *body.get("rules", ()))
+        elif entry.kind == EntryKind.OPERATION_MOVED.value and body.get("state") == State.PENDING_APPROVAL.value:
+            same = (entry.kind,)
+        else:
+            yield entry
+            continue
+        if same not in told:
+            told.add(same)
+            yield entry
 
 
 def _told(entries: Iterable[StoredEntry], tellers: Tellers) -> Iterator[tuple[Moment, StoredEntry]]:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from lockgate.contract.decision import Question
-from lockgate.contract.evidence import StageOutcome
+from lockgate.contract.evidence import Manifest, StageOutcome
 from lockgate.contract.intent import Phase, Stage
+from lockgate.contract.plan import Fidelity
 from lockgate.contract.runnerapi import Report, StartRequest
 from lockgate.contract.shown import quoted
 from lockgate.gateway.core import Core
@@ -166,12 +167,18 @@ def open_stages(
     )
 
 
-def conclude(core: Core, attempt: Attempt, operation: Operation, stages: tuple[Reported, ...]) -> Operation:
-    """The operation after a report that is no successful plan."""
+LOST = "incomplete"
+"""How an apply ends of which nothing that is planned afterwards can tell what it did (see StageOutcome)."""
+
+
+def conclude(
+    core: Core, attempt: Attempt, operation: Operation, stages: tuple[Reported, ...], check: Manifest | None
+) -> Operation:
+    """The operation after a report that is no successful plan; `check` is what was shown right before the start of an apply."""
     now = core.clock()
     first = stages[0].manifest.outcome
     if attempt.phase is Phase.APPLY and attempt.started_at is not None:
-        return after_apply(operation, stages, now)
+        return after_apply(operation, stages, check, now)
     if first.status != "ok" or attempt.phase is Phase.APPLY:
         message = f"The {stages[0].manifest.stage.value} stage ended as {first.status}{said(first)}"
         return moved(operation, Event.TOOL_FAILED, now, message=message[:2000])
@@ -184,27 +191,47 @@ def said(outcome: StageOutcome) -> str:
     return f": {quoted(outcome.detail, limit=MAX_SAID)}" if outcome.detail else ""
 
 
-def after_apply(operation: Operation, stages: tuple[Reported, ...], now: int) -> Operation:
-    """What *verify* showed: nothing left to change, something, exactly what was planned before, or nothing that could be known."""
+def after_apply(operation: Operation, stages: tuple[Reported, ...], check: Manifest | None, now: int) -> Operation:
+    """What *verify* showed: nothing left to change, something, exactly what was planned before, or nothing that could be known.
+
+    Of exact fidelity a tool sees only what its state knows: success moves it on, and where nothing was done it stands still (TRUST §5).
+    """
     tool = stages[0].manifest.outcome
     began = f"The tool ended as {tool.status}" + (said(tool) if tool.status != "ok" else "") + "; "
     verify = stages[1] if len(stages) > 1 else None
-    if verify is None or verify.manifest.outcome.status != "ok" or verify.plan is None or verify.plan.incomplete:
-        detail = said(verify.manifest.outcome) if verify is not None else ": it was not reached"
-        message = began + f"verify could not tell what holds now{detail}"
-        if operation.state is State.INDETERMINATE:
-            return replace(operation, version=operation.version + 1, updated_at=now, message=message[:2000])
-        return moved(operation, Event.UNKNOWN, now, message=message[:2000])
-    if verify.plan.summary.empty:
+    if verify is None:
+        return _unknown(operation, began + "verify could not tell what holds now: it was not reached", now)
+    shown, found = verify.manifest, verify.plan
+    exact = shown.fidelity is Fidelity.EXACT
+    if (
+        tool.status == LOST
+        or shown.outcome.status != "ok"
+        or found is None
+        or found.incomplete
+        or (exact and not check)
+    ):
+        return _unknown(operation, f"{began}verify could not tell what holds now{said(shown.outcome)}", now)
+    still = check is None or check.state_before == shown.state_before
+    if found.summary.empty and exact and still:
+        return _unknown(
+            operation, began + "verify found nothing left to change, in a state that nothing was written to", now
+        )
+    if found.summary.empty:
         return moved(operation, Event.VERIFIED_EMPTY, now, message=began + "verify found nothing left to change.")
     record, plan = verify.plan_record(now), operation.plan
     # Only a complete plan can show that *nothing* changed; an incomplete one may look the same afterwards.
-    if plan is not None and not plan.incomplete and record.semantic_sha256 == plan.semantic_sha256:
+    if still and plan is not None and not plan.incomplete and record.semantic_sha256 == plan.semantic_sha256:
         return moved(
             operation, Event.VERIFIED_UNCHANGED, now, message=(began + "verify shows the target unchanged.")[:2000]
         )
     left = f"verify found {record.create + record.update + record.delete + record.replace} change(s) still to make."
     return moved(operation, Event.VERIFIED_PARTIAL, now, message=(began + left)[:2000])
+
+
+def _unknown(operation: Operation, message: str, now: int) -> Operation:
+    if operation.state is State.INDETERMINATE:
+        return replace(operation, version=operation.version + 1, updated_at=now, message=message[:2000])
+    return moved(operation, Event.UNKNOWN, now, message=message[:2000])
 
 
 def after_teardown(core: Core, attempt: Attempt, operation: Operation) -> Operation:

@@ -58,14 +58,17 @@ def at_home(keeper: StateKeeper, tenant: str, target: str) -> KeptState | None:
 def take_back(keeper: StateKeeper, out: HandedOut) -> KeptState | None:
     """What the tool left, as the newest version, on disk before this returns; then the file is wiped. None: there still is no state.
 
+    An empty file says that nothing was written only where an empty one was handed out: engines truncate a state before they write it.
     Only after the sandbox is gone. May be called again after a crash at any point. Raises StateRefused (the bytes are kept aside), OSError.
     """
+    who = (out.tenant, out.target)
     try:
         data = read_regular(out.file, MAX_STATE_BYTES)
+        brought = bool(data) or keeper.began(*who)
     except FileNotFoundError:
-        data = b""  # the crash came before the file was made, or after it was taken back and wiped
+        brought = False  # the crash came before the file was made, or after it was taken back and wiped
     try:
-        newest = keeper.keep(out.tenant, out.target, data) if data else keeper.current(out.tenant, out.target)
+        newest = keeper.keep(*who, data) if brought else keeper.current(*who)
     except StateRefused:
         _close(keeper, out)  # what was brought is kept aside by now
         raise

@@ -50,6 +50,10 @@ class StateKeeper:
         versions = _versions(place)
         return self._read(place, tenant, target, versions[-1]) if versions else None
 
+    def began(self, tenant: str, target: str) -> bool:
+        """Whether there is any version yet."""
+        return bool(_versions(self.place(tenant, target)))
+
     def places(self) -> list[Path]:
         """The directories of all targets that ever had a version or are about to."""
         return sorted(path for path in self._directory.iterdir() if path.is_dir())

@@ -11,7 +11,7 @@ from tests.invariants.parties import agent, human
 from lockgate.gateway.audit.entries import EntryKind
 from lockgate.gateway.errors import Clash, Forbidden, NotFound
 from lockgate.gateway.operations.explanation import MAX_MOMENTS, Explanation, for_agent
-from lockgate.gateway.operations.views import explanation_view, story_lines
+from lockgate.gateway.operations.views import agent_view, explanation_view, story_lines
 
 
 def said(explanation: Explanation) -> str:
@@ -37,6 +37,23 @@ async def test_an_agent_is_told_of_votes_but_not_whose_nor_how_many_are_needed(s
     for hidden in ("carol", "root", "approver_group", "`approve`", "vote.refused"):
         assert hidden not in text
     assert (story.awaited, story.commands) == ((), ())
+
+
+async def test_the_number_of_votes_that_were_needed_cannot_be_counted_in_the_story(strict: Gate) -> None:
+    operation = await strict.vote(await strict.pending(), human("carol"))
+    operation = await strict.vote(operation, human("dave"))
+    assert operation.state.value == "queued"
+    story = (await strict.desk.explain(agent(), operation.id)).story()
+    for of_a_vote in ("A person voted approve", "`apply` and said no", "now pending_approval"):
+        assert sum(of_a_vote in moment["said"] for moment in story) == 1, (of_a_vote, story)
+
+
+async def test_who_rejected_is_told_to_people_alone(strict: Gate) -> None:
+    operation = await strict.vote(await strict.pending(), human("carol"), "reject")
+    assert operation.state.value == "denied"
+    assert "carol" not in json.dumps(agent_view(operation)) + said(await strict.desk.explain(agent(), operation.id))
+    view = explanation_view(await strict.desk.explain(human("dave"), operation.id))
+    assert any("carol" in moment.get("who", "") for moment in view["story"])
 
 
 async def test_a_person_is_told_who_voted_how_many_are_missing_and_what_to_run(strict: Gate) -> None:

@@ -104,7 +104,7 @@ class OpenTofuDriver:
             result = engine.result("ok", 0)
         except EngineStopped as why:
             result = engine.stopped(why)
-        return _after(ctx, engine, result)
+        return _after(ctx, engine, result, plan.state)
 
     def read(self, ctx: StageContext) -> JobResult:
         """The outputs of the root module as JSON, less the sensitive ones; it takes no variables."""
@@ -136,28 +136,27 @@ def _state_now(ctx: StageContext, engine: Engine) -> StateMark | None:
         text = engine.ask("state", "pull")
         return state_mark(text.encode(), "state: the backend's") if text.strip() else None
     data = contents(engine.place.root / engine.place.state, _MAX_STATE_BYTES, "state: the runner's")
-    return state_mark(data, "state: the runner's") if data is not None else None
+    return state_mark(data, "state: the runner's") if data else None
 
 
-def _after(ctx: StageContext, engine: Engine, result: JobResult) -> JobResult:
-    """The result with the state after it. A tool that ended well and left no readable state has not: then nobody knows what was done."""
+def _after(ctx: StageContext, engine: Engine, result: JobResult, before: StateMark | None) -> JobResult:
+    """The result with the state after it; `incomplete` when that was lost: then nobody knows what was done, whatever a later plan shows."""
     if os.path.lexists(engine.place.root / "errored.tfstate"):
-        lost = "the engine could not save the state after it changed the target; what it did is in no state"
-        return replace(result, status="failed", detail=f"{lost}. {result.detail}"[:2_000])
+        return _lost(
+            result, "the engine could not save the state after it changed the target; what it did is in no state"
+        )
     try:
         mark = _state_now(ctx, engine)
-        if mark is None and result.status == "ok":
+        if mark is None and (result.status == "ok" or before is not None):
             raise StageRefused("there is none")
         return replace(result, state=mark)
     except (EngineStopped, StageRefused) as error:
-        status = "failed" if result.status == "ok" else result.status
-        return replace(
-            result,
-            status=status,
-            detail=f"the state after apply cannot be read ({error}); what was done is in no state. {result.detail}"[
-                :2_000
-            ],
-        )
+        return _lost(result, f"the state after apply cannot be read ({error}); what was done is in no state")
+
+
+def _lost(result: JobResult, why: str) -> JobResult:
+    ended = "" if result.status == "ok" else f" (the tool itself: {result.status})"
+    return replace(result, status="incomplete", detail=f"{why}{ended}. {result.detail}"[:2_000])
 
 
 def _outputs(text: str) -> str:
