@@ -25,6 +25,8 @@ from lockgate.gateway.operations.states import Event, Place, State
 MAX_OUTPUT = 64 << 10
 MAX_SAID = 900
 """Characters of a tool's words within ours; two of them and ours fit a message."""
+LOST = "incomplete"
+"""How an apply ends of which nothing that is planned afterwards can tell what it did (see StageOutcome)."""
 _STAGES = {Phase.READ: (Stage.READ,), Phase.PLAN: (Stage.PLAN,), Phase.VERIFY: (Stage.VERIFY,)}
 
 
@@ -167,10 +169,6 @@ def open_stages(
     )
 
 
-LOST = "incomplete"
-"""How an apply ends of which nothing that is planned afterwards can tell what it did (see StageOutcome)."""
-
-
 def conclude(
     core: Core, attempt: Attempt, operation: Operation, stages: tuple[Reported, ...], check: Manifest | None
 ) -> Operation:
@@ -203,13 +201,8 @@ def after_apply(operation: Operation, stages: tuple[Reported, ...], check: Manif
         return _unknown(operation, began + "verify could not tell what holds now: it was not reached", now)
     shown, found = verify.manifest, verify.plan
     exact = shown.fidelity is Fidelity.EXACT
-    if (
-        tool.status == LOST
-        or shown.outcome.status != "ok"
-        or found is None
-        or found.incomplete
-        or (exact and not check)
-    ):
+    tells = shown.outcome.status == "ok" and tool.status != LOST and (check is not None or not exact)
+    if found is None or found.incomplete or not tells:
         return _unknown(operation, f"{began}verify could not tell what holds now{said(shown.outcome)}", now)
     still = check is None or check.state_before == shown.state_before
     if found.summary.empty and exact and still:
