@@ -62,13 +62,15 @@ def take_back(keeper: StateKeeper, out: HandedOut) -> KeptState | None:
     Only after the sandbox is gone. May be called again after a crash at any point. Raises StateRefused (the bytes are kept aside), OSError.
     """
     who = (out.tenant, out.target)
+    data: bytes | None
     try:
         data = read_regular(out.file, MAX_STATE_BYTES)
-        brought = bool(data) or keeper.began(*who)
     except FileNotFoundError:
-        brought = False  # the crash came before the file was made, or after it was taken back and wiped
+        data = None  # the crash came before the file was made, or after it was taken back and wiped
+    if data == b"" and not keeper.began(*who):
+        data = None
     try:
-        newest = keeper.keep(*who, data) if brought else keeper.current(*who)
+        newest = keeper.keep(*who, data) if data is not None else keeper.current(*who)
     except StateRefused:
         _close(keeper, out)  # what was brought is kept aside by now
         raise
