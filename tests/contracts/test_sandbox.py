@@ -244,11 +244,13 @@ def stuck(base: Path, sandbox_id: str):
         subprocess.run(["mount", "-t", "tmpfs", "stuck", directory], check=True)
     else:
         directory.parent.chmod(0o500)
-    yield
-    if IS_ROOT:
-        subprocess.run(["umount", directory], check=True)
-    else:
-        directory.parent.chmod(0o700)
+    try:
+        yield
+    finally:
+        if IS_ROOT:
+            subprocess.run(["umount", directory], check=True)
+        else:
+            directory.parent.chmod(0o700)
 
 
 async def test_a_proof_is_false_while_something_is_left_and_true_after(provider, base):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -65,12 +65,16 @@ class PlanDocument:
 
     @property
     def summary(self) -> PlanSummary:
-        """Recomputed from `resource_changes`."""
-        return summarise(self.resource_changes)
+        """Recomputed from `resource_changes`. Of a plan that changes outputs alone each output counts as an update: applying it is not nothing."""
+        counted = summarise(self.resource_changes)
+        return replace(counted, update=_outputs_changed(self.document or {})) if counted.empty else counted
 
 
 def summarise(changes: Iterable[Mapping[str, Any]]) -> PlanSummary:
-    """Count changes by Terraform's action lists; a delete is also found inside a replace. Raises DocumentError."""
+    """Count changes by Terraform's action lists; a delete is also found inside a replace. Raises DocumentError.
+
+    What only moves to another address or is imported changes no resource, and its state all the same: an update.
+    """
     create = update = delete = replace = 0
     for index, change in enumerate(changes):
         actions = _actions(change, index)
@@ -80,9 +84,21 @@ def summarise(changes: Iterable[Mapping[str, Any]]) -> PlanSummary:
             delete += 1
         elif "create" in actions:
             create += 1
-        elif "update" in actions:
+        elif "update" in actions or _state_alone(change):
             update += 1
     return PlanSummary(create, update, delete, replace)
+
+
+def _state_alone(change: Mapping[str, Any]) -> bool:
+    return bool(change.get("previous_address") or change["change"].get("importing"))
+
+
+def _outputs_changed(document: Mapping[str, Any]) -> int:
+    """How many outputs would change; one that does not say so plainly counts."""
+    outputs = document.get("output_changes")
+    if not isinstance(outputs, Mapping):
+        return 0 if outputs is None else 1
+    return sum(not isinstance(item, Mapping) or item.get("actions") != ["no-op"] for item in outputs.values())
 
 
 _KNOWN_ACTIONS = frozenset({"create", "update", "delete", "read", "no-op", "forget"})

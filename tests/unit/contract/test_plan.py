@@ -44,6 +44,35 @@ def test_each_change_counts_once_by_what_would_happen() -> None:
     assert not any(summarise([item]).empty for item in changes[:6])
 
 
+def test_what_changes_the_state_alone_is_an_update_and_not_nothing() -> None:
+    moved = {**change("no-op"), "previous_address": "y"}
+    imported = {"address": "x", "change": {"actions": ["no-op"], "importing": {"id": "i-1"}}}
+    assert summarise([moved, imported]) == PlanSummary(create=0, update=2, delete=0, replace=0)
+    assert summarise([{**change("update"), "previous_address": "y"}]).update == 1, "once, however it changes"
+
+
+def outputs(*actions: Any) -> dict[str, Any]:
+    return {"output_changes": {f"o{number}": item for number, item in enumerate(actions)}}
+
+
+@pytest.mark.parametrize(
+    ("rest", "counted"),
+    [
+        (outputs({"actions": ["no-op"]}), 0),
+        (outputs({"actions": ["update"]}, {"actions": ["no-op"]}, {"actions": ["create"]}), 2),
+        (outputs({}), 1),
+        (outputs(None), 1),
+        ({"output_changes": []}, 1),
+        ({}, 0),
+    ],
+)
+def test_outputs_that_change_alone_are_updates_and_an_odd_one_counts(rest: dict[str, Any], counted: int) -> None:
+    plan = read_plan(canonical(document(resource_changes=[change("no-op")], document=rest)))
+    assert (plan.summary.update, plan.summary.empty) == (counted, counted == 0)
+    beside = read_plan(canonical(document(document=rest)))
+    assert beside.summary == summarise(beside.resource_changes), "beside changes of resources they are not counted"
+
+
 @pytest.mark.parametrize(
     "odd",
     [
