@@ -14,7 +14,9 @@ from lockgate.job.drivers.opentofu import agreement, lockfile
 from lockgate.job.drivers.opentofu.engine import Engine, EngineStopped
 from lockgate.job.drivers.opentofu.left import contents
 from lockgate.job.drivers.opentofu.planfile import read_plan_file, state_mark
+from lockgate.job.drivers.opentofu.planvariables import check_variables
 from lockgate.job.drivers.opentofu.report import read_report
+from lockgate.job.drivers.opentofu.variables import given_variables
 from lockgate.job.drivers.opentofu.workplace import Workplace, lay_out, lay_out_bare, locked_providers
 from lockgate.job.drivers.port import StageContext, StageRefused
 
@@ -92,6 +94,7 @@ class OpenTofuDriver:
             raise StageRefused("plan: there is no plan file to apply")
         plan = read_plan_file(ctx.plan_file)
         place = lay_out(ctx)
+        check_variables(place.root, given_variables(ctx), plan.variables)
         engine = Engine(ctx, place)
         try:
             engine.run(*_INIT)

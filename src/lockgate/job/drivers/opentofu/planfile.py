@@ -12,7 +12,7 @@ import re
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class PlanFile:
     files: dict[str, dict[str, bytes]]
     ephemeral: frozenset[str] = frozenset()
     """Names of variables whose values the plan does not hold, among other texts."""
+    variables: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Those of the root module whose values it holds: the engine applies with them."""
 
 
 def read_plan_file(path: Path) -> PlanFile:
@@ -73,6 +75,7 @@ def read_plan_file(path: Path) -> PlanFile:
         providers=lockfile.parse(members[lockfile.NAME], "plan"),
         modules=_modules(members[_MODULES]),
         files=_files(members),
+        variables=_variables(members["tfplan"]),
         ephemeral=_ephemeral(members["tfplan"]),
     )
 
@@ -170,6 +173,24 @@ def _ephemeral(data: bytes) -> frozenset[str]:
     return frozenset(
         value.decode("utf-8", "replace") for key, value in fields(data) if key in (22, 28) and isinstance(value, bytes)
     )
+
+
+def _variables(data: bytes) -> dict[str, Any]:
+    """The variables out of `tfplan` (field 2, a map: 1 name, 2 DynamicValue, whose msgpack is a type and the value)."""
+    found: dict[str, Any] = {}
+    try:
+        for number, item in fields(data):
+            if number != 2:
+                continue
+            if not isinstance(item, bytes):
+                raise Malformed("a variable is no message")
+            name, value = _single(item, 1).decode(), unpack(_single(_single(item, 2), 1))
+            if name in found or not isinstance(value, list) or len(value) != 2:
+                raise Malformed("a variable twice, or one without a type")
+            found[name] = value[1]
+    except (Malformed, UnicodeDecodeError) as error:
+        raise StageRefused(f"plan: its variables cannot be read ({error}){_FIX}") from None
+    return found
 
 
 def _single(message: bytes, number: int) -> bytes:
