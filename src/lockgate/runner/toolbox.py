@@ -88,11 +88,10 @@ def _take_program(into: Path, name: str, file_name: str, source: Path, version: 
 
 
 def _settle(draft: Path, final: Path) -> None:
-    """The directory is named by what is in it: whoever made it first made the same. It is the runner's own, and nobody else writes it."""
+    """In place of what an earlier start left under the same name: only what was hashed just now is trusted, not what a name says."""
     if final.is_dir():
-        shutil.rmtree(draft)
-    else:
-        draft.rename(final)
+        shutil.rmtree(final)
+    draft.rename(final)
 
 
 def _copy(source: Path, target: Path, mode: int) -> str:
@@ -173,6 +172,8 @@ def h1_of_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [item for item in archive.infolist() if not item.is_dir()]
+            if len({item.filename for item in members}) != len(members):
+                raise ToolboxError(f"providers.mirror: {path}: holds a name twice; no engine packs that")
             if sum(item.file_size for item in members) > MAX_PROGRAM_BYTES:
                 raise ToolboxError(f"providers.mirror: {path}: unpacks to more than {MAX_PROGRAM_BYTES >> 20} MiB")
             return _h1({item.filename: hashlib.sha256(archive.read(item)).hexdigest() for item in members})
@@ -181,6 +182,11 @@ def h1_of_zip(path: Path) -> str:
 
 
 def _h1(digests: Mapping[str, str]) -> str:
+    """Raises ToolboxError for a name that would read as two lines: with it, other files would have the hash of those that are trusted."""
+    if any("\n" in name for name in digests):
+        raise ToolboxError(
+            "providers.mirror: a package holds a file with a line break in its name; no engine packs that"
+        )
     lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
     return "h1:" + base64.b64encode(hashlib.sha256(lines.encode()).digest()).decode()
 

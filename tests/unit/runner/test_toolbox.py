@@ -141,3 +141,41 @@ def test_the_hash_is_the_one_that_the_engines_write_into_lock_files(
     subprocess.run([terraform, "init", "-input=false"], cwd=tmp_path, env=env, check=True, stdout=subprocess.DEVNULL)
     (package,) = provider_mirror.glob("registry.terraform.io/hashicorp/local/*/*")
     assert h1_of_directory(package) in (tmp_path / ".terraform.lock.hcl").read_text()
+
+
+def test_a_copy_of_an_earlier_start_is_not_believed_for_its_name(place: Path) -> None:
+    """Whoever could write there once (a dev runner without sandboxes, a disk that lost power) would be trusted at every start."""
+    first = opened(place, any=True, providers={"any": True})
+    assert first.mirror is not None
+    files = [first.programs["opentofu"].directory / "tofu", next(first.mirror.rglob("terraform-provider-*"))]
+    for file in files:
+        file.chmod(0o755)
+        file.write_bytes(b"evil")
+    again = opened(place, any=True, providers={"any": True})
+    assert again == first
+    assert [file.read_bytes() for file in files] == [b"engine", CONTENT]
+
+
+def test_files_that_only_look_like_the_trusted_ones_in_the_hash_are_refused(place: Path) -> None:
+    """Go's dirhash refuses such names too: one file named over two lines hashes as two."""
+    directory = place / "two"
+    directory.mkdir()
+    (directory / "a").write_bytes(b"a")
+    (directory / "b").write_bytes(b"b")
+    trusted = h1_of_directory(directory)
+    assert trusted.startswith("h1:")
+    (directory / "a").unlink()
+    (directory / "b").unlink()
+    (directory / f"a\n{hashlib.sha256(b'b').hexdigest()}  b").write_bytes(b"a")
+    with pytest.raises(ToolboxError, match="line break"):
+        h1_of_directory(directory)
+
+
+def test_a_zip_that_holds_a_name_twice_is_refused(place: Path) -> None:
+    """Which of the two an engine unpacks is the engine's affair; the hash would be of one of them."""
+    packed = place / "twice.zip"
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("terraform-provider-local", b"evil")
+        archive.writestr("terraform-provider-local", CONTENT)
+    with pytest.raises(ToolboxError, match="twice"):
+        h1_of_zip(packed)
