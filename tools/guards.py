@@ -143,10 +143,18 @@ def run_tests(copy: Path, *selected: str) -> dict[str, Outcome]:
 
 
 def case_counts(report: Path) -> dict[str, Counter[str]]:
-    """How many cases of each test function passed, failed, erred or were skipped, by node id."""
+    """How many cases of each test function passed, failed, erred or were skipped, by node id; each case also by its own."""
     counts: dict[str, Counter[str]] = {}
     for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314  (our own pytest wrote it a moment ago)
         kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
-        node = case.get("classname", "").replace(".", "/") + ".py::" + case.get("name", "").split("[")[0]
-        counts.setdefault(node, Counter()).update(kinds or {"passed"})
+        node = node_id(case.get("classname", ""), case.get("name", ""))
+        for named in {node, node.split("[")[0]}:
+            counts.setdefault(named, Counter()).update(kinds or {"passed"})
     return counts
+
+
+def node_id(classname: str, name: str) -> str:
+    """A test's node id from what a JUnit report says of it: the module's dotted path with its classes, and the test's name."""
+    modules = classname.split(".")
+    classes = [modules.pop() for _ in range(len(modules)) if modules[-1][:1].isupper()]
+    return "::".join(["/".join(modules) + ".py", *reversed(classes), name])

@@ -96,7 +96,22 @@ def test_each_test_of_one_run_is_told_apart_and_its_cases_are_counted(copy, tmp_
     names = ("test_refuses_nothing", "test_is_blind", "test_cannot_be_set_up", "test_of_cases")
     found = guards.run_tests(copy, *(f"tests/test_it.py::{name}" for name in names))
     counted = {node.split("::")[1]: (one.passed, one.failed, one.errors) for node, one in found.items()}
-    assert counted == dict(zip(names, [(0, 1, 0), (1, 0, 0), (0, 0, 1), (1, 1, 0)], strict=True))
+    expected = dict(zip(names, [(0, 1, 0), (1, 0, 0), (0, 0, 1), (1, 1, 0)], strict=True))
+    assert {name: counted[name] for name in names} == expected
+    cases = {node: one for node, one in counted.items() if node.startswith("test_of_cases[")}
+    assert sorted(cases.values()) == [(0, 1, 0), (1, 0, 0)], "each case also by its own name"
+
+
+@pytest.mark.parametrize(
+    ("classname", "name", "node"),
+    [
+        ("tests.unit.test_it", "test_a", "tests/unit/test_it.py::test_a"),
+        ("tests.unit.test_it", "test_a[one]", "tests/unit/test_it.py::test_a[one]"),
+        ("tests.unit.test_it.TestOf.TestIn", "test_a", "tests/unit/test_it.py::TestOf::TestIn::test_a"),
+    ],
+)
+def test_a_node_id_is_what_pytest_takes(classname, name, node):
+    assert guards.node_id(classname, name) == node
 
 
 def test_the_tree_itself_is_left_alone(tree, copy, tmp_path):
