@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.invariants.exact import Works
 from tests.invariants.gate import Gate
 from tests.invariants.parties import EMPTY
 from tests.invariants.region import Region
@@ -13,10 +14,13 @@ from lockgate.contract.evidence import CredentialReceipt
 from lockgate.contract.intent import Stage
 from lockgate.contract.runnerapi import CredentialNote
 from lockgate.gateway.store.port import AuditEntries
+from lockgate.runner.acceptance import Accepted
 from lockgate.runner.credentials.port import CredentialRequest
 from lockgate.runner.journal import Journal
+from lockgate.runner.parts import Parts
 from lockgate.runner.recovery import recover
 from lockgate.runner.sandbox.port import TeardownProof
+from lockgate.runner.statements import Evidence, sign_receipt
 
 KEY = CredentialReceipt("key-1", "write", True)
 
@@ -48,6 +52,26 @@ async def test_what_it_leaves_out_is_not_proven_gone(gate: Gate, left_out: str) 
     await runner.receipt(lease, credentials=[KEY])
     assert await gate.lock_state("web-dev") == "free"
     assert (await gate.operation(operation)).state.value == "succeeded"
+
+
+async def test_a_sandbox_that_derived_a_plans_meaning_is_not_left_out(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is another than its stage's, and held the plan file in clear."""
+
+    def forgetful(parts: Parts, accepted: Accepted, evidence: Evidence) -> str:
+        evidence.sandboxes[:] = [box for box in evidence.sandboxes if box.stage is not Stage.DERIVE]
+        return sign_receipt(parts, accepted, evidence)
+
+    operation = await works.ask()
+    await works.work()
+    monkeypatch.setattr("lockgate.runner.run.sign_receipt", forgetful)
+    await works.work()
+    ended = await works.gate.operation(operation)
+    assert (ended.state.value, await works.gate.lock_state(ended.lock)) == ("succeeded", "quarantined")
+    (missing,) = await alarms(works.gate)
+    derived = [inside.spec.id for inside in works.sandbox.ran if inside.stage == "derive"]
+    assert missing == sorted(f"sandbox {box}" for box in derived[1:])
 
 
 async def test_a_runner_that_comes_back_names_also_what_was_gone_before(gate: Gate, region: Region) -> None:

@@ -99,21 +99,21 @@ async def left_out(core: Core, attempt: Attempt, receipt: Receipt) -> tuple[str,
     made: set[str] = set()
     for record in await core.store.read(EnvelopesOf(attempt.operation)):
         if record.attempt == attempt.id and record.kind.startswith("manifest."):
-            made.add(f"sandbox {_sandbox(record)}")
+            made |= {f"sandbox {sandbox}" for sandbox in _sandboxes(record)}
     since = 0
     while entries := await core.store.read(AuditEntries(since, operation=attempt.operation)):
         since = entries[-1].seq + 1
         for item in entries:
             if item.kind == EntryKind.CREDENTIAL_ISSUED.value and item.body["attempt"] == attempt.id:
                 made.add(f"credential {item.body['accessor']}")
-    made.discard("sandbox ")  # a stage that came to no sandbox says so
     made -= {f"sandbox {box.sandbox}" for box in receipt.sandboxes}
     return tuple(sorted(made - {f"credential {item.accessor}" for item in receipt.credentials}))
 
 
-def _sandbox(record: EnvelopeRecord) -> str:
-    """Of a manifest that was verified when it was stored; the key that signed it may be retired since."""
-    return str(json.loads(base64.b64decode(json.loads(record.envelope)["payload"]))["sandbox"])
+def _sandboxes(record: EnvelopeRecord) -> set[str]:
+    """Of a manifest that was verified when it was stored; the key that signed it may be retired since. None, where a stage came to no sandbox."""
+    said = json.loads(base64.b64decode(json.loads(record.envelope)["payload"]))
+    return {str(said[name]) for name in ("sandbox", "derived_in") if said.get(name)}
 
 
 def _open(core: Core, peer: RunnerPeer, kind: type[T], envelope: bytes, payload_type: str) -> T:
