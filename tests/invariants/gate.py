@@ -253,7 +253,8 @@ class Runner:
             witness=None,
         )
         signer = changes.pop("signer", self.key)
-        self.gate.boxes.setdefault(lease.attempt, []).append(changes.get("sandbox", made.sandbox))
+        boxes = (changes.get("sandbox", made.sandbox), changes.get("derived_in", ""))
+        self.gate.boxes.setdefault(lease.attempt, []).extend(box for box in boxes if box)
         text = write_signed(replace(made, **changes), MANIFEST_TYPE, signer).decode()
         return StageReport(text, plan.decode() if plan is not None else None, output)
 

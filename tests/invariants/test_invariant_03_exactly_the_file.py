@@ -17,10 +17,13 @@ from tests.invariants.exact import (
     writes,
 )
 from tests.invariants.gate import Lease
-from tests.invariants.parties import plan_bytes
+from tests.invariants.parties import INPUTS, plan_bytes
 
+from lockgate.contract.canonical import canonical
+from lockgate.contract.codec import to_document
 from lockgate.contract.grant import read_grant
 from lockgate.contract.intent import Stage
+from lockgate.contract.plan import Fidelity, PlanDocument
 from lockgate.contract.runnerapi import LeaseRequest
 from lockgate.gateway.errors import BadInput
 from lockgate.runner.keeping.handing import hand_out
@@ -228,5 +231,31 @@ async def test_a_plan_of_another_driver_or_fidelity_than_the_targets_is_refused(
     await runner.start(lease)
     report = runner.stage(lease, Stage.PLAN, plan=plan_bytes())
     with pytest.raises(BadInput, match="not the target's driver"):
+        await runner.report(lease, report)
+    assert (await works.gate.operation(operation)).plan is None
+
+
+@pytest.mark.parametrize("derived_in", ["", "ab" * 16], ids=["nowhere", "where-it-was-planned"])
+async def test_a_plan_whose_meaning_was_not_derived_in_a_sandbox_of_its_own_is_refused(
+    works: Works, derived_in: str
+) -> None:
+    operation = await works.ask()
+    runner = works.gate.runner()
+    offer = (await works.gate.door.lease(runner.peer, LeaseRequest("ab" * 16, ("opentofu",), 0, None))).offer
+    assert offer is not None
+    lease = Lease(offer, read_grant(offer.grant.encode(), works.gate.keys.keyset))
+    await runner.start(lease)
+    plan = PlanDocument(1, "opentofu", Fidelity.EXACT, INPUTS, (change("create"),), (), (), (), document={})
+    report = runner.stage(
+        lease,
+        Stage.PLAN,
+        plan=canonical(to_document(plan)),
+        driver="opentofu",
+        fidelity=Fidelity.EXACT,
+        file_sha256="sha256:" + "0" * 64,
+        sandbox="ab" * 16,
+        derived_in=derived_in,
+    )
+    with pytest.raises(BadInput, match="derived in a sandbox of its own"):
         await runner.report(lease, report)
     assert (await works.gate.operation(operation)).plan is None

@@ -54,6 +54,8 @@ class Tofu(Runner):
         self, lease: Lease, stage: Stage, data: bytes | None, state: StateMark | None, **changes: Any
     ) -> StageReport:
         fields = {"driver": "opentofu", "fidelity": Fidelity.EXACT, "file_sha256": FILE, "state_before": state}
+        if data is not None:
+            fields["derived_in"] = os.urandom(16).hex()
         return self.stage(lease, stage, plan=data, **{**fields, **changes})
 
 

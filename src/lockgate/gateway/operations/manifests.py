@@ -166,6 +166,8 @@ def _plan(manifest: Manifest, text: str | None) -> tuple[PlanDocument | None, by
         raise BadInput(str(error), field=error.field) from None
     if (plan.driver, plan.fidelity) != (manifest.driver, manifest.fidelity):
         raise BadInput("is of another driver or fidelity than the manifest states", field="plan")
+    if plan.fidelity is Fidelity.EXACT and manifest.derived_in in ("", manifest.sandbox):
+        raise BadInput("what a plan file means must be derived in a sandbox of its own", field="manifest.derived_in")
     # Of exact fidelity nobody but the region has the plan file: its digest is the runner's signed word, and binds the runner at apply.
     file_sha256 = manifest.plan.file_sha256 if plan.fidelity is Fidelity.EXACT else None
     if plan.inputs_sha256 != manifest.inputs_sha256 or plan_digests(data, plan, file_sha256) != manifest.plan:
