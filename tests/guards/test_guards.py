@@ -3,7 +3,10 @@
 A patch opens with `# test: tests/invariants/test_invariant_NN_….py::test_name` (any number of such lines), then the diff.
 """
 
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -17,34 +20,68 @@ pytestmark = pytest.mark.guards
 
 
 @pytest.fixture(scope="session")
-def copy(root, tmp_path_factory):
-    """One copy of the tree for all guards; each takes its patch back."""
-    place = tmp_path_factory.mktemp("guards") / "tree"
-    guards.copy_tree(root, place)
-    assert guards.imported_from(place).is_relative_to(place)
-    return place
+def copies(root, tmp_path_factory):
+    """As many copies of the tree as there are processors; whoever takes one has it alone, and gives it back as it was."""
+    free = SimpleQueue()
+    for number in range(os.cpu_count() or 1):
+        place = tmp_path_factory.mktemp("guards") / f"tree-{number}"
+        guards.copy_tree(root, place)
+        assert guards.imported_from(place).is_relative_to(place)
+        free.put(place)
+    return free
 
 
 @pytest.fixture(scope="session")
-def control(copy):
-    """The outcome of every named test on the copy as it is, run once."""
-    return guards.run_tests(copy, *sorted({test for path in PATCHES for test in guards.read_guard(path).tests}))
+def outcomes(copies, request):
+    """Each collected guard's tests, run without it in a copy: as many guards at a time as there are copies."""
+    chosen = {item.callspec.params["path"] for item in request.session.items if "outcomes" in item.fixturenames}
+    with ThreadPoolExecutor(copies.qsize()) as pool:
+        control = pool.submit(on_a_copy, copies, named_tests(chosen))
+        running = {path: pool.submit(on_a_copy, copies, guards.read_guard(path).tests, path) for path in sorted(chosen)}
+        yield Outcomes(control, running)
+        for waiting in running.values():
+            waiting.cancel()
+
+
+class Outcomes:
+    """What tests came to: `control` with every guard in its place, run once; `without` by guard."""
+
+    def __init__(self, control: Future, running: dict[Path, Future]) -> None:
+        self._control, self._running = control, running
+
+    def control(self, node_id: str) -> guards.Outcome:
+        return self._control.result().get(node_id, guards.Outcome())
+
+    def without(self, path: Path, node_id: str) -> guards.Outcome:
+        return self._running[path].result().get(node_id, guards.Outcome())
+
+
+def named_tests(paths):
+    return sorted({test for path in paths for test in guards.read_guard(path).tests})
+
+
+def on_a_copy(copies, tests, path=None):
+    """The tests' outcomes on a copy, with the guard of `path` taken away."""
+    copy = copies.get()
+    try:
+        if path is None:
+            return guards.run_tests(copy, *tests)
+        guard = guards.read_guard(path)
+        guards.apply(guard, copy)
+        try:
+            return guards.run_tests(copy, *tests)
+        finally:
+            guards.apply(guard, copy, reverse=True)
+    finally:
+        copies.put(copy)
 
 
 @pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
-def test_without_its_guard_the_test_fails(copy, control, path):
-    guard = guards.read_guard(path)
-    nothing = guards.Outcome()
-    for node_id in guard.tests:
-        with_guard = control.get(node_id, nothing)
+def test_without_its_guard_the_test_fails(outcomes, path):
+    for node_id in guards.read_guard(path).tests:
+        with_guard = outcomes.control(node_id)
         assert with_guard.all_passed, f"with the guard, {node_id} must pass:\n{with_guard.tail}"
-    guards.apply(guard, copy)
-    try:
-        found = guards.run_tests(copy, *guard.tests)
-    finally:
-        guards.apply(guard, copy, reverse=True)
-    for node_id in guard.tests:
-        without = found.get(node_id, nothing)
+        without = outcomes.without(path, node_id)
         assert without.properly_failed, f"without the guard, {node_id} must fail by an assertion:\n{without.tail}"
 
 
