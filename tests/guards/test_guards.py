@@ -20,9 +20,9 @@ pytestmark = pytest.mark.guards
 
 
 @pytest.fixture(scope="session")
-def copies(root, tmp_path_factory):
+def copies(root: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleQueue[Path]:
     """As many copies of the tree as there are processors; whoever takes one has it alone, and gives it back as it was."""
-    free = SimpleQueue()
+    free: SimpleQueue[Path] = SimpleQueue()
     for number in range(os.cpu_count() or 1):
         place = tmp_path_factory.mktemp("guards") / f"tree-{number}"
         guards.copy_tree(root, place)
