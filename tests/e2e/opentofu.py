@@ -141,6 +141,18 @@ class Works:
     def settled(self, operation: str, *states: str) -> dict[str, Any]:
         return self.deployment.settled(operation, self.deployment.token("alice"), *states, seconds=300)
 
+    def said_of(self, operation: str, words: str, seconds: float = 240) -> dict[str, Any]:
+        """The operation once its message holds these words."""
+        deadline = time.monotonic() + seconds
+        while True:
+            token = self.deployment.token("alice")
+            status, found = self.deployment.rest("GET", f"/api/v1/operations/{operation}?wait_seconds=5", token)
+            assert status == 200, found
+            if words in found["message"]:
+                return dict(found)
+            assert time.monotonic() < deadline, f"{found['message']}\n{self.deployment.logs()}"
+            select.select([], [], [], 0.05)
+
     def approve(self, operation: str, digests: dict[str, str]) -> None:
         vote = {
             "verdict": "approve",

@@ -96,3 +96,8 @@ def test_a_runner_killed_in_an_apply_finds_what_the_tool_had_written(works: Work
     assert (kept["trouble"], kept["lineage"]) == (None, written["lineage"]), kept
     assert kept["serial"] >= written["serial"]
     assert not works.lent_states(), "no state is left in clear"
+    # Its writer is dead, so it is looked at by itself, with the real engine; half of it is done, so only a human can end it (TRUST §5).
+    looked = works.said_of(operation, "Looked at after its runner was gone")
+    assert looked["status"] == "indeterminate" and "does not tell what was changed" in looked["message"], looked[
+        "message"
+    ]

@@ -19,12 +19,13 @@ from lockgate.runner.egress.addresses import Address, refusal
 from lockgate.runner.egress.clienthello import HelloRefused, server_name
 from lockgate.runner.egress.connect import END, MAX_HEAD_BYTES, RequestRefused, authority
 from lockgate.runner.egress.rules import MAX_HOST, EgressRules, destination, private_network
-from lockgate.runner.egress.tunnels import CUT, OPEN, TunnelNote, tell
+from lockgate.runner.egress.tunnels import CLOSED, CUT, OPEN, TunnelNote, tell
 
 MAX_ADDRESSES: Final = 16
 _CHUNK: Final = 64 * 1024
 _SMALL_CHUNK: Final = 4 * 1024
 _DISCARD_PORT: Final = 9
+_SIDES: Final = 2
 
 
 class _Ended(Exception):
@@ -47,6 +48,7 @@ class _Tunnel:
     sent: int = 0
     received: int = 0
     outcome: str = OPEN
+    sides_ended: int = 0
 
     def sending(self, count: int) -> None:
         self.sent += count
@@ -96,7 +98,7 @@ class Proxy:
         try:
             async with asyncio.timeout(self._limits.tunnel_seconds):
                 await self._serve(tunnel, reader, writer)
-                tunnel.outcome = "closed"
+                tunnel.outcome = CLOSED
         except _Ended as ended:
             tunnel.outcome = ended.outcome
             if not tunnel.address:
@@ -106,11 +108,12 @@ class Proxy:
         except OSError:
             tunnel.outcome = "broken"
         except asyncio.CancelledError:
-            tunnel.outcome = CUT
+            # What both sides had ended by themselves was not cut, however soon after that the stage ended.
+            tunnel.outcome = CLOSED if tunnel.sides_ended == _SIDES else CUT
             raise
         finally:
             self._open.discard(task)
-            writer.transport.abort() if tunnel.outcome != "closed" and tunnel.address else writer.close()
+            writer.transport.abort() if tunnel.outcome != CLOSED and tunnel.address else writer.close()
             tell(self._link, tunnel.note())
 
     async def _serve(self, tunnel: _Tunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -185,6 +188,7 @@ class Proxy:
                 writer.write(chunk)
                 await writer.drain()
             writer.write_eof()
+            tunnel.sides_ended += 1
 
         self._spend(len(hello))
         tunnel.sending(len(hello))

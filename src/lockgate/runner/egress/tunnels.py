@@ -10,6 +10,7 @@ from lockgate.wire.frames import FrameError, decode, encode
 
 MAX_NOTE_BYTES: Final = 2 * 1024
 OPEN: Final = "open"
+CLOSED: Final = "closed"
 CUT: Final = "cut"
 _TYPES: Final = {
     "number": int, "host": str, "port": int, "address": str, "sent": int, "received": int, "outcome": str,
