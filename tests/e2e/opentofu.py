@@ -126,14 +126,28 @@ class Works:
             load_runner_settings(self.deployment.home / "runner.yaml").workspaces.glob("*/lent/terraform.tfstate")
         )
 
-    def written_state(self, seconds: float) -> dict[str, Any]:
-        """The state that a running apply has written with the note in it, as soon as it is whole."""
+    def lent(self, seconds: float) -> None:
+        """Wait for the moment at which a state is lent to an apply."""
+        deadline = time.monotonic() + seconds
+        while not self.lent_states():
+            assert time.monotonic() < deadline, self.deployment.logs()
+            select.select([], [], [], 0.02)
+
+    def resolve(self, operation: str, outcome: str) -> None:
+        """An administrator's word on what holds."""
+        admin = self.deployment.token("carol", roles=("admin",))
+        body = {"outcome": outcome, "reason": "looked at the note by hand"}
+        status, document = self.deployment.rest("POST", f"/api/v1/operations/{operation}/resolve", admin, body)
+        assert status == 200, document
+
+    def written_state(self, text: str, seconds: float) -> dict[str, Any]:
+        """The state that a running apply has written with a note of this text in it, as soon as it is whole."""
         deadline = time.monotonic() + seconds
         while True:
             for path in self.lent_states():
                 with contextlib.suppress(ValueError, OSError):
                     found: dict[str, Any] = json.loads(path.read_text())
-                    if any(item["name"] == "note" for item in found["resources"]):
+                    if any(item["name"] == "note" and text in json.dumps(item) for item in found["resources"]):
                         return found
             assert time.monotonic() < deadline, self.deployment.logs()
             select.select([], [], [], 0.05)
