@@ -112,8 +112,15 @@ def test_a_missing_package_is_installed_by_root_with_apt_only(setup, monkeypatch
     monkeypatch.setattr(setup.shutil, "which", lambda name: None if name == "bwrap" else f"/bin/{name}")
     monkeypatch.setattr(setup.sys, "platform", "linux")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    setup.provide_packages(needs_venv=False)
+    setup.provide_packages("run", needs_venv=False)
     assert ran == [("apt-get", "install", "-y", "-q", "--no-install-recommends", "bubblewrap")]
+
+
+def test_what_only_the_tests_need_is_missing_for_them_alone(setup, monkeypatch):
+    monkeypatch.setattr(setup.shutil, "which", lambda name: f"/bin/{name}" if name == "bwrap" else None)
+    monkeypatch.setattr(setup.sys, "platform", "linux")
+    assert setup.missing_packages("run", needs_venv=False) == []
+    assert setup.missing_packages("dev", needs_venv=False) == ["iproute2", "strace"]
 
 
 def test_an_ordinary_user_is_told_the_one_command(setup, monkeypatch):
@@ -123,11 +130,11 @@ def test_an_ordinary_user_is_told_the_one_command(setup, monkeypatch):
     monkeypatch.setattr(setup.sys, "platform", "linux")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SystemExit, match="sudo apt-get install -y bubblewrap"):
-        setup.provide_packages(needs_venv=False)
+        setup.provide_packages("run", needs_venv=False)
     assert ran == []
 
 
 def test_a_python_without_ensurepip_is_told_the_package_that_brings_it(setup, monkeypatch):
     monkeypatch.setitem(sys.modules, "ensurepip", None)
-    assert f"python3.{sys.version_info.minor}-venv" in setup.missing_packages(needs_venv=True)
-    assert not any(name.endswith("-venv") for name in setup.missing_packages(needs_venv=False))
+    assert f"python3.{sys.version_info.minor}-venv" in setup.missing_packages("run", needs_venv=True)
+    assert not any(name.endswith("-venv") for name in setup.missing_packages("run", needs_venv=False))
