@@ -37,7 +37,8 @@ def open_writer(path: Path) -> Connection:
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA recursive_triggers = ON")
         db.execute("PRAGMA trusted_schema = OFF")
-        db.execute("PRAGMA wal_autocheckpoint = 4000")
+        # Everybody waits while the log is played into the file: often and little keeps the tail of answers short.
+        db.execute("PRAGMA wal_autocheckpoint = 500")
         db.execute("PRAGMA cache_size = -16384")
     except pysqlite3.Error as error:
         raise StoreError(f"store: cannot open {path}: {error}") from None
