@@ -79,9 +79,16 @@ resource "local_file" "note" {
   filename = "/target/note"
   content  = var.text
 }
+# OpenTofu writes its state while it applies only with an update that comes 20 s after its first: so that a long pause has one before it.
+resource "time_sleep" "breath" {
+  count           = var.pause == "0s" ? 0 : 1
+  create_duration = "21s"
+  triggers        = { note = local_file.note.id }
+}
 resource "time_sleep" "pause" {
   create_duration = var.pause
   triggers        = { note = local_file.note.id }
+  depends_on      = [time_sleep.breath]
 }
 resource "local_sensitive_file" "secret" {
   filename        = "/target/secret"

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 import lockgate
-from lockgate.cli.commands import audit, call, check, demo, doctor, operation, serve, setup, state, target, token, why
+from lockgate.cli.commands import (
+    audit,
+    call,
+    catalog,
+    demo,
+    doctor,
+    operation,
+    policy,
+    serve,
+    setup,
+    state,
+    target,
+    token,
+    why,
+)
 from lockgate.cli.frame import App
 
 
@@ -37,8 +51,8 @@ for name, group in (
     ("state", state.app),
     ("token", token.app),
     ("audit", audit.app),
-    ("catalog", check.catalog),
-    ("policy", check.policy),
+    ("catalog", catalog.app),
+    ("policy", policy.app),
 ):
     app.add_typer(group, name=name)
 

@@ -1,0 +1,10 @@
+"""`lockgate policy`: what policy authors run. One module a command; each registers its own."""
+
+from __future__ import annotations
+
+from lockgate.cli.commands.policy import check, test
+from lockgate.cli.frame import App
+
+app = App("Check and test policies and their data.")
+for module in (check, test):
+    module.register(app)
