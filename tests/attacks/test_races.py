@@ -26,6 +26,14 @@ def voting(gate: Gate, operation: Operation, name: str, verdict: str = "approve"
     return lambda: gate.vote(operation, human(name), verdict)
 
 
+async def starting(gate: Gate) -> tuple[Act, Operation]:
+    """A leased apply's *start*, its check made, about to be said."""
+    operation, lease = await gate.applying()
+    runner = gate.runner()
+    check = runner.stage(lease, Stage.CHECK, plan=plan_bytes())
+    return lambda: runner.start(lease, check=check), operation
+
+
 async def test_two_approvals_are_both_counted_or_refused_and_never_lost(library: MakeEngine) -> None:
     async def prepare(gate: Gate) -> tuple[Act, Act, Any]:
         operation = await gate.pending()
@@ -72,13 +80,8 @@ async def test_a_rejection_that_was_taken_is_final(library: MakeEngine, rejectio
 @pytest.mark.parametrize("starts", ["first", "second"])
 async def test_a_cancel_comes_before_the_permit_or_is_only_noted(library: MakeEngine, starts: str) -> None:
     async def prepare(gate: Gate) -> tuple[Act, Act, Any]:
-        operation, lease = await gate.applying()
-        runner = gate.runner()
-        check = runner.stage(lease, Stage.CHECK, plan=plan_bytes())
-        acts: tuple[Act, Act] = (
-            lambda: runner.start(lease, check=check),
-            lambda: gate.desk.cancel(agent(), operation.id),
-        )
+        start, operation = await starting(gate)
+        acts: tuple[Act, Act] = start, lambda: gate.desk.cancel(agent(), operation.id)
         return (*(acts if starts == "first" else acts[::-1]), operation)
 
     outcomes = set()
@@ -119,13 +122,8 @@ async def test_what_was_leased_while_its_caller_was_revoked_never_starts(library
 @pytest.mark.parametrize("starts", ["first", "second"])
 async def test_nothing_starts_once_the_freeze_is_in_the_log(library: MakeEngine, starts: str) -> None:
     async def prepare(gate: Gate) -> tuple[Act, Act, Any]:
-        operation, lease = await gate.applying()
-        runner = gate.runner()
-        check = runner.stage(lease, Stage.CHECK, plan=plan_bytes())
-        acts: tuple[Act, Act] = (
-            lambda: runner.start(lease, check=check),
-            lambda: gate.desk.freeze(human("root", "admin"), "*", True, "something is wrong"),
-        )
+        start, operation = await starting(gate)
+        acts: tuple[Act, Act] = start, lambda: gate.desk.freeze(human("root", "admin"), "*", True, "something is wrong")
         return (*(acts if starts == "first" else acts[::-1]), operation)
 
     permits = set()
