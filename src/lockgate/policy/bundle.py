@@ -13,6 +13,7 @@ from typing import Any, Final
 import rfc8785
 
 from lockgate.policy.compile import MANIFEST_NAME, WASM_NAME
+from lockgate.policy.needs import Needs, read_needs
 from lockgate.policy.parameters import MAX_DATA_BYTES, read_parameters
 from lockgate.policy.port import PolicyLoadError
 
@@ -35,6 +36,14 @@ class PolicyBundle:
         texts = rfc8785.dumps({name: dict(text) for name, text in self.rules.items()})
         parts = b"".join(hashlib.sha256(part).digest() for part in (self.wasm, texts, self.data))
         return "sha256:" + hashlib.sha256(b"lockgate policy v1\0" + parts).hexdigest()
+
+    @property
+    def needs(self) -> Needs:
+        """What the data wants to be told of the past. Raises PolicyLoadError when it says so in no way that is known."""
+        try:
+            return read_needs(json.loads(self.data).get("lockgate", {}).get("parameters", {}))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PolicyLoadError(self.source, f"its budgets or history are not of a known form: {error}") from None
 
 
 def load_library(data_file: Path | None = None) -> PolicyBundle:

@@ -15,6 +15,7 @@ from lockgate.contract.decision import Decision, Provenance, Question
 from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.compile import entrypoint
 from lockgate.policy.input import encode_input, input_sha256, validate_input
+from lockgate.policy.needs import Needs
 from lockgate.policy.output import read_answer
 from lockgate.policy.port import PolicyLoadError
 from lockgate.policy.schemas import DocumentRefused
@@ -102,6 +103,7 @@ class EmbeddedEngine:
         """Compiles the module and parses the data. Raises PolicyLoadError."""
         self._settings, self._bundle = settings or EngineSettings(), bundle
         self._revision = bundle.revision  # hashes the whole module: once
+        self._needs = bundle.needs
         self._new_id, self._clock_ns = new_id, clock_ns
         try:
             self._module = PolicyModule(bundle.wasm)
@@ -127,6 +129,10 @@ class EmbeddedEngine:
     @property
     def revision(self) -> str:
         return self._revision
+
+    @property
+    def needs(self) -> Needs:
+        return self._needs
 
     async def decide(self, question: Question, document: Mapping[str, Any]) -> Decision:
         """See PolicyEngine.decide: never raises for policy, engine or document."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 from lockgate.contract.decision import CREDENTIAL_SCOPE_ORDER, SANDBOX_ORDER
 from lockgate.policy.builtins import zone
 from lockgate.policy.located import Located, Path, read_located
+from lockgate.policy.needs import derive_history, repeated_name
 from lockgate.policy.port import PolicyLoadError
 from lockgate.policy.schemas import compiled, describe
 
@@ -58,6 +59,8 @@ def derive(data: Mapping[str, Any]) -> dict[str, Any]:
         "regions": {tenant: _set(regions) for tenant, regions in data["regions"].items()},
         "approvals": _approvals(data["approvals"]),
         "humans": dict(data.get("humans", {})),
+        "budgets": [{**budget, "targets": _selector(budget.get("targets"))} for budget in data.get("budgets", ())],
+        "history": derive_history(data),
     }
 
 
@@ -185,6 +188,9 @@ def _require_known_names(located: Located) -> None:
             raise located.refuse(("windows", index, "zone"), str(error)) from None
         if window["from"] == window["to"]:
             raise located.refuse(("windows", index, "to"), "is the same as `from`: the window would never be open")
+    repeated = repeated_name(data.get("budgets", ()))
+    if repeated is not None:
+        raise located.refuse(("budgets", repeated, "name"), "is another budget's name: each needs its own")
 
 
 def _require_roles(located: Located, names: Iterable[str], path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from lockgate.contract.decision import Decision, Question
+from lockgate.policy.needs import Needs
 
 
 class PolicyLoadError(Exception):
@@ -34,6 +35,11 @@ class PolicyEngine(Protocol):
 
     @property
     def revision(self) -> str: ...
+
+    @property
+    def needs(self) -> Needs:
+        """What its policy data wants to be told of the past. A document made for another engine may lack it, and is denied by the rule it fails."""
+        ...
 
     async def decide(self, question: Question, document: Mapping[str, Any]) -> Decision:
         """Decide on a policy input v1 document (`lockgate.policy.input.build_input`).

@@ -17,6 +17,7 @@ from lockgate.gateway.reloading import Reloader, load_engine
 from lockgate.gateway.scheduling.wakeups import Wakeups
 from lockgate.gateway.store.port import AuditEntries, Control, ControlKind, GetEpoch
 from lockgate.policy.bundle import LIBRARY
+from lockgate.policy.needs import NOTHING
 
 ADMIN = human("root", "admin")
 CHANGED = CATALOG.replace("maximum: 20}", "maximum: 19}").replace("entry: set-replicas", "entry: set-copies")
@@ -51,7 +52,7 @@ async def test_an_epoch_that_never_rests_is_said_and_nothing_recorded(gate: Gate
         await moved(gate, f"sha256:{next(turn)}")
         return await ask(*question)
 
-    engine = type("Restless", (), {"decide": staticmethod(decide), "revision": "r", "name": "n"})()
+    engine = type("Restless", (), {"decide": staticmethod(decide), "revision": "r", "name": "n", "needs": NOTHING})()
     monkeypatch.setattr(gate.core, "policy", engine)
     with pytest.raises(Unavailable, match="nothing was recorded"):
         await gate.ask()
