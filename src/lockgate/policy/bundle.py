@@ -1,4 +1,4 @@
-"""Loads a compiled policy and its data into one immutable bundle with a revision; it evaluates nothing."""
+"""The policy in force as one immutable object with a revision, from which either engine is made; it evaluates nothing."""
 
 from __future__ import annotations
 
@@ -12,30 +12,55 @@ from typing import Any, Final
 
 import rfc8785
 
-from lockgate.policy.compile import MANIFEST_NAME, WASM_NAME
+from lockgate.policy.compile import MANIFEST_NAME, MODULES_NAME, WASM_NAME
 from lockgate.policy.needs import Needs, read_needs
 from lockgate.policy.parameters import MAX_DATA_BYTES, read_parameters
 from lockgate.policy.port import PolicyLoadError
 
 DEFAULT_DATA_NAME: Final = "data.default.yaml"
 LIBRARY: Final = files("lockgate.policy").joinpath("library")
+ROOT: Final = "lockgate"
+"""The root that every bundle owns: whoever owns `data.lockgate` decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a bundle's maker said when it was signed, in `.manifest` under `metadata.lockgate`.
+
+    `sequence` orders revisions; `signed_at` is Unix seconds; beyond `max_age` seconds after it the bundle denies everything.
+    """
+
+    sequence: int
+    signed_at: int
+    max_age: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyBundle:
-    """`data` is the RFC 8785 form of what `data` is in Rego; `rules` is rule → title, message, fix."""
+    """`wasm` is for the embedded engine, `modules` (path → Rego) for an OPA server; both are compiled from the same text.
+
+    `data` is the RFC 8785 form of what `data` is in Rego; `data_text` is the file people wrote, from which its parameters are derived. `rules`
+    is rule → title, message, fix. `key` names the key whose signature was verified; None: nobody's was.
+    """
 
     wasm: bytes
     data: bytes
     rules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     source: str = "policy"
+    modules: Mapping[str, str] = field(default_factory=dict)
+    roots: tuple[str, ...] = (ROOT,)
+    data_text: str = ""
+    opa: str = ""
+    release: Release | None = None
+    key: str | None = None
 
     @property
     def revision(self) -> str:
-        """ "sha256:…" over module, rule texts and data: what two gateways must share to decide alike."""
+        """ "sha256:…" over module, rule texts, data and Rego: what two gateways must share to decide alike."""
         texts = rfc8785.dumps({name: dict(text) for name, text in self.rules.items()})
-        parts = b"".join(hashlib.sha256(part).digest() for part in (self.wasm, texts, self.data))
-        return "sha256:" + hashlib.sha256(b"lockgate policy v1\0" + parts).hexdigest()
+        rego = rfc8785.dumps(dict(self.modules))
+        parts = b"".join(hashlib.sha256(part).digest() for part in (self.wasm, texts, self.data, rego))
+        return "sha256:" + hashlib.sha256(b"lockgate policy v2\0" + parts).hexdigest()
 
     @property
     def needs(self) -> Needs:
@@ -51,22 +76,44 @@ def load_library(data_file: Path | None = None) -> PolicyBundle:
     if data_file is None:
         text, name = LIBRARY.joinpath(DEFAULT_DATA_NAME).read_text(encoding="utf-8"), DEFAULT_DATA_NAME
     else:
-        text, name = _read_text(data_file), str(data_file)
+        text, name = read_data(data_file), str(data_file)
+    return library_with(text, name)
+
+
+def library_with(text: str, name: str) -> PolicyBundle:
+    """The default library with this data, of a file called `name`. Raises PolicyLoadError with line and field."""
     manifest = json.loads(LIBRARY.joinpath(MANIFEST_NAME).read_text(encoding="utf-8"))
-    return library_bundle(LIBRARY.joinpath(WASM_NAME).read_bytes(), manifest, read_parameters(text, name))
+    return library_bundle(LIBRARY.joinpath(WASM_NAME).read_bytes(), manifest, read_parameters(text, name), text)
 
 
-def library_bundle(wasm: bytes, manifest: Mapping[str, Any], parameters: Mapping[str, Any]) -> PolicyBundle:
-    """A bundle of compiled library, its manifest, and derived parameters."""
+def library_modules() -> dict[str, str]:
+    """The library's Rego: path → text."""
+    modules: dict[str, str] = json.loads(LIBRARY.joinpath(MODULES_NAME).read_text(encoding="utf-8"))
+    return modules
+
+
+def library_bundle(
+    wasm: bytes, manifest: Mapping[str, Any], parameters: Mapping[str, Any], data_text: str = ""
+) -> PolicyBundle:
+    """A bundle of compiled library, its manifest, and the parameters derived from `data_text`."""
     return PolicyBundle(
         wasm=wasm,
-        data=rfc8785.dumps({"lockgate": {"parameters": dict(parameters)}}),
+        data=policy_data(parameters),
         rules=manifest["rules"],
         source="policy library",
+        modules=library_modules(),
+        data_text=data_text,
+        opa=manifest["opa"],
     )
 
 
-def _read_text(file: Path) -> str:
+def policy_data(parameters: Mapping[str, Any]) -> bytes:
+    """What `data` is in Rego, for derived parameters."""
+    return rfc8785.dumps({ROOT: {"parameters": dict(parameters)}})
+
+
+def read_data(file: Path) -> str:
+    """The text of a data file. Raises PolicyLoadError."""
     try:
         with file.open("rb") as stream:
             return stream.read(MAX_DATA_BYTES + 1).decode("utf-8")

@@ -14,6 +14,7 @@ from lockgate.policy.opa import find_opa, run_opa
 
 WASM_NAME: Final = "policy.wasm"
 MANIFEST_NAME: Final = "manifest.json"
+MODULES_NAME: Final = "modules.json"
 CAPABILITIES_NAME: Final = "capabilities.json"
 
 IMPURE_BUILTINS: Final = frozenset(
@@ -63,7 +64,15 @@ def compile_bundle(opa: Path, source: Path) -> dict[str, bytes]:
                 raise RuntimeError("opa build wrote no policy.wasm")
             wasm = member.read()
     manifest = {"version": 1, "opa": _opa_version(opa), "rules": rule_texts(opa, source)}
-    return {WASM_NAME: wasm, MANIFEST_NAME: (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()}
+    documents = {MANIFEST_NAME: manifest, MODULES_NAME: rego_modules(source)}
+    texts = {name: (json.dumps(document, indent=1, sort_keys=True) + "\n") for name, document in documents.items()}
+    return {WASM_NAME: wasm, **{name: text.encode() for name, text in texts.items()}}
+
+
+def rego_modules(source: Path) -> dict[str, str]:
+    """The Rego of a folder less its tests, path → text: what an OPA server evaluates."""
+    files = sorted(path for path in source.rglob("*.rego") if not path.name.endswith("_test.rego"))
+    return {path.relative_to(source).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 
 def rule_texts(opa: Path, source: Path) -> dict[str, dict[str, str]]:
