@@ -1,12 +1,15 @@
-"""The PolicyEngine contract, run against the embedded engine with the default library."""
+"""The PolicyEngine contract, run against both engines with the default library."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.opaservers import Opa, answering, opa_server
 
 from lockgate.policy.bundle import load_library
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.opaserver.endpoint import Dialer
+from lockgate.policy.opaserver.engine import OpaServer, ServerSettings
 from lockgate.policy.port import PolicyEngine
 from lockgate.testing.policy_engine import PolicyEngineContract
 
@@ -18,6 +21,9 @@ regions: {default: [eu]}
 approvals: {approvers: [deployer], standard: {count: 1, groups: [], expires_in_seconds: 60}}
 """
 
+PATIENT = ServerSettings(deadline=30)
+"""A loaded machine is slow, not wrong."""
+
 
 class TestEmbeddedEngine(PolicyEngineContract):
     @pytest.fixture
@@ -25,5 +31,26 @@ class TestEmbeddedEngine(PolicyEngineContract):
         (tmp_path / "data.yaml").write_text(DATA)
         engine = EmbeddedEngine(load_library(tmp_path / "data.yaml"))
         assert isinstance(engine, PolicyEngine)
+        yield engine
+        await engine.close()
+
+
+@pytest.mark.opa
+class TestOpaServer(PolicyEngineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, opa: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opa]:
+        folder = tmp_path_factory.mktemp("opa")
+        (folder / "data.yaml").write_text(DATA)
+        with opa_server(opa, folder, load_library(folder / "data.yaml")) as server:
+            yield server
+
+    @pytest.fixture
+    async def engine(self, server: Opa) -> AsyncIterator[PolicyEngine]:
+        engine = OpaServer(
+            load_library(server.folder / "data.yaml"), Dialer(server.endpoint, None, max_body=1 << 20), PATIENT
+        )
+        assert isinstance(engine, PolicyEngine)
+        await answering(server, engine)
         yield engine
         await engine.close()

@@ -235,6 +235,16 @@ ENGINE_RULES: Final[Mapping[str, tuple[str, str, str]]] = {
         "There is no usable policy engine, so the answer is no.",
         "Ask an administrator to run `lockgate doctor`.",
     ),
+    "lockgate.engine.revision": (
+        "Another policy answered",
+        "The policy engine answered under a policy that this gateway has not verified, so the answer is no.",
+        "Try again in a moment; if it stays so, ask an administrator whether OPA and gateway take the same bundle.",
+    ),
+    "lockgate.engine.time_zones": (
+        "No time zone data",
+        "Policy needs a time zone that this machine's zone database does not have, so the answer is no.",
+        "Ask an administrator to install the machine's time zone data (tzdata).",
+    ),
     "lockgate.engine.no_allow": (
         "Nothing allows this",
         "No rule forbids this, but no rule allows it either, so the answer is no.",

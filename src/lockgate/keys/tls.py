@@ -30,6 +30,11 @@ def runner_facing_server(files: TlsFiles, *, dev: bool = False) -> ssl.SSLContex
 
 def runner_client(files: TlsFiles, *, dev: bool = False) -> ssl.SSLContext:
     """A runner's context: TLS 1.3 only, the gateway's certificate by the pinned CA and for `pki.GATEWAY_NAME`. Raises KeyFileError."""
+    return pinned_client(files, dev=dev)
+
+
+def pinned_client(files: TlsFiles, *, dev: bool = False) -> ssl.SSLContext:
+    """A client's context: TLS 1.3 only, our certificate, theirs by the pinned CA and for the host that is named. Raises KeyFileError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _strict(context, files, dev=dev)
     context.check_hostname = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,24 +10,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from lockgate.contract.decision import Decision, Provenance, Question
+from lockgate.contract.decision import Decision, Question
 from lockgate.policy.bundle import PolicyBundle
+from lockgate.policy.case import Case, Writer, decision_id
 from lockgate.policy.compile import entrypoint
-from lockgate.policy.input import encode_input, input_sha256, validate_input
+from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.needs import Needs
-from lockgate.policy.output import read_answer
 from lockgate.policy.port import PolicyLoadError
 from lockgate.policy.schemas import DocumentRefused
-from lockgate.policy.wasm import Bounds, EvaluationFailed, ModuleRefused, PolicyInstance, PolicyModule
+from lockgate.policy.wasm import Bounds, ModuleRefused, PolicyInstance, PolicyModule
 
 ENGINE_NAME: Final = "opa-wasm"
 SLOW_QUESTIONS: Final = frozenset({Question.PLAN, Question.APPLY, Question.APPROVE})
 """Questions that carry a plan: decided in the worker thread, with the longer deadline."""
-
-
-def decision_id() -> str:
-    """A fresh decision id: 128 random bits."""
-    return "dec_" + secrets.token_hex(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +40,6 @@ class EngineSettings:
 
 _UNHARMED: Final = frozenset({"lockgate.engine.undefined", "lockgate.engine.input_size"})
 """Failures after which an instance is as good as before."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    question: Question
-    document: bytes
-    sha256: str
-    started_ns: int
 
 
 class _Bench:
@@ -104,7 +90,7 @@ class EmbeddedEngine:
         self._settings, self._bundle = settings or EngineSettings(), bundle
         self._revision = bundle.revision  # hashes the whole module: once
         self._needs = bundle.needs
-        self._new_id, self._clock_ns = new_id, clock_ns
+        self._writer = Writer(new_id, clock_ns)
         try:
             self._module = PolicyModule(bundle.wasm)
         except ModuleRefused as refused:
@@ -136,10 +122,11 @@ class EmbeddedEngine:
 
     async def decide(self, question: Question, document: Mapping[str, Any]) -> Decision:
         """See PolicyEngine.decide: never raises for policy, engine or document."""
-        case = _Case(question, b"", "", self._clock_ns())
+        case = self._writer.begin(question)
         try:
-            case = self._read(question, document, case.started_ns)
-            return self._answer(case, await self._evaluate(case))
+            case = case.read(document)
+            value = await self._evaluate(case)
+            return self._writer.answer(case, value, self._bundle.rules, revision=self._revision, engine=ENGINE_NAME)
         except EvaluationFailed as failed:
             return self._denied(case, failed.rule, failed.detail)
         except DocumentRefused as refused:
@@ -156,14 +143,7 @@ class EmbeddedEngine:
         self._worker.shutdown(wait=True)
         self._module.close()
 
-    def _read(self, question: Question, document: Mapping[str, Any], started_ns: int) -> _Case:
-        validate_input(document)
-        if document["question"] != question.value:
-            raise DocumentRefused("question", f"is not {question.value!r}, which was asked")
-        encoded = encode_input(document)
-        return _Case(question, encoded, input_sha256(encoded), started_ns)
-
-    async def _evaluate(self, case: _Case) -> Any:
+    async def _evaluate(self, case: Case) -> Any:
         if self._closed:
             raise EvaluationFailed("lockgate.engine.unavailable", "the engine is closed")
         if case.question in SLOW_QUESTIONS or len(case.document) > self._settings.loop_input_bytes:
@@ -177,7 +157,7 @@ class EmbeddedEngine:
                 self._timed_out.add(case.question)
             raise
 
-    async def _in_worker(self, bench: _Bench, case: _Case) -> Any:
+    async def _in_worker(self, bench: _Bench, case: Case) -> Any:
         with self._waiting_lock:
             if self._waiting >= self._settings.worker_queue:
                 raise EvaluationFailed("lockgate.engine.busy")
@@ -186,7 +166,7 @@ class EmbeddedEngine:
         job.add_done_callback(self._worker_done)
         return await asyncio.wrap_future(job)  # a caller that gives up takes back a job that has not begun
 
-    def _work(self, bench: _Bench, case: _Case) -> Any:
+    def _work(self, bench: _Bench, case: Case) -> Any:
         if self._closed:
             raise EvaluationFailed("lockgate.engine.unavailable", "the engine is closed")
         return bench.evaluate(case.question, case.document)
@@ -195,19 +175,5 @@ class EmbeddedEngine:
         with self._waiting_lock:
             self._waiting -= 1
 
-    def _answer(self, case: _Case, value: Any) -> Decision:
-        violations, obligations = read_answer(value, self._bundle.rules)
-        return Decision.of(case.question, violations, obligations, self._provenance(case))
-
-    def _denied(self, case: _Case, rule: str, detail: str) -> Decision:
-        details = {"problem": detail} if detail else {}
-        return Decision.denied(case.question, rule, self._provenance(case), details)
-
-    def _provenance(self, case: _Case) -> Provenance:
-        return Provenance(
-            id=self._new_id(),
-            revision=self._revision,
-            engine=ENGINE_NAME,
-            input_sha256=case.sha256,
-            duration_us=(self._clock_ns() - case.started_ns) // 1000,
-        )
+    def _denied(self, case: Case, rule: str, detail: str) -> Decision:
+        return self._writer.denied(case, rule, detail, revision=self._revision, engine=ENGINE_NAME)

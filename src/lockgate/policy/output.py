@@ -10,8 +10,8 @@ import jsonschema_rs
 import orjson
 
 from lockgate.contract.decision import ENGINE_RULES, Obligations, UnknownObligationError, Violation
+from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.schemas import DocumentRefused, compiled, require_valid
-from lockgate.policy.wasm import EvaluationFailed
 
 NO_ALLOW = "lockgate.engine.no_allow"
 

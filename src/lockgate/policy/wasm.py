@@ -11,20 +11,13 @@ import orjson
 import wasmtime
 
 from lockgate.policy.builtins import BuiltinRefused, call_builtin
+from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.wasmcall import IntegerCall, NotOfIntegers
 
 PAGE: Final = 65536
 TICK_SECONDS: Final = 0.005
 IDLE_SECONDS: Final = 1.0
 ABI: Final = (1, 3)
-
-
-class EvaluationFailed(Exception):
-    """An evaluation ended without an answer; `rule` names the cause (contract.decision.ENGINE_RULES)."""
-
-    def __init__(self, rule: str, detail: str = "") -> None:
-        self.rule, self.detail = rule, detail
-        super().__init__(f"{rule}: {detail}" if detail else rule)
 
 
 class ModuleRefused(Exception):

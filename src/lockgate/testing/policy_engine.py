@@ -114,6 +114,36 @@ class PolicyEngineContract:
         asked = example_input(Question.REQUEST, arguments={"a": "x" * (17 << 20)})
         assert _rules(await engine.decide(Question.REQUEST, asked)) == ["lockgate.engine.input_size"]
 
+    async def test_what_json_cannot_say_is_denied(self, engine: PolicyEngine) -> None:
+        for value in ("\ud800", 2**80, float("inf"), {1: "a"}, {"a", "b"}):
+            decision = await engine.decide(Question.REQUEST, example_input(Question.REQUEST, arguments={"a": value}))
+            assert _rules(decision) == ["lockgate.engine.input"]
+
+    async def test_text_of_any_script_and_numbers_of_64_bits_are_answered(self, engine: PolicyEngine) -> None:
+        for value in (
+            "\0\x1b\u2028\U0010ffff",
+            "ǅ\u0301" * 100,
+            '"}],"result":true',
+            2**64 - 1,
+            -(2**63),
+            1e308,
+            5e-324,
+        ):
+            asked = example_input(Question.REQUEST, arguments={"a": value, str(value): value})
+            decision = await engine.decide(Question.REQUEST, asked)
+            assert decision.allow, (value, decision.violations)
+
+    async def test_a_caller_that_gives_up_harms_nobody(self, engine: PolicyEngine) -> None:
+        for question in (Question.REQUEST, Question.PLAN) * 10:
+            leaving = [asyncio.create_task(engine.decide(question, example_input(question))) for _ in range(3)]
+            await asyncio.sleep(0)
+            for task in leaving:
+                task.cancel()
+            await asyncio.gather(*leaving, return_exceptions=True)
+            asked = example_input(Question.REQUEST, subject=_nobody())
+            assert not (await engine.decide(Question.REQUEST, asked)).allow
+            assert (await engine.decide(Question.REQUEST, example_input(Question.REQUEST))).allow
+
     async def test_many_callers_at_once_each_get_their_own_answer(self, engine: PolicyEngine) -> None:
         questions = [Question.REQUEST, Question.PLAN] * 10
         subjects = [example_input(Question.LIST)["subject"], _nobody()]

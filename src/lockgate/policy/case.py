@@ -1,0 +1,69 @@
+"""One question on its way through an engine: read and encoded once, then written down as a Decision. It evaluates nothing."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lockgate.contract.decision import Decision, Provenance, Question
+from lockgate.policy.input import encode_input, input_sha256, validate_input
+from lockgate.policy.output import read_answer
+from lockgate.policy.schemas import DocumentRefused
+
+
+def decision_id() -> str:
+    """A fresh decision id: 128 random bits."""
+    return "dec_" + secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`document` is what is evaluated, `sha256` its digest; both are empty until the document was read."""
+
+    question: Question
+    started_ns: int
+    document: bytes = b""
+    sha256: str = ""
+
+    def read(self, document: Mapping[str, Any]) -> Case:
+        """The case with its document. Raises DocumentRefused for what is no policy input v1, or answers another question."""
+        validate_input(document)
+        if document["question"] != self.question.value:
+            raise DocumentRefused("question", f"is not {self.question.value!r}, which was asked")
+        encoded = encode_input(document)
+        return Case(self.question, self.started_ns, encoded, input_sha256(encoded))
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes decisions. `clock_ns` is monotonic nanoseconds, the same that `Case.started_ns` came from."""
+
+    new_id: Callable[[], str]
+    clock_ns: Callable[[], int]
+
+    def begin(self, question: Question) -> Case:
+        """A case that begins now."""
+        return Case(question, self.clock_ns())
+
+    def answer(
+        self, case: Case, value: Any, rules: Mapping[str, Mapping[str, str]], *, revision: str, engine: str
+    ) -> Decision:
+        """What policy answered; `rules` are the texts of the revision that did. Raises EvaluationFailed for what is no output v1."""
+        violations, obligations = read_answer(value, rules)
+        return Decision.of(case.question, violations, obligations, self._provenance(case, revision, engine))
+
+    def denied(self, case: Case, rule: str, detail: str, *, revision: str, engine: str) -> Decision:
+        """The engine's own no."""
+        details = {"problem": detail} if detail else {}
+        return Decision.denied(case.question, rule, self._provenance(case, revision, engine), details)
+
+    def _provenance(self, case: Case, revision: str, engine: str) -> Provenance:
+        return Provenance(
+            id=self.new_id(),
+            revision=revision,
+            engine=engine,
+            input_sha256=case.sha256,
+            duration_us=(self.clock_ns() - case.started_ns) // 1000,
+        )

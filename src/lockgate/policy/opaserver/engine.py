@@ -1,0 +1,153 @@
+"""The OPA server behind the PolicyEngine port. It believes an answer only if it names a revision that this gateway verified itself."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lockgate.contract.decision import Decision, Question
+from lockgate.policy.bundle import PolicyBundle
+from lockgate.policy.case import Case, Writer, decision_id
+from lockgate.policy.compile import entrypoint
+from lockgate.policy.failure import EvaluationFailed
+from lockgate.policy.opaserver.endpoint import Dialer
+from lockgate.policy.opaserver.pool import Pool, PoolClosed, PoolFull
+from lockgate.policy.opaserver.reading import UNAVAILABLE, Answer, read
+from lockgate.policy.schemas import DocumentRefused
+from lockgate.wire.response import ResponseFault
+
+Rules = Mapping[str, Mapping[str, str]]
+MAX_PINNED: Final = 4
+"""Revisions pinned at once: the one that answers, and those that OPA is about to take up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """`deadline` is seconds for one whole decision, waiting for a connection included; `connections` and `waiting` bound the pool."""
+
+    deadline: float = 1.0
+    connections: int = 8
+    waiting: int = 256
+    input_bytes: int = 16 << 20
+    output_bytes: int = 1 << 20
+
+
+class OpaServer:
+    """Asks one OPA. The first revision is that of `bundle`; `expect` pins the next, which is current from its first answer on.
+
+    Each decision names the revision that answered it, and carries that revision's texts. A question that was under way while OPA took up the
+    next revision may still be answered under the one before; one that is asked afterwards may not.
+    """
+
+    def __init__(
+        self,
+        bundle: PolicyBundle,
+        dialer: Dialer,
+        settings: ServerSettings | None = None,
+        *,
+        new_id: Callable[[], str] = decision_id,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        """Connects to nothing yet: an OPA that is not there now may be there when it is asked."""
+        self._settings = settings or ServerSettings()
+        self._pool = Pool(dialer, connections=self._settings.connections, waiting=self._settings.waiting)
+        self._writer = Writer(new_id, clock_ns)
+        self._pinned: dict[str, Rules] = {bundle.revision: bundle.rules}
+        self._name = "opa"
+        host = dialer.endpoint.authority
+        self._heads = {
+            question: (
+                f"POST /v1/data/{entrypoint(question)}?provenance=true&strict-builtin-errors=true HTTP/1.1\r\n"
+                f"host: {host}\r\ncontent-type: application/json\r\naccept: application/json\r\ncontent-length: "
+            ).encode()
+            for question in Question
+        }
+
+    @property
+    def name(self) -> str:
+        """`opa/VERSION`, or `opa` before its first answer."""
+        return self._name
+
+    @property
+    def revision(self) -> str:
+        """That of the last answer, or of the bundle this began with."""
+        return next(iter(self._pinned))
+
+    @property
+    def expected(self) -> str | None:
+        """The newest revision that OPA has not answered with yet."""
+        newest = next(reversed(self._pinned))
+        return None if newest == self.revision else newest
+
+    def expect(self, bundle: PolicyBundle) -> None:
+        """Pin another revision, verified by the caller, that OPA is about to take up."""
+        pinned = {**self._pinned, bundle.revision: bundle.rules}
+        while len(pinned) > MAX_PINNED:
+            pinned.pop(list(pinned)[1])  # never the current one
+        self._pinned = pinned
+
+    async def decide(self, question: Question, document: Mapping[str, Any]) -> Decision:
+        """See PolicyEngine.decide: never raises for policy, engine or document."""
+        case, revision = self._writer.begin(question), self.revision
+        pinned = self._pinned  # what may answer this question, whatever happens meanwhile
+        try:
+            case = case.read(document)
+            answer = await self._ask(case)
+            rules = self._believe(answer, pinned)
+            revision = answer.revision
+            if not answer.defined:
+                raise EvaluationFailed("lockgate.engine.undefined", f"{entrypoint(question)} is undefined")
+            return self._writer.answer(case, answer.value, rules, revision=revision, engine=self._name)
+        except EvaluationFailed as failed:
+            rule, detail = failed.rule, failed.detail
+        except DocumentRefused as refused:
+            rule, detail = "lockgate.engine.input", str(refused)
+        return self._writer.denied(case, rule, detail, revision=revision, engine=self._name)
+
+    async def close(self) -> None:
+        """See PolicyEngine.close."""
+        self._pool.close()
+
+    async def _ask(self, case: Case) -> Answer:
+        if len(case.document) > self._settings.input_bytes:
+            raise EvaluationFailed("lockgate.engine.input_size")
+        body = b'{"input":' + case.document + b"}"
+        request = self._heads[case.question] + b"%d\r\n\r\n" % len(body) + body
+        try:
+            async with asyncio.timeout(self._settings.deadline):
+                response = await self._pool.ask(request)
+        except TimeoutError:
+            raise EvaluationFailed("lockgate.engine.timeout") from None
+        except PoolFull:
+            raise EvaluationFailed("lockgate.engine.busy") from None
+        except PoolClosed:
+            raise EvaluationFailed(UNAVAILABLE, "the engine is closed") from None
+        except ssl.SSLError as error:
+            # In TLS 1.3 a certificate of ours that OPA does not take shows only when the answer is read.
+            raise EvaluationFailed(UNAVAILABLE, f"TLS with OPA failed: {error.reason or 'closed'}") from None
+        except ResponseFault as fault:
+            raise EvaluationFailed("lockgate.engine.output", str(fault)) from None
+        except OSError as error:
+            raise EvaluationFailed(UNAVAILABLE, f"OPA cannot be reached: {type(error).__name__}") from None
+        return read(response)
+
+    def _believe(self, answer: Answer, pinned: Mapping[str, Rules]) -> Rules:
+        """The texts of the revision that answered, if it was pinned when the question was asked, or has been since."""
+        rules = pinned.get(answer.revision, self._pinned.get(answer.revision))
+        if rules is None:
+            raise EvaluationFailed(
+                "lockgate.engine.revision", "OPA answered under a policy that is not the verified one"
+            )
+        self._name = f"opa/{answer.version}"
+        self._advance(answer.revision)
+        return rules
+
+    def _advance(self, revision: str) -> None:
+        """What was pinned before the revision that answered is no longer: OPA does not go back on its own."""
+        if revision in self._pinned and revision != self.revision:
+            names = list(self._pinned)
+            self._pinned = {name: self._pinned[name] for name in names[names.index(revision) :]}

@@ -1,0 +1,24 @@
+"""How an OPA that serves decisions is started: what it listens on, whom it lets ask, what it loads. It starts nothing itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lockgate.keys.tls import TlsFiles
+from lockgate.policy.opaserver.endpoint import Endpoint
+
+
+def server_arguments(endpoint: Endpoint, bundle: Path, files: TlsFiles | None = None) -> list[str]:
+    """The arguments of `opa` that serve the bundle file or folder `bundle`, and take it up again when it changes.
+
+    `files` are OPA's own certificate and key and the CA of its callers; a Unix socket needs none: only its owner may open it. `bundle` lies in
+    a folder of its own, since OPA watches that.
+    """
+    arguments = ["run", "--server", "--bundle", str(bundle), "--watch", "--authorization=basic"]
+    if endpoint.socket is not None:
+        arguments += ["--addr", f"unix://{endpoint.socket}", "--unix-socket-perm=600"]
+    elif files is not None:
+        arguments += ["--addr", f"https://{endpoint.authority}", "--authentication=tls", "--min-tls-version=1.3"]
+        arguments += ["--tls-cert-file", str(files.certificate), "--tls-private-key-file", str(files.key)]
+        arguments += ["--tls-ca-cert-file", str(files.ca)]
+    return [*arguments, "--log-level=error", "--skip-version-check", "--shutdown-grace-period=1"]

@@ -1,0 +1,124 @@
+"""Real OPA servers for tests: started as the docs say, on a socket or TLS, with the library; they end with the test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import signal
+import subprocess
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lockgate.contract.decision import Question
+from lockgate.keys.tls import TlsFiles
+from lockgate.policy.bundle import PolicyBundle
+from lockgate.policy.opaserver.endpoint import Endpoint
+from lockgate.policy.opaserver.process import server_arguments
+from lockgate.policy.port import PolicyEngine
+from lockgate.testing.policy_engine import example_input
+
+ROOT = Path(__file__).resolve().parent.parent
+POLICIES = ROOT / "policies"
+READY_SECONDS = 60
+
+
+def library_sources() -> dict[str, str]:
+    """The library's Rego: path → text."""
+    found = sorted(path for path in POLICIES.rglob("*.rego") if not path.name.endswith("_test.rego"))
+    return {str(path.relative_to(POLICIES)): path.read_text() for path in found}
+
+
+def archive(
+    revision: str, data: bytes, modules: Mapping[str, str], roots: tuple[str, ...] = ("lockgate", "system/authz")
+) -> bytes:
+    """An OPA bundle, unsigned."""
+    manifest = {"revision": revision, "roots": list(roots), "rego_version": 1}
+    files = {".manifest": json.dumps(manifest).encode(), "data.json": data} | {
+        path: text.encode() for path, text in modules.items()
+    }
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
+@dataclass
+class Opa:
+    """One OPA; `put` hands it a bundle, `start` and `stop` may be called again and again."""
+
+    program: Path
+    folder: Path
+    endpoint: Endpoint
+    files: TlsFiles | None = None
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def bundle(self) -> Path:
+        return self.folder / "bundle" / "bundle.tar.gz"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "opa.log"
+
+    def put(self, bundle: PolicyBundle, modules: Mapping[str, str] | None = None, revision: str | None = None) -> None:
+        """Replace what it serves, whole."""
+        content = archive(revision or bundle.revision, bundle.data, library_sources() if modules is None else modules)
+        self.bundle.parent.mkdir(exist_ok=True)
+        # Beside the watched folder: OPA takes up what comes into it.
+        written = self.folder / "bundle.new"
+        written.write_bytes(content)
+        written.replace(self.bundle)
+
+    def start(self) -> None:
+        """Start it; it may not be listening yet."""
+        with self.log.open("ab") as log:
+            argv = [str(self.program), *server_arguments(self.endpoint, self.bundle, self.files)]
+            self.process = subprocess.Popen(argv, cwd=self.folder, stdout=log, stderr=log, env={})
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """End it; idempotent."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait()
+            self.process = None
+
+    def require_running(self) -> None:
+        """Raises AssertionError with its log when it has ended."""
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+
+
+@contextlib.contextmanager
+def opa_server(
+    program: Path, folder: Path, bundle: PolicyBundle, modules: Mapping[str, str] | None = None
+) -> Iterator[Opa]:
+    """An OPA on a socket with this bundle, started."""
+    server = Opa(program, folder, Endpoint.parse(f"unix://{folder}/opa.sock"))
+    server.put(bundle, modules)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+async def answering(server: Opa, engine: PolicyEngine, revision: str | None = None) -> None:
+    """Until the OPA behind `engine` answers (under `revision`)."""
+    async with asyncio.timeout(READY_SECONDS):
+        while True:
+            decision = await engine.decide(Question.LIST, example_input(Question.LIST))
+            failed = any(
+                item.rule.startswith("lockgate.engine.") and item.rule != "lockgate.engine.no_allow"
+                for item in decision.violations
+            )
+            if not failed and revision in (None, decision.revision):
+                return
+            server.require_running()
+            await asyncio.sleep(0.02)
