@@ -14,15 +14,23 @@ from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.case import Case, Writer, decision_id
 from lockgate.policy.compile import entrypoint
 from lockgate.policy.failure import EvaluationFailed
+from lockgate.policy.needs import Needs
 from lockgate.policy.opaserver.endpoint import Dialer
 from lockgate.policy.opaserver.pool import Pool, PoolClosed, PoolFull
-from lockgate.policy.opaserver.reading import UNAVAILABLE, Answer, read
+from lockgate.policy.opaserver.reading import REVISION, UNAVAILABLE, Answer, read
 from lockgate.policy.schemas import DocumentRefused
 from lockgate.wire.response import ResponseFault
 
-Rules = Mapping[str, Mapping[str, str]]
 MAX_PINNED: Final = 4
 """Revisions pinned at once: the one that answers, and those that OPA is about to take up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """What of a verified bundle is used here: its rules' texts, and what a document for it must hold."""
+
+    rules: Mapping[str, Mapping[str, Any]]
+    needs: Needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ class OpaServer:
         self._settings = settings or ServerSettings()
         self._pool = Pool(dialer, connections=self._settings.connections, waiting=self._settings.waiting)
         self._writer = Writer(new_id, clock_ns)
-        self._pinned: dict[str, Rules] = {bundle.revision: bundle.rules}
+        self._pinned = {bundle.revision: Pinned(bundle.rules, bundle.needs)}
         self._name = "opa"
         host = dialer.endpoint.authority
         self._heads = {
@@ -78,6 +86,11 @@ class OpaServer:
         return next(iter(self._pinned))
 
     @property
+    def needs(self) -> Needs:
+        """See PolicyEngine.needs: those of `revision`."""
+        return self._pinned[self.revision].needs
+
+    @property
     def expected(self) -> str | None:
         """The newest revision that OPA has not answered with yet."""
         newest = next(reversed(self._pinned))
@@ -85,7 +98,7 @@ class OpaServer:
 
     def expect(self, bundle: PolicyBundle) -> None:
         """Pin another revision, verified by the caller, that OPA is about to take up."""
-        pinned = {**self._pinned, bundle.revision: bundle.rules}
+        pinned = {**self._pinned, bundle.revision: Pinned(bundle.rules, bundle.needs)}
         while len(pinned) > MAX_PINNED:
             pinned.pop(list(pinned)[1])  # never the current one
         self._pinned = pinned
@@ -97,11 +110,13 @@ class OpaServer:
         try:
             case = case.read(document)
             answer = await self._ask(case)
-            rules = self._believe(answer, pinned)
+            spoke = self._believe(answer, pinned)
             revision = answer.revision
+            if spoke.needs != next(iter(pinned.values())).needs:
+                raise EvaluationFailed(REVISION, "OPA took up a policy that wants to be told more; ask again")
             if not answer.defined:
                 raise EvaluationFailed("lockgate.engine.undefined", f"{entrypoint(question)} is undefined")
-            return self._writer.answer(case, answer.value, rules, revision=revision, engine=self._name)
+            return self._writer.answer(case, answer.value, spoke.rules, revision=revision, engine=self._name)
         except EvaluationFailed as failed:
             rule, detail = failed.rule, failed.detail
         except DocumentRefused as refused:
@@ -135,16 +150,14 @@ class OpaServer:
             raise EvaluationFailed(UNAVAILABLE, f"OPA cannot be reached: {type(error).__name__}") from None
         return read(response)
 
-    def _believe(self, answer: Answer, pinned: Mapping[str, Rules]) -> Rules:
-        """The texts of the revision that answered, if it was pinned when the question was asked, or has been since."""
-        rules = pinned.get(answer.revision, self._pinned.get(answer.revision))
-        if rules is None:
-            raise EvaluationFailed(
-                "lockgate.engine.revision", "OPA answered under a policy that is not the verified one"
-            )
+    def _believe(self, answer: Answer, pinned: Mapping[str, Pinned]) -> Pinned:
+        """The revision that answered, if it was pinned when the question was asked, or has been since."""
+        spoke = pinned.get(answer.revision, self._pinned.get(answer.revision))
+        if spoke is None:
+            raise EvaluationFailed(REVISION, "OPA answered under a policy that is not the verified one")
         self._name = f"opa/{answer.version}"
         self._advance(answer.revision)
-        return rules
+        return spoke
 
     def _advance(self, revision: str) -> None:
         """What was pinned before the revision that answered is no longer: OPA does not go back on its own."""

@@ -12,6 +12,7 @@ from lockgate.policy.failure import EvaluationFailed
 from lockgate.wire.response import Response
 
 OUTPUT: Final = "lockgate.engine.output"
+REVISION: Final = "lockgate.engine.revision"
 UNAVAILABLE: Final = "lockgate.engine.unavailable"
 _VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,64}")
 _INT64, _UINT64 = 1 << 63, 1 << 64
@@ -48,7 +49,7 @@ def _revision(provenance: Mapping[str, Any]) -> str:
     revisions = [item.get("revision") for item in found if isinstance(item, Mapping)]
     if len(found) != 1 or not isinstance(revisions[0], str):
         # Another bundle beside ours could define what our rules look at, and nobody here has verified it.
-        raise EvaluationFailed("lockgate.engine.revision", f"OPA has {len(found)} bundles loaded, and must have one")
+        raise EvaluationFailed(REVISION, f"OPA has {len(found)} bundles loaded, and must have one")
     return revisions[0]
 
 
