@@ -17,7 +17,7 @@ roles := roles_of(input.subject)
 permitted if {
 	some role in roles
 	grant := parameters.grants[input.question][role]
-	selectors.has_effect(grant.effects, input.action)
+	selectors.fits(grant.fields, input.action)
 	selectors.names_action(grant.actions, input.action)
 	selectors.selects(grant.targets, input.target)
 }

@@ -18,10 +18,11 @@ required contains parameters.approvals.standard if plan_integrity.needs_approval
 
 applies(rule) if {
 	selectors.selects(rule.targets, input.target)
-	selectors.has_effect(rule.effects, input.action)
+	selectors.fits(rule.fields, input.action)
 	selectors.names_action(rule.actions, input.action)
 	has_fidelity(rule)
 	is_destructive(rule)
+	is_large(rule)
 }
 
 has_fidelity(rule) if rule.fidelity == null
@@ -32,10 +33,27 @@ is_destructive(rule) if rule.destructive == false
 
 is_destructive(_) if limits.destructive
 
+is_large(rule) if rule.at_least == null
+
+is_large(rule) if {
+	some name, least in rule.at_least
+	limits.sizes[name] >= least
+}
+
+# What the tool could not say may be as large as it likes.
+is_large(rule) if {
+	rule.at_least != null
+	plan_integrity.incomplete
+}
+
 # The strictest of all that is required; undefined if nothing is.
 obligation := {
 	"count": max([r.count | some r in required]),
-	"groups": sort({group | some r in required; some group in r.groups}),
+	"groups": {group: votes |
+		some r in required
+		some group, _ in r.groups
+		votes := max([other.groups[group] | some other in required])
+	},
 	"expires_in": min([r.expires_in | some r in required]),
 } if {
 	count(required) > 0
@@ -69,8 +87,8 @@ violations contains {"rule": "rejected", "details": {}} if {
 
 sufficient if {
 	count(voters) >= obligation.count
-	every group in obligation.groups {
-		count([voter | some voter, roles in voters; group in roles]) >= obligation.count
+	every group, votes in obligation.groups {
+		count([voter | some voter, roles in voters; group in roles]) >= votes
 	}
 }
 

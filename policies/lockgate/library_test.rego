@@ -4,11 +4,11 @@ import data.lockgate
 
 digests := {"file_sha256": "f0", "inputs_sha256": "10", "semantic_sha256": "50"}
 
-any_target := {"names": null, "environments": null, "labels": null}
+any_target := null
 
-in_production := {"names": null, "environments": {"production": true}, "labels": null}
+in_production := {"fields": {"environment": {"production": true}}, "labels": null, "except": null}
 
-grant := {"effects": null, "actions": {"names": {"deploy": true, "wipe": true}, "prefixes": ["restart_"]}, "targets": any_target}
+grant := {"fields": null, "actions": {"names": {"deploy": true, "wipe": true}, "prefixes": ["restart_"]}, "targets": any_target}
 
 agent := {
 	"id": "i#a1", "issuer": "i", "subject": "a1", "kind": "agent", "owner": "i#alice", "on_behalf_of": null,
@@ -28,9 +28,9 @@ parameters := {
 	"grants": {
 		"list": {"deployer": grant}, "request": {"deployer": grant}, "plan": {"deployer": grant},
 		"apply": {"deployer": grant}, "heal": {"deployer": grant},
-		"approve": {"approvers": {"effects": null, "actions": null, "targets": any_target}},
-		"admin": {"admins": {"effects": null, "actions": null, "targets": any_target}},
-		"resolve": {"admins": {"effects": null, "actions": null, "targets": any_target}},
+		"approve": {"approvers": {"fields": null, "actions": null, "targets": any_target}},
+		"admin": {"admins": {"fields": null, "actions": null, "targets": any_target}},
+		"resolve": {"admins": {"fields": null, "actions": null, "targets": any_target}},
 	},
 	"windows": [
 		{
@@ -53,15 +53,15 @@ parameters := {
 	"regions": {"default": {"eu": true}, "anywhere": {"*": true}},
 	"approvals": {
 		"approvers": ["approvers"],
-		"standard": {"count": 1, "groups": ["approvers"], "expires_in": 600},
+		"standard": {"count": 1, "groups": {"approvers": 1}, "expires_in": 600},
 		"rules": [
 			{
-				"name": "production", "targets": in_production, "effects": {"change": true, "destroy": true}, "actions": null,
-				"fidelity": null, "destructive": false, "require": {"count": 1, "groups": ["approvers"], "expires_in": 600},
+				"name": "production", "targets": in_production, "fields": {"effect": {"change": true, "destroy": true}}, "actions": null, "at_least": null,
+				"fidelity": null, "destructive": false, "require": {"count": 1, "groups": {"approvers": 1}, "expires_in": 600},
 			},
 			{
-				"name": "predicted", "targets": in_production, "effects": {"change": true}, "actions": null,
-				"fidelity": "predicted", "destructive": false, "require": {"count": 2, "groups": ["security"], "expires_in": 60},
+				"name": "predicted", "targets": in_production, "fields": {"effect": {"change": true}}, "actions": null, "at_least": null,
+				"fidelity": "predicted", "destructive": false, "require": {"count": 2, "groups": {"security": 2}, "expires_in": 60},
 			},
 		],
 	},
@@ -229,7 +229,7 @@ test_obligations_are_the_strictest if {
 	d := lockgate.plan.decision with input as ask("plan", {"plan": plan, "target": production}) with data.lockgate.parameters as parameters
 	d.obligations == {
 		"max_seconds": 60, "sandbox": "bubblewrap",
-		"approvals": {"count": 1, "groups": ["approvers"], "expires_in": 600},
+		"approvals": {"count": 1, "groups": {"approvers": 1}, "expires_in": 600},
 	}
 }
 
@@ -278,7 +278,7 @@ test_provisioners_are_seen if {
 test_predicted_plans_need_more if {
 	d := lockgate.plan.decision with input as ask("plan", {"plan": object.union(plan, {"fidelity": "predicted"}), "target": production})
 		with data.lockgate.parameters as parameters
-	d.obligations.approvals == {"count": 2, "groups": ["approvers", "security"], "expires_in": 60}
+	d.obligations.approvals == {"count": 2, "groups": {"approvers": 1, "security": 2}, "expires_in": 60}
 }
 
 applied(approvals) := d if {
@@ -317,7 +317,7 @@ test_one_rejection_denies if {
 test_one_voter_votes_once if {
 	two := object.union(parameters, {"approvals": object.union(parameters.approvals, {"rules": [object.union(
 		parameters.approvals.rules[0],
-		{"require": {"count": 2, "groups": ["approvers"], "expires_in": 60}},
+		{"require": {"count": 2, "groups": {"approvers": 2}, "expires_in": 60}},
 	)]})})
 	d := lockgate.apply.decision with input as ask("apply", {"plan": plan, "target": production, "approvals": [vote(carol), vote(carol)]})
 		with data.lockgate.parameters as two

@@ -21,6 +21,13 @@ destroys := input.plan.summary.delete + input.plan.summary.replace
 
 changes := (destroys + input.plan.summary.create) + input.plan.summary.update
 
+# How large a plan is, in the three measures that rules may set a number to.
+sizes := {
+	"changes": changes,
+	"destroys": destroys,
+	"weight": ((10 * destroys) + (5 * input.plan.summary.update)) + (input.plan.summary.create + input.plan.summary.replace),
+}
+
 destructive if input.action.effect == "destroy"
 
 destructive if destroys > 0

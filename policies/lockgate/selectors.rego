@@ -3,28 +3,37 @@
 # description: How parameters name actions and targets. Compiled from the users' data by Lockgate when it loads.
 package lockgate.selectors
 
-# A target selector has three parts; null means "any".
+# null means "any"; so does a part that is null. What is no target is selected by null alone.
+selects(selector, _) if selector == null
+
 selects(selector, target) if {
-	named(selector, target)
-	in_environment(selector, target)
-	labelled(selector, target)
+	selector != null
+	target != null
+	matches(selector, target)
+	not excepted(selector, target)
 }
 
-named(selector, _) if selector.names == null
+matches(selector, target) if {
+	fits(selector.fields, target)
+	labelled(selector.labels, target)
+}
 
-named(selector, target) if selector.names[target.name]
+excepted(selector, target) if {
+	some exception in selector.except
+	matches(exception, target)
+}
 
-in_environment(selector, _) if selector.environments == null
+labelled(labels, _) if labels == null
 
-in_environment(selector, target) if selector.environments[target.environment]
-
-labelled(selector, _) if selector.labels == null
-
-labelled(selector, target) if {
-	every key, values in selector.labels {
-		values[target.labels[key]]
+labelled(labels, target) if {
+	every key, values in labels {
+		has_value(values, target.labels[key])
 	}
 }
+
+has_value(values, value) if values[value]
+
+has_value(values, _) if values["*"]
 
 # An action pattern is a name, or a prefix; null means "any".
 names_action(pattern, _) if pattern == null
@@ -36,6 +45,11 @@ names_action(pattern, action) if {
 	startswith(action.name, prefix)
 }
 
-has_effect(effects, _) if effects == null
+# Whether an action or a target has one of the values in each of the fields that are named; null names none.
+fits(fields, _) if fields == null
 
-has_effect(effects, action) if effects[action.effect]
+fits(fields, thing) if {
+	every field, values in fields {
+		values[thing[field]]
+	}
+}

@@ -74,13 +74,14 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalObligation:
-    """Humans who must agree first: `count` distinct voters out of *each* of `groups`; no group: out of all approvers.
+    """Humans who must agree first: at least `count` distinct voters, and of each of `groups` as many as it says.
 
-    `groups` is conjunctive so that a merge can only get stricter. `expires_in_seconds` is how long one vote counts.
+    One voter counts for every group that voter is in, and once in `count`, which is never less than any group's number.
+    `expires_in_seconds` is how long one vote counts.
     """
 
     count: int
-    groups: tuple[str, ...]
+    groups: Mapping[str, int]
     expires_in_seconds: int
 
     def __post_init__(self) -> None:
@@ -88,12 +89,18 @@ class ApprovalObligation:
             raise ValueError("approvals.count must be at least 1: an obligation of no votes is no obligation")
         if self.expires_in_seconds < 1:
             raise ValueError("approvals.expires_in must be at least 1 second")
-        object.__setattr__(self, "groups", tuple(sorted(set(self.groups))))
+        for group, needed in self.groups.items():
+            if needed < 1:
+                raise ValueError(f"approvals.groups.{group} must be at least 1: leave out a group of no votes")
+        object.__setattr__(self, "groups", dict(sorted(self.groups.items())))
+        object.__setattr__(self, "count", max(self.count, *self.groups.values(), 1))
 
     def merge(self, other: ApprovalObligation) -> ApprovalObligation:
+        """Both at once: voters satisfy the merge exactly if they satisfy each."""
+        groups = {**self.groups, **other.groups}
         return ApprovalObligation(
             count=max(self.count, other.count),
-            groups=self.groups + other.groups,
+            groups={name: max(self.groups.get(name, 0), other.groups.get(name, 0)) for name in groups},
             expires_in_seconds=min(self.expires_in_seconds, other.expires_in_seconds),
         )
 
@@ -101,7 +108,18 @@ class ApprovalObligation:
         """Whether these voters (id → groups), each already found entitled and unexpired, are enough."""
         if len(voters) < self.count:
             return False
-        return all(sum(group in groups for groups in voters.values()) >= self.count for group in self.groups)
+        return all(sum(name in groups for groups in voters.values()) >= needed for name, needed in self.groups.items())
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Reads `groups` as name → votes, or as a list of names with `count` votes each. Raises ValueError or KeyError."""
+        groups = document["groups"]
+        if not isinstance(groups, Mapping):
+            groups = dict.fromkeys(groups, document["count"])
+        return cls(document["count"], groups, document["expires_in"])
+
+    def to_document(self) -> dict[str, Any]:
+        return {"count": self.count, "groups": dict(self.groups), "expires_in": self.expires_in_seconds}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +159,7 @@ class Obligations:
         """The shape of `obligations` in policy output v1; a demand that is not made is absent."""
         document: dict[str, Any] = {}
         if self.approvals is not None:
-            document["approvals"] = {
-                "count": self.approvals.count,
-                "groups": list(self.approvals.groups),
-                "expires_in": self.approvals.expires_in_seconds,
-            }
+            document["approvals"] = self.approvals.to_document()
         for name in ("sandbox", "max_seconds", "credential_scope"):
             if (value := getattr(self, name)) is not None:
                 document[name] = value
@@ -159,9 +173,7 @@ class Obligations:
             raise UnknownObligationError(f"obligations.{unknown[0]} is not known to this version")
         approvals = document.get("approvals")
         return cls(
-            approvals=None
-            if approvals is None
-            else ApprovalObligation(approvals["count"], tuple(approvals["groups"]), approvals["expires_in"]),
+            approvals=None if approvals is None else ApprovalObligation.from_document(approvals),
             sandbox=document.get("sandbox"),
             max_seconds=document.get("max_seconds"),
             credential_scope=document.get("credential_scope"),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from lockgate.policy.selectors import selects
+
 DEFAULT_HISTORY_SECONDS: Final = 86_400
 RULES_WITH_HISTORY: Final = frozenset({"sequence"})
 """Rules of the library that look at `context.history`: listing one of them asks for it."""
@@ -35,7 +37,7 @@ class Budget:
     """One entry of `budgets` in policy data; `targets` is the derived selector."""
 
     name: str
-    targets: Mapping[str, Any]
+    targets: Mapping[str, Any] | None
     per: Per
     counts: Counts
     window_seconds: int
@@ -43,12 +45,7 @@ class Budget:
 
     def selects(self, target: Mapping[str, Any]) -> bool:
         """Whether a target (as in policy input) is one of those meant: what policies/lockgate/selectors.rego says of the same two."""
-        named, within, labels = (self.targets[part] for part in ("names", "environments", "labels"))
-        return (
-            (named is None or target["name"] in named)
-            and (within is None or target["environment"] in within)
-            and (labels is None or all(target["labels"].get(key) in values for key, values in labels.items()))
-        )
+        return selects(self.targets, target)
 
 
 @dataclass(frozen=True, slots=True)

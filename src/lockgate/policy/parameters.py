@@ -15,6 +15,7 @@ from lockgate.policy.located import Located, Path, read_located
 from lockgate.policy.needs import derive_history, repeated_name
 from lockgate.policy.port import PolicyLoadError
 from lockgate.policy.schemas import compiled, describe
+from lockgate.policy.selectors import action_fields, patterns, selector, set_of
 
 MAX_DATA_BYTES: Final = 4 << 20
 DEFAULT_QUESTIONS: Final = ("list", "request", "plan", "apply")
@@ -56,10 +57,10 @@ def derive(data: Mapping[str, Any]) -> dict[str, Any]:
         "grants": _grants(roles),
         "windows": [_window(window) for window in data.get("windows", ())],
         "limits": [_limit(limit) for limit in data.get("limits", ())],
-        "regions": {tenant: _set(regions) for tenant, regions in data["regions"].items()},
+        "regions": {tenant: set_of(regions) for tenant, regions in data["regions"].items()},
         "approvals": _approvals(data["approvals"]),
         "humans": dict(data.get("humans", {})),
-        "budgets": [{**budget, "targets": _selector(budget.get("targets"))} for budget in data.get("budgets", ())],
+        "budgets": [{**budget, "targets": selector(budget.get("targets"))} for budget in data.get("budgets", ())],
         "history": derive_history(data),
     }
 
@@ -68,9 +69,9 @@ def _grants(roles: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     grants: dict[str, dict[str, Any]] = {}
     for name, role in roles.items():
         grant = {
-            "effects": _optional_set(role.get("effects")),
-            "actions": _patterns(role.get("actions")),
-            "targets": _selector(role.get("targets")),
+            "fields": action_fields(role),
+            "actions": patterns(role.get("actions")),
+            "targets": selector(role.get("targets")),
         }
         for question in role.get("questions", DEFAULT_QUESTIONS):
             grants.setdefault(question, {})[name] = grant
@@ -81,10 +82,10 @@ def _window(window: Mapping[str, Any]) -> dict[str, Any]:
     after = [DAYS[(DAYS.index(day) + 1) % 7] for day in window["days"]]
     return {
         "name": window["name"],
-        "targets": _selector(window["targets"]),
+        "targets": selector(window["targets"]),
         "zone": window["zone"],
-        "days": _set(day.capitalize() for day in window["days"]),
-        "days_after": _set(day.capitalize() for day in after),
+        "days": set_of(day.capitalize() for day in window["days"]),
+        "days_after": set_of(day.capitalize() for day in after),
         "from": _minutes(window["from"]),
         "to": _minutes(window["to"]),
     }
@@ -92,7 +93,7 @@ def _window(window: Mapping[str, Any]) -> dict[str, Any]:
 
 def _limit(limit: Mapping[str, Any]) -> dict[str, Any]:
     """Absent stays absent: in Rego a number is greater than null."""
-    derived: dict[str, Any] = {"targets": _selector(limit.get("targets")), "obligations": {}}
+    derived: dict[str, Any] = {"targets": selector(limit.get("targets")), "obligations": {}}
     for name in ("max_changes", "max_destroys", "incomplete", "provisioners"):
         if name in limit:
             derived[name] = limit[name]
@@ -113,9 +114,10 @@ def _approvals(approvals: Mapping[str, Any]) -> dict[str, Any]:
         "rules": [
             {
                 "name": rule["name"],
-                "targets": _selector(rule.get("targets")),
-                "effects": _optional_set(rule.get("effects", ("change", "destroy"))),
-                "actions": _patterns(rule.get("actions")),
+                "targets": selector(rule.get("targets")),
+                "fields": action_fields({"effects": ("change", "destroy"), **rule}),
+                "actions": patterns(rule.get("actions")),
+                "at_least": rule.get("at_least"),
                 "fidelity": rule.get("fidelity"),
                 "destructive": rule.get("destructive", False),
                 "require": _requirement(rule["require"]) if "require" in rule else standard,
@@ -126,44 +128,15 @@ def _approvals(approvals: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _requirement(requirement: Mapping[str, Any]) -> dict[str, Any]:
+    """`groups` as group → votes: a list means `count` votes of each."""
+    groups = requirement["groups"]
+    if not isinstance(groups, Mapping):
+        groups = dict.fromkeys(groups, requirement["count"])
     return {
-        "count": requirement["count"],
-        "groups": sorted(requirement["groups"]),
+        "count": max(requirement.get("count", 1), *groups.values(), 1),
+        "groups": groups,
         "expires_in": requirement["expires_in_seconds"],
     }
-
-
-def _selector(targets: Mapping[str, Any] | None) -> dict[str, Any]:
-    targets = targets or {}
-    labels = targets.get("labels")
-    return {
-        "names": _unless_any(targets.get("names")),
-        "environments": _unless_any(targets.get("environments")),
-        "labels": None if labels is None else {key: _set(values) for key, values in labels.items()},
-    }
-
-
-def _patterns(patterns: Iterable[str] | None) -> dict[str, Any] | None:
-    patterns = list(patterns or ["*"])
-    if "*" in patterns:
-        return None
-    return {
-        "names": _set(pattern for pattern in patterns if not pattern.endswith("*")),
-        "prefixes": sorted({pattern[:-1] for pattern in patterns if pattern.endswith("*")}),
-    }
-
-
-def _unless_any(names: Iterable[str] | None) -> dict[str, bool] | None:
-    named = _optional_set(names)
-    return None if named is None or "*" in named else named
-
-
-def _optional_set(names: Iterable[str] | None) -> dict[str, bool] | None:
-    return None if names is None else _set(names)
-
-
-def _set(names: Iterable[str]) -> dict[str, bool]:
-    return dict.fromkeys(names, True)
 
 
 def _minutes(clock: str) -> int:
@@ -194,6 +167,6 @@ def _require_known_names(located: Located) -> None:
 
 
 def _require_roles(located: Located, names: Iterable[str], path: Path) -> None:
-    for index, name in enumerate(names):
+    for place, name in zip(names, names, strict=True) if isinstance(names, Mapping) else enumerate(names):
         if name not in located.value["roles"]:
-            raise located.refuse((*path, index), f"there is no role {name!r} under `roles`")
+            raise located.refuse((*path, place), f"there is no role {name!r} under `roles`")

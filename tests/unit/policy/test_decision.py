@@ -16,7 +16,7 @@ from lockgate.contract.decision import (
 )
 
 PROVENANCE = Provenance(id="dec_1", revision="sha256:00", engine="test", input_sha256="sha256:11", duration_us=7)
-groups = st.lists(st.sampled_from(["ops", "security", "owners"])).map(tuple)
+groups = st.dictionaries(st.sampled_from(["ops", "security", "owners"]), st.integers(1, 4))
 approvals = st.builds(ApprovalObligation, st.integers(1, 9), groups, st.integers(1, 10**6))
 obligations = st.builds(
     Obligations,
@@ -44,12 +44,10 @@ def test_merge_is_idempotent_and_nothing_is_neutral(one: Obligations) -> None:
 
 
 @given(approvals, approvals, voters)
-def test_votes_that_satisfy_a_merge_satisfy_both(
+def test_votes_satisfy_a_merge_exactly_if_they_satisfy_both(
     one: ApprovalObligation, other: ApprovalObligation, votes: dict[str, set[str]]
 ) -> None:
-    if one.merge(other).satisfied_by(votes):
-        assert one.satisfied_by(votes)
-        assert other.satisfied_by(votes)
+    assert one.merge(other).satisfied_by(votes) == (one.satisfied_by(votes) and other.satisfied_by(votes))
 
 
 @given(obligations, obligations)
@@ -72,14 +70,37 @@ def test_obligations_survive_their_document(one: Obligations) -> None:
 
 
 def test_two_votes_of_a_group_are_two_of_that_group() -> None:
-    needed = ApprovalObligation(2, ("security",), 60)
+    needed = ApprovalObligation(2, {"security": 2}, 60)
     assert not needed.satisfied_by({"a": {"security"}, "b": {"ops"}})
     assert needed.satisfied_by({"a": {"security"}, "b": {"security", "ops"}})
 
 
+def test_each_group_has_a_number_of_its_own_and_all_voters_have_one() -> None:
+    needed = ApprovalObligation(3, {"security": 2, "owners": 1}, 60)
+    three = {"a": {"security"}, "b": {"security", "owners"}, "c": set[str]()}
+    assert needed.satisfied_by(three)
+    assert not needed.satisfied_by({name: three[name] for name in ("a", "b")})
+    assert not needed.satisfied_by({**three, "b": {"owners"}})
+    assert not needed.satisfied_by({**three, "b": {"security"}})
+
+
+def test_all_voters_are_never_fewer_than_those_of_one_group() -> None:
+    assert ApprovalObligation(1, {"security": 3}, 60).count == 3
+
+
+def test_a_list_of_groups_asks_each_for_the_count() -> None:
+    document = {"approvals": {"count": 2, "groups": ["ops", "owners"], "expires_in": 60}}
+    assert Obligations.from_document(document).approvals == ApprovalObligation(2, {"ops": 2, "owners": 2}, 60)
+
+
+def test_a_group_of_no_votes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"approvals\.groups\.ops"):
+        ApprovalObligation(1, {"ops": 0}, 60)
+
+
 def test_no_group_means_any_approver() -> None:
-    assert ApprovalObligation(1, (), 60).satisfied_by({"a": set()})
-    assert not ApprovalObligation(1, (), 60).satisfied_by({})
+    assert ApprovalObligation(1, {}, 60).satisfied_by({"a": set()})
+    assert not ApprovalObligation(1, {}, 60).satisfied_by({})
 
 
 @pytest.mark.parametrize(
@@ -93,7 +114,7 @@ def test_an_unknown_obligation_is_refused_not_dropped(document: dict[str, object
 @pytest.mark.parametrize("count", [0, -1])
 def test_an_obligation_of_no_votes_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match=r"approvals\.count"):
-        ApprovalObligation(count, (), 60)
+        ApprovalObligation(count, {}, 60)
 
 
 def test_deny_overrides() -> None:

@@ -39,7 +39,8 @@ async def _votes(core: Core, operation: Operation) -> tuple[str, ...]:
     given = sorted(counting(operation, cast, core.clock()))
     count = asked.count if asked is not None else 1
     said = [f"approvals: {len(given)} of {count}" + (f" ({', '.join(given)})" if given else "")]
-    said += [f"from each of the groups: {', '.join(asked.groups)}"] if asked is not None and asked.groups else []
+    if asked is not None and asked.groups:
+        said.append("of the groups: " + ", ".join(f"{needed} of {group}" for group, needed in asked.groups.items()))
     if operation.approval_expires_at is not None:
         said.append(f"expires at {_utc(operation.approval_expires_at)}")
     return tuple(said)
