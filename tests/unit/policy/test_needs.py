@@ -157,6 +157,4 @@ def test_the_past_in_an_input_is_bounded(context: Mapping[str, Any], field: str 
 
 
 def test_a_budget_says_what_the_gateway_needs_to_know() -> None:
-    assert needs(BUDGETS).budgets[1] == Budget(
-        "daily", None, Per.TENANT, Counts.OPERATIONS, 86_400, 0
-    )
+    assert needs(BUDGETS).budgets[1] == Budget("daily", None, Per.TENANT, Counts.OPERATIONS, 86_400, 0)

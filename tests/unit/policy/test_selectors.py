@@ -33,9 +33,9 @@ labels = st.dictionaries(
 )
 parts = {"names": names, "environments": names, "regions": names, "labels": labels}
 excepted = st.fixed_dictionaries({}, optional=parts).filter(bool)
-selectors = st.fixed_dictionaries(
-    {}, optional={**parts, "except": st.lists(excepted, min_size=1, max_size=2)}
-).filter(bool)
+selectors = st.fixed_dictionaries({}, optional={**parts, "except": st.lists(excepted, min_size=1, max_size=2)}).filter(
+    bool
+)
 value = st.sampled_from(["a", "b", "c"])
 targets = st.fixed_dictionaries(
     {
