@@ -30,7 +30,7 @@ from lockgate.gateway.identity.port import Audience
 from lockgate.gateway.identity.settings import IdentitySettings
 from lockgate.gateway.observing import Observer
 from lockgate.gateway.operations.states import State
-from lockgate.gateway.oversight import HumanDesk
+from lockgate.gateway.policydesk import PolicyDesk
 from lockgate.gateway.reloading import Reloader, load_engine
 from lockgate.gateway.scheduling.presence import Presence, note_unserved
 from lockgate.gateway.scheduling.rates import Rates
@@ -92,7 +92,7 @@ class Built:
         return metrics.text()
 
 
-class Doors(HumanDesk):
+class Doors(PolicyDesk):
     """Agents' and humans' doors of this process, with its health."""
 
     def __init__(

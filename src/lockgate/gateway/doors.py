@@ -173,6 +173,13 @@ class HumanDoor(AgentDoor, Protocol):
         """A fresh signed checkpoint (envelope text)."""
         ...
 
+    async def friction(self, principal: Principal, window_seconds: int, collapse: bool) -> dict[str, Any]:
+        """How much was denied in the last `window_seconds`, as `gateway.friction.Friction.document` (question `view`).
+
+        `collapse`: asking for the same again counts once. Outside the tenant `default` only what was asked in one's own.
+        """
+        ...
+
     async def health(self) -> dict[str, Any]:
         """{ready: bool, store, policy{revision,error}, catalog{revision,error}, epoch, version, dev, unsafe: [..]}; needs no identity."""
         ...

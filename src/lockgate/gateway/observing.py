@@ -18,6 +18,7 @@ from opentelemetry.trace import INVALID_SPAN, Span
 from lockgate.contract.decision import Decision, Question
 from lockgate.contract.intent import Principal
 from lockgate.gateway.errors import Refusal
+from lockgate.gateway.friction import denied_by_rule
 from lockgate.gateway.identity.port import Audience, Unauthenticated
 from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.model import Operation
@@ -87,7 +88,10 @@ class Observer:
             for change in command.attempts:
                 self._attempt(change)
         if isinstance(command, Admit | Transition) and command.operation is not None and command.operation.place.final:
-            self.metrics.count(Counted.OPERATIONS_ENDED, command.operation.state.value)
+            ended = command.operation
+            self.metrics.count(Counted.OPERATIONS_ENDED, ended.state.value)
+            if denied_by_rule(ended.state, [reason.rule for reason in ended.reasons]):
+                self.metrics.count(Counted.REQUESTS_DENIED)
 
     def _attempt(self, change: AttemptChange) -> None:
         attempt = change.attempt

@@ -22,6 +22,7 @@ _COUNTERS: Final[dict[Counted, tuple[str, tuple[str, ...]]]] = {
     ),
     Counted.DECISIONS: ("Decisions by question and answer: allow, deny, or wait.", ("question", "answer")),
     Counted.DENIALS: ("Rules that denied, by name.", ("rule",)),
+    Counted.REQUESTS_DENIED: ("Operations that a rule ended as denied; what a person rejected is not among them.", ()),
     Counted.AUTHENTICATION_REFUSED: ("Tokens refused at a door, by RFC 6750 code.", ("door", "error")),
     Counted.AUDIT_ENTRIES: ("Audit entries recorded, by kind.", ("kind",)),
     Counted.ATTEMPTS: ("Attempts by phase and the state they came into.", ("phase", "state")),

@@ -11,6 +11,7 @@ class Counted(StrEnum):
     CALLS = "lockgate_calls"
     DECISIONS = "lockgate_decisions"
     DENIALS = "lockgate_denials"
+    REQUESTS_DENIED = "lockgate_requests_denied"
     AUTHENTICATION_REFUSED = "lockgate_authentication_refused"
     AUDIT_ENTRIES = "lockgate_audit_entries"
     ATTEMPTS = "lockgate_attempts"

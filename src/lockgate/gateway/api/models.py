@@ -99,6 +99,14 @@ class AuditQuery(BaseModel):
     operation: Name | None = None
 
 
+class FrictionQuery(BaseModel):
+    """`window_seconds`: how far back from now; `collapse`: asking for the same again counts once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    window_seconds: int = Field(default=7 * 24 * 3600, ge=1, le=366 * 24 * 3600)
+    collapse: bool = False
+
+
 class NoQuery(BaseModel):
     """No query parameters."""
 
@@ -243,6 +251,25 @@ class Checkpoint(Answer):
     """A signed checkpoint as DSSE envelope text."""
 
     checkpoint: str
+
+
+class FrictionReport(Answer):
+    """How much of what was asked was denied. `share` is of all requests, null where there was none; `cut`: there were too many to count."""
+
+    since: str
+    until: str
+    collapsed: bool
+    cut: bool
+    asked: int
+    denied: int
+    rejected: int
+    waiting: int
+    share: float | None
+    objective: dict[str, Any]
+    rules: list[dict[str, Any]]
+    actions: list[dict[str, Any]]
+    agents: list[dict[str, Any]]
+    days: list[dict[str, Any]]
 
 
 class Problem(Answer):

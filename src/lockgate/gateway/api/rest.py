@@ -220,6 +220,12 @@ async def checkpoint(asked: Asked) -> Result:
     return 200, {"checkpoint": await asked.door.checkpoint(asked.principal)}
 
 
+async def friction(asked: Asked) -> Result:
+    """GET policy/friction."""
+    query: m.FrictionQuery = asked.query
+    return 200, await asked.door.friction(asked.principal, query.window_seconds, query.collapse)
+
+
 ROUTES: Final = (
     Route("GET", "/actions", "Actions you may ask for", list_actions, m.Actions),
     Route("POST", "/operations", "Ask for an action", new_operation, m.OperationDocument, m.NewOperation, status=201),
@@ -240,6 +246,7 @@ ROUTES: Final = (
     Route("POST", "/revocations", "Revoke a token or a principal", revoke, m.Done, m.NewRevocation, status=201),
     Route("GET", "/audit", "Audit entries", audit, m.AuditEntries, query=m.AuditQuery),
     Route("GET", "/audit/checkpoint", "A fresh signed checkpoint", checkpoint, m.Checkpoint),
+    Route("GET", "/policy/friction", "How much was denied", friction, m.FrictionReport, query=m.FrictionQuery),
 )
 _PATTERNS: Final = tuple(
     (re.compile(re.sub(r"\{\w+\}", rf"([A-Za-z0-9._:-]{{1,{MAX_PATH_ID}}})", PREFIX + route.path)), route)

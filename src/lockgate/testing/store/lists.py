@@ -6,8 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lockgate.gateway.operations.attempts import AttemptState
+from lockgate.gateway.operations.model import Reason
 from lockgate.gateway.operations.states import State
 from lockgate.gateway.store import port
+from lockgate.gateway.store.asked import AskedOperations
 from lockgate.testing.records import NOW
 from lockgate.testing.store.commands import admitted, changes, done, leased_attempt, moved, transition
 from lockgate.testing.store.opening import Opening
@@ -30,6 +32,24 @@ class Lists(Opening):
             await store.read(port.ListOperations("default", principal=made[0].principal.id, states=("queued",)))
             == newest
         )
+
+    async def test_what_was_asked_is_told_newest_first_in_pages_with_how_it_ended(self, store: port.Store) -> None:
+        reason = Reason("role", "Role", "No role of yours permits it.", "Ask for one.")
+        first = await admitted(store, "first", intent={"arguments": {"a": 1, "b": 2}, "reason": "one"})
+        await admitted(store, "again", intent={"arguments": {"b": 2, "a": 1}, "reason": "other"})
+        await admitted(store, "denied", state=State.DENIED, phase=None, reasons=(reason,), action="other")
+        await admitted(store, "foreign", tenant="other", created_at=NOW + 5)
+        found = await store.read(AskedOperations())
+        assert [item.at for item in found] == [NOW + 5, NOW, NOW, NOW]
+        assert found == tuple(sorted(found, key=lambda item: -item.ordinal))
+        own = await store.read(AskedOperations("default"))
+        assert own == found[1:]
+        assert (own[0].action, own[0].state, own[0].reasons) == ("other", "denied", (reason,))
+        assert own[1].principal == first.principal.id
+        # Words and keys may differ between two requests for the same; the order of names is no difference.
+        assert own[1].request_sha256 == own[2].request_sha256 != own[0].request_sha256
+        assert await store.read(AskedOperations("default", limit=2)) == own[:2]
+        assert await store.read(AskedOperations("default", own[1].ordinal)) == own[2:]
 
     async def test_tenants_take_turns_in_the_queue(self, store: port.Store) -> None:
         for name, tenant in (("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b"), ("c1", "c"), ("b2", "b")):

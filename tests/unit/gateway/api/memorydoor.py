@@ -256,6 +256,15 @@ class MemoryDoor:
     async def checkpoint(self, principal: Principal) -> str:
         return "{}"
 
+    async def friction(self, principal: Principal, window_seconds: int, collapse: bool) -> dict[str, Any]:
+        self.calls.append((window_seconds, collapse))
+        return {
+            **dict.fromkeys(("asked", "denied", "rejected", "waiting"), 0),
+            **{"since": "2026-11-20T00:00:00Z", "until": "2026-11-27T00:00:00Z", "share": None},
+            **{"collapsed": collapse, "cut": False, "objective": {"below": 0.02, "met": None}},
+            **{name: [] for name in ("rules", "actions", "agents", "days")},
+        }
+
     async def health(self) -> dict[str, Any]:
         return {"ready": True, "dev": True, "unsafe": ["no-sandbox"]}
 

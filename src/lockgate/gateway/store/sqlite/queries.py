@@ -11,8 +11,10 @@ from lockgate.gateway.audit.entries import Head, StoredEntry
 from lockgate.gateway.operations.locks import LockState
 from lockgate.gateway.operations.model import Attempt, DecisionRecord, Lock, Operation, Vote
 from lockgate.gateway.store import port
+from lockgate.gateway.store.asked import AskedOperations
 from lockgate.gateway.store.entryrows import STORED_LEVEL
 from lockgate.gateway.store.port import StoreError
+from lockgate.gateway.store.sqlite.askedrows import asked_operations
 from lockgate.gateway.store.sqlite.connection import Connection
 from lockgate.gateway.store.sqlite.rows import decode, entry_of
 
@@ -272,6 +274,7 @@ IN_LOOP: dict[type, Callable[[Connection, Any], Any]] = {
 
 IN_THREAD: dict[type, Callable[[Connection, Any], Any]] = {
     port.ListOperations: _list_operations,
+    AskedOperations: asked_operations,
     port.QueuedOperations: _queued,
     port.LaneHeads: _lane_heads,
     port.IndeterminateOperations: _indeterminate,

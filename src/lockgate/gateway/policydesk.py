@@ -1,0 +1,26 @@
+"""The humans' desk with what people ask about the policy itself: how much it denies, and what it would do if it were another. It must not change it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lockgate.contract.decision import Question
+from lockgate.contract.intent import Principal
+from lockgate.gateway.errors import BadInput
+from lockgate.gateway.friction import MAX_WINDOW_SECONDS, Window, measure
+from lockgate.gateway.oversight import HumanDesk, is_operator
+
+
+class PolicyDesk(HumanDesk):
+    """Implements the rest of gateway.doors.HumanDoor."""
+
+    async def friction(self, principal: Principal, window_seconds: int, collapse: bool) -> dict[str, Any]:
+        """See HumanDoor.friction."""
+        await self._permit(principal, Question.VIEW, None)
+        if not 1 <= window_seconds <= MAX_WINDOW_SECONDS:
+            raise BadInput(f"must be 1 to {MAX_WINDOW_SECONDS}", field="window_seconds")
+        now = self._core.clock()
+        tenant = None if is_operator(principal) else principal.tenant
+        # Up to and with this very millisecond.
+        window = Window(now - window_seconds * 1000, now + 1, tenant, collapse)
+        return (await measure(self._core.store, window)).document()
