@@ -4,6 +4,7 @@
 package lockgate.approvals
 
 import data.lockgate.access
+import data.lockgate.brought
 import data.lockgate.limits
 import data.lockgate.parameters
 import data.lockgate.plan_integrity
@@ -15,6 +16,8 @@ required contains rule.require if {
 }
 
 required contains parameters.approvals.standard if plan_integrity.needs_approval
+
+required contains requirement if some requirement in brought.required
 
 applies(rule) if {
 	selectors.selects(rule.targets, input.target)

@@ -5,12 +5,13 @@ package lockgate.apply
 import data.lockgate.access
 import data.lockgate.answer
 import data.lockgate.approvals
+import data.lockgate.brought
 import data.lockgate.limits
 import data.lockgate.plan_integrity
 import data.lockgate.region
 import data.lockgate.window
 
-decision := {"allow": allow, "violations": violations, "obligations": answer.obligations}
+decision := {"allow": allow, "violations": violations, "obligations": answer.obligations, "readings": brought.readings}
 
 default allow := false
 
@@ -19,4 +20,4 @@ allow if {
 	count(violations) == 0
 }
 
-violations := ((((access.violations | region.violations) | window.violations) | limits.violations) | plan_integrity.violations) | approvals.violations
+violations := (((((access.violations | region.violations) | window.violations) | limits.violations) | plan_integrity.violations) | approvals.violations) | brought.violations

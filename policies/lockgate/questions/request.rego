@@ -4,11 +4,12 @@ package lockgate.request
 
 import data.lockgate.access
 import data.lockgate.answer
+import data.lockgate.brought
 import data.lockgate.limits
 import data.lockgate.region
 import data.lockgate.window
 
-decision := {"allow": allow, "violations": violations, "obligations": answer.obligations}
+decision := {"allow": allow, "violations": violations, "obligations": answer.obligations, "readings": brought.readings}
 
 default allow := false
 
@@ -17,4 +18,4 @@ allow if {
 	count(violations) == 0
 }
 
-violations := ((access.violations | region.violations) | window.violations) | limits.violations
+violations := (((access.violations | region.violations) | window.violations) | limits.violations) | brought.violations

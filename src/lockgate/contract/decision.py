@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from lockgate.contract.reading import Reading
+
 
 class Question(StrEnum):
     """The ten questions policy is asked (ARCHITECTURE §2)."""
@@ -279,6 +281,8 @@ class Decision:
     engine: str
     input_sha256: str
     duration_us: int
+    readings: tuple[Reading, ...] = ()
+    """What brought rules said, those that passed too; shown to whoever approves."""
 
     def __post_init__(self) -> None:
         if self.allow is not True and self.allow is not False:
@@ -293,7 +297,12 @@ class Decision:
 
     @classmethod
     def of(
-        cls, question: Question, violations: Iterable[Violation], obligations: Obligations, provenance: Provenance
+        cls,
+        question: Question,
+        violations: Iterable[Violation],
+        obligations: Obligations,
+        provenance: Provenance,
+        readings: Iterable[Reading] = (),
     ) -> Self:
         """Allow if nothing is violated, else deny."""
         found = tuple(violations)
@@ -307,6 +316,7 @@ class Decision:
             engine=provenance.engine,
             input_sha256=provenance.input_sha256,
             duration_us=provenance.duration_us,
+            readings=tuple(readings),
         )
 
     @classmethod
@@ -318,7 +328,8 @@ class Decision:
         return cls.of(question, (Violation(rule, title, message, fix, dict(details or {})),), Obligations(), provenance)
 
     def to_document(self) -> dict[str, Any]:
-        return {
+        """`readings` is there only where a rule was brought: most decisions have none."""
+        document = {
             "version": 1,
             "id": self.id,
             "question": self.question.value,
@@ -330,6 +341,9 @@ class Decision:
             "input_sha256": self.input_sha256,
             "duration_us": self.duration_us,
         }
+        if self.readings:
+            document["readings"] = [reading.to_document() for reading in self.readings]
+        return document
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
@@ -346,6 +360,7 @@ class Decision:
             engine=document["engine"],
             input_sha256=document["input_sha256"],
             duration_us=document["duration_us"],
+            readings=tuple(Reading.from_document(item) for item in document.get("readings", ())),
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import rfc8785
 
+from lockgate.policy.brought import rule_texts
 from lockgate.policy.compile import MANIFEST_NAME, MODULES_NAME, WASM_NAME
 from lockgate.policy.needs import Needs, read_needs
 from lockgate.policy.parameters import MAX_DATA_BYTES, read_parameters
@@ -99,7 +100,7 @@ def library_bundle(
     return PolicyBundle(
         wasm=wasm,
         data=policy_data(parameters),
-        rules=manifest["rules"],
+        rules={**manifest["rules"], **rule_texts(parameters)},
         source="policy library",
         modules=library_modules(),
         data_text=data_text,

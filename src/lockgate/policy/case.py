@@ -9,7 +9,7 @@ from typing import Any
 
 from lockgate.contract.decision import Decision, Provenance, Question
 from lockgate.policy.input import encode_input, input_sha256, validate_input
-from lockgate.policy.output import read_answer
+from lockgate.policy.output import read_answer, read_readings
 from lockgate.policy.schemas import DocumentRefused
 
 
@@ -52,7 +52,8 @@ class Writer:
     ) -> Decision:
         """What policy answered; `rules` are the texts of the revision that did. Raises EvaluationFailed for what is no output v1."""
         violations, obligations = read_answer(value, rules)
-        return Decision.of(case.question, violations, obligations, self._provenance(case, revision, engine))
+        provenance = self._provenance(case, revision, engine)
+        return Decision.of(case.question, violations, obligations, provenance, read_readings(value, rules))
 
     def denied(self, case: Case, rule: str, detail: str, *, revision: str, engine: str) -> Decision:
         """The engine's own no."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ import jsonschema_rs
 import orjson
 
 from lockgate.contract.decision import ENGINE_RULES, Obligations, UnknownObligationError, Violation
+from lockgate.contract.reading import RULE_PREFIX, Reading
 from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.schemas import DocumentRefused, compiled, require_valid
 
@@ -34,6 +36,17 @@ def read_answer(value: Any, rules: Mapping[str, Mapping[str, str]]) -> tuple[tup
     if not violations and not value["allow"]:
         violations = [Violation(NO_ALLOW, *ENGINE_RULES[NO_ALLOW])]
     return tuple(violations), obligations
+
+
+def read_readings(value: Mapping[str, Any], rules: Mapping[str, Mapping[str, Any]]) -> tuple[Reading, ...]:
+    """What brought rules said, by name, of a value that `read_answer` took. Raises EvaluationFailed for a number that JSON cannot say."""
+    readings = []
+    for item in sorted(value.get("readings", ()), key=lambda item: str(item["name"])):
+        if not all(math.isfinite(item[name]) for name in ("value", "limit") if isinstance(item.get(name), float)):
+            raise EvaluationFailed("lockgate.engine.output", f"readings: {item['name']} is no finite number")
+        title = rules.get(RULE_PREFIX + item["name"], {}).get("title", item["name"])
+        readings.append(Reading.from_document({**item, "title": title}))
+    return tuple(readings)
 
 
 def _refuse_unknown_obligation(value: Any) -> None:

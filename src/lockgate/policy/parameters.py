@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from lockgate.contract.decision import CREDENTIAL_SCOPE_ORDER, SANDBOX_ORDER
+from lockgate.policy import brought
 from lockgate.policy.builtins import zone
 from lockgate.policy.located import Located, Path, read_located
 from lockgate.policy.needs import derive_history, repeated_name
@@ -60,6 +61,7 @@ def derive(data: Mapping[str, Any]) -> dict[str, Any]:
         "regions": {tenant: set_of(regions) for tenant, regions in data["regions"].items()},
         "approvals": _approvals(data["approvals"]),
         "humans": dict(data.get("humans", {})),
+        "bring": {entry["name"]: _brought(entry, data["approvals"]) for entry in data.get("bring", ())},
         "budgets": [{**budget, "targets": selector(budget.get("targets"))} for budget in data.get("budgets", ())],
         "history": derive_history(data),
     }
@@ -127,6 +129,14 @@ def _approvals(approvals: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _brought(entry: Mapping[str, Any], approvals: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **brought.derive_entry(entry),
+        "targets": selector(entry.get("targets")),
+        "require": _requirement(entry.get("require", approvals["standard"])),
+    }
+
+
 def _requirement(requirement: Mapping[str, Any]) -> dict[str, Any]:
     """`groups` as group → votes: a list means `count` votes of each."""
     groups = requirement["groups"]
@@ -154,6 +164,10 @@ def _require_known_names(located: Located) -> None:
     for index, rule in enumerate(approvals.get("rules", ())):
         if "require" in rule:
             _require_roles(located, rule["require"]["groups"], ("approvals", "rules", index, "require", "groups"))
+    for index, entry in enumerate(data.get("bring", ())):
+        if "require" in entry:
+            _require_roles(located, entry["require"]["groups"], ("bring", index, "require", "groups"))
+    brought.require_sound(located)
     for index, window in enumerate(data.get("windows", ())):
         try:
             zone(window["zone"])
