@@ -1,6 +1,7 @@
 """Rules that a deployment brings: unchanged Rego in its own package, evaluated by the embedded engine as an entry of policy data says."""
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,9 @@ def decided(opa: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
             shutil.copytree(POLICIES, folder)
             (folder / GLUE_NAME).write_text(text)
             (folder / "team.rego").write_text(RULES)
-            (folder / ".manifest").write_text('{"rego_version": 1, "roots": ["lockgate", "team"]}')
+            manifest = json.loads((folder / ".manifest").read_text())
+            manifest["roots"].append("team")
+            (folder / ".manifest").write_text(json.dumps(manifest))
             compiled[text] = compile_bundle(opa, folder)
         files = compiled[text]
         manifest = {"rules": {}, "opa": "test"}
