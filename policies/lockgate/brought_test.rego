@@ -4,8 +4,8 @@ import data.lockgate.brought
 
 entry := {
 	"path": "data.team.rule", "input": "plan", "reads": "score", "limit": 10, "effect": "deny",
-	"questions": {"plan": true, "apply": true}, "targets": {"names": null, "environments": null, "labels": null},
-	"require": {"count": 1, "groups": ["approvers"], "expires_in": 60},
+	"questions": {"plan": true, "apply": true}, "targets": null,
+	"require": {"count": 1, "groups": {"approvers": 1}, "expires_in": 60},
 }
 
 question := {"question": "plan", "target": {"name": "web", "environment": "staging", "region": "eu", "labels": {}}, "plan": {}}
@@ -96,7 +96,7 @@ test_glue_of_another_path_or_input_does_not_count if {
 
 test_other_questions_and_targets_are_not_asked if {
 	rules({"questions": {"plan": false, "request": true}}, {11}) == set()
-	rules({"targets": {"names": null, "environments": {"production": true}, "labels": null}}, {11}) == set()
+	rules({"targets": {"fields": {"environment": {"production": true}}, "labels": null, "except": null}}, {11}) == set()
 }
 
 test_a_read_has_no_plan_to_judge if {
