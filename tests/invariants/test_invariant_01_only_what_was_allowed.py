@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -77,7 +78,9 @@ async def durable_allow(gate: Gate, decision: str, operation: Operation) -> dict
         if entry.kind == "decision.made" and entry.body["decision"] == decision
     ]
     assert [body["allow"] for body in logged] == [True]
-    return record.input
+    assert record.input is not None
+    document: dict[str, object] = json.loads(record.input.data())
+    return document
 
 
 async def test_every_grant_and_start_stands_on_a_recorded_allow_for_its_digests(gate: Gate) -> None:

@@ -22,7 +22,7 @@ from lockgate.gateway.friction import denied_by_rule
 from lockgate.gateway.identity.port import Audience, Unauthenticated
 from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.model import Operation
-from lockgate.gateway.store.port import Admit, AttemptChange, Command, Control, Transition
+from lockgate.gateway.store.port import Admit, AttemptChange, Command, Control, Forget, KeepBundle, Transition
 from lockgate.policy.port import PolicyEngine
 from lockgate.telemetry.metrics import Metrics
 from lockgate.telemetry.names import Counted, SpanName, Timed
@@ -80,7 +80,7 @@ class Observer:
 
     def committed(self, command: Command, *, moved: bool) -> None:
         """A command is durable; `moved` says whether the epoch did: a control that changed nothing left no entry."""
-        if isinstance(command, Control) and not moved:
+        if isinstance(command, Forget | KeepBundle) or (isinstance(command, Control) and not moved):
             return
         for entry in command.entries:
             self.metrics.count(Counted.AUDIT_ENTRIES, entry.kind.value)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any, Final
 
 from lockgate.contract.decision import Decision, Question
@@ -21,6 +22,7 @@ from lockgate.policy.schemas import DocumentRefused
 from lockgate.policy.wasm import Bounds, ModuleRefused, PolicyInstance, PolicyModule
 
 ENGINE_NAME: Final = "opa-wasm"
+ENGINE_VERSION: Final = f"wasmtime {version('wasmtime')}"
 SLOW_QUESTIONS: Final = frozenset({Question.PLAN, Question.APPLY, Question.APPROVE})
 """Questions that carry a plan: decided in the worker thread, with the longer deadline."""
 
@@ -111,6 +113,10 @@ class EmbeddedEngine:
     @property
     def name(self) -> str:
         return ENGINE_NAME
+
+    @property
+    def version(self) -> str:
+        return ENGINE_VERSION
 
     @property
     def revision(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from lockgate.contract.intent import Effect, Phase, Principal, PrincipalKind
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.operations.attempts import AttemptState
+from lockgate.gateway.operations.inputs import KeptInput
 from lockgate.gateway.operations.model import Attempt, DecisionRecord, Operation, Vote
 from lockgate.gateway.operations.states import State
 from lockgate.gateway.store.port import Admit
@@ -73,9 +74,20 @@ def operation(name: str, **changes: Any) -> Operation:
     return replace(made, **changes)
 
 
-def decision(name: str, of: str | None, at: int = NOW) -> DecisionRecord:
-    """An allowing decision."""
-    return DecisionRecord(name, of, "request", True, DIGEST, {"allow": True}, {"version": 1, "question": "request"}, at)
+def decision(name: str, of: str | None, at: int = NOW, **changes: Any) -> DecisionRecord:
+    """An allowing decision; `changes` replace fields."""
+    made = DecisionRecord(
+        id=name,
+        tenant="default",
+        operation=of,
+        question="request",
+        allow=True,
+        engine_version="wasmtime 1.0",
+        document={"id": name, "revision": DIGEST, "allow": True},
+        input=KeptInput(b'{"question":"request","version":1}'),
+        at=at,
+    )
+    return replace(made, **changes)
 
 
 def entry(of: str | None = None, kind: EntryKind = EntryKind.OPERATION_REQUESTED, **body: Any) -> EntryDraft:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -24,6 +24,7 @@ from lockgate.gateway.api.tools import OfferedAction
 from lockgate.gateway.doors import Call, Details, HumanDoor, VoteCall
 from lockgate.gateway.errors import NotFound, Refusal
 from lockgate.gateway.operations.model import Operation
+from lockgate.gateway.operations.records import record_document
 from lockgate.gateway.operations.states import State
 from lockgate.gateway.operations.views import explanation_view, human_view, plan_view
 
@@ -137,7 +138,8 @@ async def get_details(asked: Asked) -> Result:
 
 def details_view(details: Details) -> dict[str, Any]:
     """Everything about one operation as a document."""
-    document: dict[str, Any] = to_document(details)
+    document: dict[str, Any] = to_document(replace(details, decisions=()))
+    document["decisions"] = [record_document(record) for record in details.decisions]
     document["operation"] = human_view(details.operation)
     document["notices"] = notices(details.plan, "plan")
     return document

@@ -7,6 +7,7 @@ from typing import Any
 
 from lockgate.contract.intent import Effect, Phase, Principal
 from lockgate.gateway.operations.attempts import AttemptState
+from lockgate.gateway.operations.inputs import KeptInput
 from lockgate.gateway.operations.locks import LockState
 from lockgate.gateway.operations.states import EffectShown, Place, State
 
@@ -136,13 +137,25 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """A policy decision as stored: `document` is the Decision's document, `input` the policy input it answered."""
+    """A policy decision as stored: `document` is the Decision's document, `input` the bytes it answered; None when they are no longer kept.
+
+    `hidden` and `masked` are JSON pointers into the input: of what was hidden before policy was asked, so that policy did not see it either, and
+    of what policy saw and the record does not hold.
+    """
 
     id: str
+    tenant: str
     operation: str | None
     question: str
     allow: bool
-    revision: str
+    engine_version: str
     document: dict[str, Any]
-    input: dict[str, Any]
+    input: KeptInput | None
     at: int
+    hidden: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
+
+    @property
+    def revision(self) -> str:
+        """The policy's revision."""
+        return str(self.document["revision"])

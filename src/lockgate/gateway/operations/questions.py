@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +15,10 @@ from lockgate.contract.intent import Principal
 from lockgate.contract.plan import PlanDocument
 from lockgate.gateway.catalog.model import Action, Target
 from lockgate.gateway.core import Core
+from lockgate.gateway.operations.inputs import KeptInput, keep_input
 from lockgate.gateway.operations.model import DecisionRecord, PlanRecord, Reason, Vote
 from lockgate.policy.input import build_input
+from lockgate.policy.schemas import DocumentRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,25 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
     decision = await core.observer.decide(core.policy, question, document)
     record = DecisionRecord(
         id=decision.id,
+        tenant=about.principal.tenant,
         operation=about.operation,
         question=question.value,
         allow=decision.allow,
-        revision=decision.revision,
+        engine_version=core.policy.version,
         document=decision.to_document(),
-        input=document,
+        input=await _kept(document),
         at=now,
     )
     return Asked(decision, record)
+
+
+async def _kept(document: Mapping[str, Any]) -> KeptInput | None:
+    """The input for its record; None for what is no JSON: then it was refused, not evaluated."""
+    try:
+        # With a plan it is compressed: nobody else waits for that meanwhile.
+        return await asyncio.to_thread(keep_input, document) if document["plan"] else keep_input(document)
+    except DocumentRefused:
+        return None
 
 
 def rfc3339(ms: int) -> str:

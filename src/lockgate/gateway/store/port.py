@@ -15,6 +15,13 @@ from lockgate.gateway.audit.entries import EntryDraft
 from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.locks import LockState
 from lockgate.gateway.operations.model import Attempt, DecisionRecord, Lock, Operation, Vote
+from lockgate.gateway.store.decisions import Decisions as Decisions  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.decisions import DecisionsOf as DecisionsOf  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.decisions import Forget as Forget  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.decisions import GetBundle as GetBundle  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.decisions import GetDecision as GetDecision  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.decisions import KeepBundle as KeepBundle  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.decisions import OldestKept as OldestKept  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.errors import StoreBusy as StoreBusy  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.errors import StoreError as StoreError  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.errors import StoreLocked as StoreLocked  # noqa: PLC0414  (part of the port)
@@ -137,23 +144,25 @@ class ControlKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Control:
     """Move the epoch: a revocation (`subject` is a token id or principal id), a freeze (`subject` is a scope: `*`, `tenant:x`,
-    `target:x`), or a new policy, catalog or keyset (`subject` is its revision; the same revision again changes nothing). Answers Done(None)."""
+    `target:x`), or a new policy, catalog or keyset (`subject` is its revision; the same revision again changes nothing). `decisions` are those that permitted it. Answers Done(None)."""
 
     kind: ControlKind
     subject: str
     entries: tuple[EntryDraft, ...]
     now: int
+    decisions: tuple[DecisionRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Audit entries alone: reads of plans, administrative acts. Answers Done(None)."""
+    """Audit entries, and decisions that changed nothing else: reads, refusals, administrative acts. Answers Done(None)."""
 
     entries: tuple[EntryDraft, ...]
     now: int
+    decisions: tuple[DecisionRecord, ...] = ()
 
 
-Command = Admit | Transition | Control | Append
+Command = Admit | Transition | Control | Append | Forget | KeepBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,20 +319,6 @@ class ListLocks(Query[tuple[Lock, ...]]):
 @dataclass(frozen=True, slots=True)
 class VotesOf(Query[tuple[Vote, ...]]):
     """All votes on an operation, oldest first."""
-
-    operation: str
-
-
-@dataclass(frozen=True, slots=True)
-class GetDecision(Query[DecisionRecord | None]):
-    """One decision by id."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionsOf(Query[tuple[DecisionRecord, ...]]):
-    """All decisions of an operation, oldest first."""
 
     operation: str
 

@@ -14,6 +14,7 @@ from lockgate.testing.store.commands import (
     trusting,
 )
 from lockgate.testing.store.controls import Controls
+from lockgate.testing.store.decisions import DecisionLists
 from lockgate.testing.store.lasting import Lasting
 from lockgate.testing.store.lists import Lists
 from lockgate.testing.store.opening import OpenStore
@@ -34,5 +35,5 @@ __all__ = [
 ]
 
 
-class StoreContract(Admission, Transitions, Controls, Lists, Audit, Lasting):
+class StoreContract(Admission, Transitions, Controls, Lists, DecisionLists, Audit, Lasting):
     """Provide the fixture `open_store`: a function that opens the same, at first empty, store again and again (the earlier one closed)."""

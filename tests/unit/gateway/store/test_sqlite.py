@@ -5,10 +5,22 @@ import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import orjson
 import pysqlite3
 import pytest
 
-from lockgate.gateway.store.port import Append, Done, GetEpoch, GetOperation, StoreBusy, StoreError, StoreLocked
+from lockgate.gateway.operations.inputs import KeptInput
+from lockgate.gateway.operations.model import DecisionRecord
+from lockgate.gateway.store.port import (
+    Append,
+    Done,
+    GetDecision,
+    GetEpoch,
+    GetOperation,
+    StoreBusy,
+    StoreError,
+    StoreLocked,
+)
 from lockgate.gateway.store.sqlite import SqliteStore
 from lockgate.gateway.store.sqlite.connection import check_version, open_writer
 from lockgate.gateway.store.sqlite.schema import migrate, migrations, version
@@ -187,3 +199,29 @@ async def test_a_file_that_is_no_store_is_refused_and_left_alone(path: Path) -> 
     with pytest.raises(StoreError):
         await SqliteStore(path).migrate()
     assert path.read_bytes() == before
+
+
+async def test_decisions_of_a_store_before_records_keep_their_input(path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    path.touch(0o600)
+    database = open_writer(path)
+    migrate(database, [step for step in migrations() if step[0] < 3])
+    body = {
+        "id": "dec_1",
+        "operation": None,
+        "question": "request",
+        "allow": True,
+        "revision": "sha256:1",
+        "document": {"id": "dec_1", "revision": "sha256:1", "input_sha256": "sha256:2"},
+        "input": {"tenant": "blue", "arguments": {"share": 1.0}},
+        "at": NOW,
+    }
+    sql = "INSERT INTO decision (id, operation, body) VALUES (?, ?, ?)"
+    database.execute(sql, ("dec_1", None, orjson.dumps(body)))
+    database.close()
+    store = SqliteStore(path)
+    await store.migrate()
+    kept = KeptInput(b'{"tenant":"blue","arguments":{"share":1.0}}')
+    record = DecisionRecord("dec_1", "blue", None, "request", True, "", dict(body["document"]), kept, NOW)  # type: ignore[call-overload]
+    assert await store.read(GetDecision("dec_1")) == record
+    await store.close()

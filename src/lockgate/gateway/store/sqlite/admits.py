@@ -7,11 +7,12 @@ from typing import Any
 
 import orjson
 
-from lockgate.gateway.operations.model import Operation
+from lockgate.gateway.operations.model import DecisionRecord, Operation
 from lockgate.gateway.store.port import Admit, EpochMoved, Existing, Outcome
 from lockgate.gateway.store.sqlite.bulk import insert
 from lockgate.gateway.store.sqlite.commands import Batch
 from lockgate.gateway.store.sqlite.connection import Connection, IntegrityError
+from lockgate.gateway.store.sqlite.decisions import insert_decisions
 from lockgate.gateway.store.sqlite.prepared import Prepared
 from lockgate.gateway.store.sqlite.rows import OPERATION_COLUMNS, decode, operation_row
 
@@ -50,18 +51,20 @@ def _insert(db: Connection, items: Sequence[Prepared]) -> bool:
     operations: list[tuple[Any, ...]] = []
     scopes: list[tuple[Any, ...]] = []
     decisions: list[tuple[Any, ...]] = []
+    records: list[DecisionRecord] = []
     for item in items:
         command = item.command
         if isinstance(command, Admit):
             operations.append(operation_row(command.operation, item.operation))
-            decisions.append((command.decision.id, command.decision.operation, item.decisions[0]))
+            decisions += item.decisions
+            records += (command.decision, *command.further_decisions)
             if command.idempotency_scope is not None:
                 scopes.append((command.idempotency_scope, command.operation.id))
     db.execute("SAVEPOINT admits")
     try:
         insert(db, f"operation {OPERATION_COLUMNS}", operations)
         insert(db, "idempotency (scope, operation)", scopes)
-        insert(db, "decision (id, operation, body)", decisions)
+        insert_decisions(db, records, decisions)
     except (IntegrityError, OverflowError, UnicodeEncodeError):
         db.execute("ROLLBACK TO admits")
         return False

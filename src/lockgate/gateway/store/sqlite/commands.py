@@ -19,12 +19,15 @@ from lockgate.gateway.store.port import (
     Done,
     EpochMoved,
     Existing,
+    Forget,
+    KeepBundle,
     LockChange,
     Outcome,
     StillTrusted,
     Transition,
 )
 from lockgate.gateway.store.sqlite.connection import Connection
+from lockgate.gateway.store.sqlite.decisions import forget, insert_decisions, keep_bundle
 from lockgate.gateway.store.sqlite.prepared import Prepared
 from lockgate.gateway.store.sqlite.rows import (
     OPERATION_COLUMNS,
@@ -57,6 +60,10 @@ class Batch:
             self.touched.add(operation.id)
         return Done(operation, self.epoch, self.frontier.size + len(self.entries))
 
+    def unheard(self) -> Done:
+        """Accept what changes nothing that anyone waits for."""
+        return Done(None, self.epoch, self.frontier.size + len(self.entries))
+
 
 def run(db: Connection, batch: Batch, item: Prepared) -> Outcome:
     """Run one command. On any outcome but Done the caller rolls back to before it. Raises the database's errors."""
@@ -68,7 +75,14 @@ def run(db: Connection, batch: Batch, item: Prepared) -> Outcome:
         case Control():
             return _control(db, batch, item, item.command)
         case Append():
+            insert_decisions(db, item.command.decisions, item.decisions)
             return batch.done(None, item.entries)
+        case Forget():
+            forget(db, item.command)
+            return batch.unheard()
+        case KeepBundle():
+            keep_bundle(db, item.command)
+            return batch.unheard()
         case _:
             assert_never(item.command)
 
@@ -92,13 +106,8 @@ def _admit(db: Connection, batch: Batch, item: Prepared, command: Admit) -> Outc
         return Conflict("operation")
     if scope is not None:
         db.execute("INSERT INTO idempotency (scope, operation) VALUES (?, ?)", (scope, operation.id))
-    for record, body in zip((command.decision, *command.further_decisions), item.decisions, strict=True):
-        _insert_decision(db, record.id, record.operation, body)
+    insert_decisions(db, (command.decision, *command.further_decisions), item.decisions)
     return batch.done(operation, item.entries)
-
-
-def _insert_decision(db: Connection, decision: str, operation: str | None, body: bytes) -> None:
-    db.execute("INSERT INTO decision (id, operation, body) VALUES (?, ?, ?)", (decision, operation, body))
 
 
 def _transition(db: Connection, batch: Batch, item: Prepared, command: Transition) -> Outcome:
@@ -116,8 +125,7 @@ def _transition(db: Connection, batch: Batch, item: Prepared, command: Transitio
             return Conflict("lock")
     if not _add_votes(db, command):
         return Conflict("vote")
-    for record, body in zip(command.decisions, item.decisions, strict=True):
-        _insert_decision(db, record.id, record.operation, body)
+    insert_decisions(db, command.decisions, item.decisions)
     _add_evidence(db, command)
     return batch.done(command.operation, item.entries)
 
@@ -246,9 +254,10 @@ def _control(db: Connection, batch: Batch, item: Prepared, command: Control) -> 
             changed = db.execute(sql, (kind.value, subject, now)).rowcount
             if changed != 1:
                 # A restart loads the same revision again: that is no event.
-                return Done(None, batch.epoch, batch.frontier.size + len(batch.entries))
+                return batch.unheard()
         case _:
             assert_never(kind)
     if changed == 1:
         batch.epoch += 1
+    insert_decisions(db, command.decisions, item.decisions)
     return batch.done(None, item.entries)

@@ -8,33 +8,36 @@ from typing import assert_never
 from lockgate.contract.canonical import sha256
 from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.store.entryrows import PreparedEntry, prepare
-from lockgate.gateway.store.port import Admit, Append, Command, Control, StoreError, Transition
+from lockgate.gateway.store.port import Admit, Append, Command, Control, Forget, KeepBundle, StoreError, Transition
+from lockgate.gateway.store.sqlite.decisions import Row, decision_row
 from lockgate.gateway.store.sqlite.rows import encode
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A command with its audit entries and the JSON of its operation and decisions."""
+    """A command with its audit entries, the JSON of its operation and the rows of its decisions."""
 
     command: Command
     entries: tuple[PreparedEntry, ...]
     operation: bytes | None = None
-    decisions: tuple[bytes, ...] = ()
+    decisions: tuple[Row, ...] = ()
 
 
 def prepared(command: Command) -> Prepared:
     """Raises StoreError naming the field when the command can never be stored; then nothing was written."""
+    if isinstance(command, Forget | KeepBundle):
+        return Prepared(command, ())
     entries = prepare(command.entries, command.now)
     match command:
         case Admit():
-            decisions = (command.decision, *command.further_decisions)
-            return Prepared(command, entries, encode(command.operation), tuple(encode(item) for item in decisions))
+            made = (command.decision, *command.further_decisions)
+            return Prepared(command, entries, encode(command.operation), tuple(map(decision_row, made)))
         case Transition():
             operation = None if command.operation is None else _next(command.operation, command.expected_version)
             _check_digests(command)
-            return Prepared(command, entries, operation, tuple(encode(item) for item in command.decisions))
+            return Prepared(command, entries, operation, tuple(map(decision_row, command.decisions)))
         case Control() | Append():
-            return Prepared(command, entries)
+            return Prepared(command, entries, None, tuple(map(decision_row, command.decisions)))
         case _:
             assert_never(command)
 

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 from lockgate.contract.merkle import Node, consistency_proof, inclusion_proof, root_of
 from lockgate.gateway.audit.entries import Head, StoredEntry
 from lockgate.gateway.operations.locks import LockState
-from lockgate.gateway.operations.model import Attempt, DecisionRecord, Lock, Operation, Vote
+from lockgate.gateway.operations.model import Attempt, Lock, Operation, Vote
 from lockgate.gateway.store import port
 from lockgate.gateway.store.asked import AskedOperations
 from lockgate.gateway.store.entryrows import STORED_LEVEL
 from lockgate.gateway.store.port import StoreError
 from lockgate.gateway.store.sqlite.askedrows import asked_operations
 from lockgate.gateway.store.sqlite.connection import Connection
+from lockgate.gateway.store.sqlite.decisions import decisions, decisions_of, get_bundle, get_decision, oldest_kept
 from lockgate.gateway.store.sqlite.rows import decode, entry_of
 
 T = TypeVar("T")
@@ -166,15 +167,6 @@ def _votes_of(db: Connection, query: port.VotesOf) -> tuple[Vote, ...]:
     return _many(db, Vote, "SELECT body FROM vote WHERE operation = ? ORDER BY ordinal", (query.operation,))
 
 
-def _get_decision(db: Connection, query: port.GetDecision) -> DecisionRecord | None:
-    return _one(db, DecisionRecord, "SELECT body FROM decision WHERE id = ?", (query.id,))
-
-
-def _decisions_of(db: Connection, query: port.DecisionsOf) -> tuple[DecisionRecord, ...]:
-    sql = "SELECT body FROM decision WHERE operation = ? ORDER BY ordinal"
-    return _many(db, DecisionRecord, sql, (query.operation,))
-
-
 def _envelopes_of(db: Connection, query: port.EnvelopesOf) -> tuple[port.EnvelopeRecord, ...]:
     sql = "SELECT sha256, kind, operation, attempt, envelope FROM envelope WHERE operation = ? ORDER BY ordinal"
     return tuple(port.EnvelopeRecord(*row) for row in db.execute(sql, (query.operation,)).fetchall())
@@ -284,8 +276,11 @@ IN_THREAD: dict[type, Callable[[Connection, Any], Any]] = {
     port.LiveAttempts: _live_attempts,
     port.ListLocks: _list_locks,
     port.VotesOf: _votes_of,
-    port.GetDecision: _get_decision,
-    port.DecisionsOf: _decisions_of,
+    port.GetDecision: get_decision,
+    port.DecisionsOf: decisions_of,
+    port.Decisions: decisions,
+    port.GetBundle: get_bundle,
+    port.OldestKept: oldest_kept,
     port.EnvelopesOf: _envelopes_of,
     port.GetPlanBytes: _plan_bytes,
     port.Revocations: _revocations,
