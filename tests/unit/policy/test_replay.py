@@ -39,7 +39,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PolicyEn
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    subject = {
+    subject: dict[str, Any] = {
         "id": "https://issuer.test#agent-1",
         "issuer": "https://issuer.test",
         "subject": "agent-1",

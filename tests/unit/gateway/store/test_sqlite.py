@@ -206,13 +206,14 @@ async def test_decisions_of_a_store_before_records_keep_their_input(path: Path) 
     path.touch(0o600)
     database = open_writer(path)
     migrate(database, [step for step in migrations() if step[0] < 3])
+    document = {"id": "dec_1", "revision": "sha256:1", "input_sha256": "sha256:2"}
     body = {
         "id": "dec_1",
         "operation": None,
         "question": "request",
         "allow": True,
         "revision": "sha256:1",
-        "document": {"id": "dec_1", "revision": "sha256:1", "input_sha256": "sha256:2"},
+        "document": document,
         "input": {"tenant": "blue", "arguments": {"share": 1.0}},
         "at": NOW,
     }
@@ -222,6 +223,6 @@ async def test_decisions_of_a_store_before_records_keep_their_input(path: Path) 
     store = SqliteStore(path)
     await store.migrate()
     kept = KeptInput(b'{"tenant":"blue","arguments":{"share":1.0}}')
-    record = DecisionRecord("dec_1", "blue", None, "request", True, "", dict(body["document"]), kept, NOW)  # type: ignore[call-overload]
+    record = DecisionRecord("dec_1", "blue", None, "request", True, "", document, kept, NOW)
     assert await store.read(GetDecision("dec_1")) == record
     await store.close()

@@ -127,7 +127,8 @@ def decisions_of(db: Connection, query: DecisionsOf) -> tuple[DecisionRecord, ..
 
 def decisions(db: Connection, query: Decisions) -> tuple[DecisionRecord, ...]:
     """See the query."""
-    where, values = ["at >= ?"], [query.since]
+    where: list[str] = ["at >= ?"]
+    values: list[Any] = [query.since]
     for condition, value in (
         ("at < ?", query.until),
         ("tenant = ?", query.tenant),
