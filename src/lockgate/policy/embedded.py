@@ -21,8 +21,7 @@ from lockgate.policy.port import PolicyLoadError
 from lockgate.policy.schemas import DocumentRefused
 from lockgate.policy.wasm import Bounds, ModuleRefused, PolicyInstance, PolicyModule
 
-ENGINE_NAME: Final = "opa-wasm"
-ENGINE_VERSION: Final = f"wasmtime {version('wasmtime')}"
+ENGINE_NAME: Final = f"opa-wasm/{version('wasmtime')}"
 SLOW_QUESTIONS: Final = frozenset({Question.PLAN, Question.APPLY, Question.APPROVE})
 """Questions that carry a plan: decided in the worker thread, with the longer deadline."""
 
@@ -113,10 +112,6 @@ class EmbeddedEngine:
     @property
     def name(self) -> str:
         return ENGINE_NAME
-
-    @property
-    def version(self) -> str:
-        return ENGINE_VERSION
 
     @property
     def revision(self) -> str:

@@ -34,11 +34,6 @@ class PolicyEngine(Protocol):
     def name(self) -> str: ...
 
     @property
-    def version(self) -> str:
-        """Of the program that evaluates, for the record of a decision: "wasmtime 40.0.0"."""
-        ...
-
-    @property
     def revision(self) -> str: ...
 
     @property

@@ -82,7 +82,6 @@ def decision(name: str, of: str | None, at: int = NOW, **changes: Any) -> Decisi
         operation=of,
         question="request",
         allow=True,
-        engine_version="wasmtime 1.0",
         document={"id": name, "revision": DIGEST, "allow": True},
         input=KeptInput(b'{"question":"request","version":1}'),
         at=at,

@@ -148,7 +148,6 @@ class DecisionRecord:
     operation: str | None
     question: str
     allow: bool
-    engine_version: str
     document: dict[str, Any]
     input: KeptInput | None
     at: int

@@ -71,7 +71,6 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
         operation=about.operation,
         question=question.value,
         allow=decision.allow,
-        engine_version=core.policy.version,
         document=decision.to_document(),
         input=await _kept(document),
         at=now,

@@ -18,6 +18,7 @@ def record_document(record: DecisionRecord, *, inputs: bool = True) -> dict[str,
     `hidden` and `masked` are JSON pointers: policy did not see the former; it saw the latter, and the record does not hold them.
     """
     said = record.document
+    engine, _, version = str(said.get("engine", "")).partition("/")
     document: dict[str, Any] = {
         "id": record.id,
         "at": record.at,
@@ -26,8 +27,8 @@ def record_document(record: DecisionRecord, *, inputs: bool = True) -> dict[str,
         "question": record.question,
         "allow": record.allow,
         "revision": record.revision,
-        "engine": said.get("engine"),
-        "engine_version": record.engine_version,
+        "engine": engine,
+        "engine_version": version,
         "duration_us": said.get("duration_us"),
         "violations": said.get("violations", []),
         "obligations": said.get("obligations", {}),

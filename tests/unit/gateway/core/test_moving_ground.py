@@ -52,7 +52,7 @@ async def test_an_epoch_that_never_rests_is_said_and_nothing_recorded(gate: Gate
         await moved(gate, f"sha256:{next(turn)}")
         return await ask(*question)
 
-    parts = {"decide": staticmethod(decide), "revision": "r", "name": "n", "version": "1", "needs": NOTHING}
+    parts = {"decide": staticmethod(decide), "revision": "r", "name": "n", "needs": NOTHING}
     engine = type("Restless", (), parts)()
     monkeypatch.setattr(gate.core, "policy", engine)
     with pytest.raises(Unavailable, match="nothing was recorded"):

@@ -223,6 +223,6 @@ async def test_decisions_of_a_store_before_records_keep_their_input(path: Path) 
     store = SqliteStore(path)
     await store.migrate()
     kept = KeptInput(b'{"tenant":"blue","arguments":{"share":1.0}}')
-    record = DecisionRecord("dec_1", "blue", None, "request", True, "", document, kept, NOW)
+    record = DecisionRecord("dec_1", "blue", None, "request", True, document, kept, NOW)
     assert await store.read(GetDecision("dec_1")) == record
     await store.close()

@@ -25,8 +25,8 @@ from lockgate.gateway.store.sqlite.bulk import insert
 from lockgate.gateway.store.sqlite.connection import Connection
 
 Row = tuple[Any, ...]
-_COLUMNS: Final = "id, operation, tenant, at, question, allow, engine_version, document, input, part, cut, pointers"
-_READ: Final = "id, operation, tenant, at, question, allow, engine_version, document, {}, d.part, cut, pointers"
+_COLUMNS: Final = "id, operation, tenant, at, question, allow, document, input, part, cut, pointers"
+_READ: Final = "id, operation, tenant, at, question, allow, document, {}, d.part, cut, pointers"
 _INPUT: Final = "input, (SELECT packed FROM decision_part WHERE sha256 = d.part)"
 
 
@@ -47,7 +47,6 @@ def decision_row(record: DecisionRecord) -> Row:
         record.at,
         record.question,
         int(record.allow),
-        record.engine_version,
         document,
         kept.head + kept.tail if kept is not None else None,
         shared.sha256 if shared is not None else None,
@@ -155,7 +154,7 @@ def decisions(db: Connection, query: Decisions) -> tuple[DecisionRecord, ...]:
     cursor = db.execute(sql, (*values, max(1, min(query.limit, MAX_DECISIONS))))
     for row in cursor:
         page.append(_record(row))
-        size += sum(len(part) for part in row[8:10] if part is not None)
+        size += sum(len(part) for part in row[7:9] if part is not None)
         if size > MAX_PAGE_BYTES:
             break
     cursor.close()
@@ -177,7 +176,7 @@ def oldest_kept(db: Connection, _: OldestKept) -> tuple[int | None, int | None]:
 
 
 def _record(row: Row) -> DecisionRecord:
-    name, operation, tenant, at, question, allow, engine_version, document, data, packed, part, cut, pointers = row
+    name, operation, tenant, at, question, allow, document, data, packed, part, cut, pointers = row
     try:
         said = orjson.loads(pointers) if pointers is not None else {"hidden": [], "masked": []}
         hidden, masked = _texts(said["hidden"]), _texts(said["masked"])
@@ -187,9 +186,7 @@ def _record(row: Row) -> DecisionRecord:
         kept = _input(data, packed, part, cut)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"store: the stored decision {name} is unreadable: {error}") from None
-    return DecisionRecord(
-        name, tenant, operation, question, bool(allow), engine_version, found, kept, at, hidden, masked
-    )
+    return DecisionRecord(name, tenant, operation, question, bool(allow), found, kept, at, hidden, masked)
 
 
 def _texts(value: Any) -> tuple[str, ...]:

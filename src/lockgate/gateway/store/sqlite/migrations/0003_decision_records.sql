@@ -10,28 +10,26 @@ CREATE TABLE decision_part (
 ) STRICT;
 
 CREATE TABLE decision (
-    ordinal        INTEGER PRIMARY KEY,
-    id             TEXT NOT NULL UNIQUE,
-    operation      TEXT REFERENCES operation (id),
-    tenant         TEXT NOT NULL,
-    at             INTEGER NOT NULL,      -- Unix ms
-    question       TEXT NOT NULL,
-    allow          INTEGER NOT NULL,
-    engine_version TEXT NOT NULL,
-    document       BLOB NOT NULL,
-    input          BLOB,
-    part           TEXT REFERENCES decision_part (sha256),
-    cut            INTEGER,
-    pointers       TEXT                   -- {"hidden": [...], "masked": [...]}, JSON pointers into the input; NULL when there are none
+    ordinal   INTEGER PRIMARY KEY,
+    id        TEXT NOT NULL UNIQUE,
+    operation TEXT REFERENCES operation (id),
+    tenant    TEXT NOT NULL,
+    at        INTEGER NOT NULL,    -- Unix ms
+    question  TEXT NOT NULL,
+    allow     INTEGER NOT NULL,
+    document  BLOB NOT NULL,
+    input     BLOB,
+    part      TEXT REFERENCES decision_part (sha256),
+    cut       INTEGER,
+    pointers  TEXT                 -- {"hidden": [...], "masked": [...]}, JSON pointers into the input; NULL when there are none
 ) STRICT;
 
-INSERT INTO decision (ordinal, id, operation, tenant, at, question, allow, engine_version, document, input)
+INSERT INTO decision (ordinal, id, operation, tenant, at, question, allow, document, input)
 SELECT ordinal, id, operation,
        coalesce(json_extract(text, '$.input.tenant'), 'default'),
        coalesce(json_extract(text, '$.at'), 0),
        coalesce(json_extract(text, '$.question'), ''),
        coalesce(json_extract(text, '$.allow'), 0),
-       '',
        CAST(coalesce(json_extract(text, '$.document'), '{}') AS BLOB),
        CAST(json_extract(text, '$.input') AS BLOB)
 FROM (SELECT ordinal, id, operation, CAST(body AS TEXT) AS text FROM decision_before);
@@ -44,7 +42,7 @@ CREATE INDEX decision_of_part ON decision (part) WHERE part IS NOT NULL;
 
 -- Everything decided before `inputs_since` has lost its input already: nobody looks there again.
 CREATE TABLE retention (
-    id           INTEGER PRIMARY KEY CHECK (id = 1),
+    id INTEGER PRIMARY KEY CHECK (id = 1),
     inputs_since INTEGER NOT NULL
 ) STRICT;
 INSERT INTO retention VALUES (1, 0);
@@ -52,6 +50,6 @@ INSERT INTO retention VALUES (1, 0);
 -- The policies that decided, so that a decision can be made again.
 CREATE TABLE policy_bundle (
     revision TEXT PRIMARY KEY,
-    at       INTEGER NOT NULL,
+    at INTEGER NOT NULL,
     packed   BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
