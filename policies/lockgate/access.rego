@@ -36,6 +36,8 @@ permitted if {
 # description: None of the caller's roles permits this action on this target.
 # custom:
 #   rule: role
+#   severity: high
+#   why: Everything is forbidden that no role permits.
 #   fix: Ask an administrator for a role that permits it, or choose an action and target that you may use.
 violations contains {"rule": "role", "details": details} if {
 	not permitted

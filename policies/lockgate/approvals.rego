@@ -8,6 +8,7 @@ import data.lockgate.brought
 import data.lockgate.limits
 import data.lockgate.parameters
 import data.lockgate.plan_integrity
+import data.lockgate.rulebook
 import data.lockgate.selectors
 
 required contains rule.require if {
@@ -18,6 +19,8 @@ required contains rule.require if {
 required contains parameters.approvals.standard if plan_integrity.needs_approval
 
 required contains requirement if some requirement in brought.required
+
+required contains requirement if some requirement in rulebook.requirements
 
 applies(rule) if {
 	selectors.selects(rule.targets, input.target)
@@ -67,6 +70,8 @@ obligation := {
 # description: The votes that count under the policy of now do not suffice.
 # custom:
 #   rule: approvals
+#   severity: high
+#   why: What policy leaves to humans waits for them.
 #   fix: Ask the named groups to approve the current plan; the operation continues by itself.
 violations contains {"rule": "approvals", "details": details} if {
 	input.question == "apply"
@@ -80,6 +85,8 @@ violations contains {"rule": "approvals", "details": details} if {
 # description: A human rejected exactly this plan.
 # custom:
 #   rule: rejected
+#   severity: high
+#   why: A no of a human is not outvoted by asking again.
 #   fix: Talk to whoever rejected it, then ask again with another change.
 violations contains {"rule": "rejected", "details": {}} if {
 	input.question == "apply"

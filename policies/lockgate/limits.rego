@@ -37,6 +37,8 @@ destructive if destroys > 0
 # description: The change would delete or replace more than this target allows.
 # custom:
 #   rule: destroy_limit
+#   severity: high
+#   why: One mistake must not be able to take down everything that one operation can reach.
 #   fix: Split the change, or ask an administrator to raise the limit.
 violations contains {"rule": "destroy_limit", "details": {"destroys": destroys, "limit": limit.max_destroys}} if {
 	some limit in selected
@@ -54,6 +56,8 @@ violations contains {"rule": "destroy_limit", "details": {"effect": "destroy", "
 # description: The change would touch more than this target allows at once.
 # custom:
 #   rule: change_limit
+#   severity: medium
+#   why: A change that nobody can read is a change that nobody has approved.
 #   fix: Split the change, or ask an administrator to raise the limit.
 violations contains {"rule": "change_limit", "details": {"changes": changes, "limit": limit.max_changes}} if {
 	some limit in selected

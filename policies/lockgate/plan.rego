@@ -10,6 +10,8 @@ import data.lockgate.limits
 # description: The plan does not pin what would be applied.
 # custom:
 #   rule: plan_digests
+#   severity: critical
+#   why: What is not pinned byte by byte can be changed between approval and apply.
 #   fix: Plan again; if it happens again, report it with the operation id.
 violations contains {"rule": "plan_digests", "details": {}} if not pinned
 
@@ -24,6 +26,8 @@ pinned if {
 # description: The tool could not say everything that would change, and this target does not accept that.
 # custom:
 #   rule: plan_incomplete
+#   severity: high
+#   why: Nobody can agree to what the tool could not say.
 #   fix: Make the change smaller or split it, so that the tool can plan it completely.
 violations contains {"rule": "plan_incomplete", "details": {"environment": input.target.environment}} if {
 	incomplete
@@ -35,6 +39,8 @@ violations contains {"rule": "plan_incomplete", "details": {"environment": input
 # description: The plan runs provisioners, code outside the tool's own resources, and this target does not accept that.
 # custom:
 #   rule: provisioners
+#   severity: high
+#   why: A provisioner is any command at all; the plan shows that it runs, and not what it does.
 #   fix: Remove the provisioners from the configuration.
 violations contains {"rule": "provisioners", "details": {"count": count(input.plan.provisioners)}} if {
 	provisioned

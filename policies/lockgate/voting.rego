@@ -12,6 +12,8 @@ import data.lockgate.parameters
 # description: This human is in none of the approver groups.
 # custom:
 #   rule: approver_group
+#   severity: high
+#   why: A vote counts for what the voter is trusted with.
 #   fix: Ask a member of an approver group to vote.
 violations contains {"rule": "approver_group", "details": {"groups": parameters.approvals.approvers}} if not approver
 
@@ -25,6 +27,8 @@ approver if {
 # description: No one approves what they asked for, what was asked on their behalf, or what an agent of theirs asked.
 # custom:
 #   rule: four_eyes
+#   severity: critical
+#   why: An approval by whoever wanted the change is no approval.
 #   fix: Ask another approver to vote.
 violations contains {"rule": "four_eyes", "details": {}} if not other_person
 

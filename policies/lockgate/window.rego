@@ -11,6 +11,8 @@ import data.lockgate.selectors
 # description: An administrator has frozen changes.
 # custom:
 #   rule: freeze
+#   severity: high
+#   why: In an incident, or while something delicate is under way, people must be able to stop every change at once.
 #   fix: Wait until the freeze is lifted; the operation continues by itself.
 violations contains {"rule": "freeze", "details": {"waitable": true}} if {
 	input.action.effect != "read"
@@ -22,6 +24,8 @@ violations contains {"rule": "freeze", "details": {"waitable": true}} if {
 # description: This target is changed only inside its change windows, and none is open now.
 # custom:
 #   rule: change_window
+#   severity: medium
+#   why: Changes are made when those who can mend them are awake and users are not harmed most.
 #   fix: Wait for the next window; the operation continues by itself.
 violations contains {"rule": "change_window", "details": {"waitable": true, "windows": [w.name | some w in windows]}} if {
 	input.question == "apply"

@@ -9,6 +9,7 @@ import data.lockgate.brought
 import data.lockgate.limits
 import data.lockgate.plan_integrity
 import data.lockgate.region
+import data.lockgate.rulebook
 import data.lockgate.window
 
 decision := {"allow": allow, "violations": violations, "obligations": answer.obligations, "readings": brought.readings}
@@ -20,4 +21,4 @@ allow if {
 	count(violations) == 0
 }
 
-violations := (((((access.violations | region.violations) | window.violations) | limits.violations) | plan_integrity.violations) | approvals.violations) | brought.violations
+violations := ((((((access.violations | region.violations) | window.violations) | limits.violations) | plan_integrity.violations) | approvals.violations) | brought.violations) | rulebook.violations

@@ -7,6 +7,7 @@ import data.lockgate.answer
 import data.lockgate.brought
 import data.lockgate.limits
 import data.lockgate.region
+import data.lockgate.rulebook
 import data.lockgate.window
 
 decision := {"allow": allow, "violations": violations, "obligations": answer.obligations, "readings": brought.readings}
@@ -18,4 +19,4 @@ allow if {
 	count(violations) == 0
 }
 
-violations := (((access.violations | region.violations) | window.violations) | limits.violations) | brought.violations
+violations := ((((access.violations | region.violations) | window.violations) | limits.violations) | brought.violations) | rulebook.violations

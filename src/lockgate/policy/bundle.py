@@ -41,12 +41,12 @@ class PolicyBundle:
     """`wasm` is for the embedded engine, `modules` (path → Rego) for an OPA server; both are compiled from the same text.
 
     `data` is the RFC 8785 form of what `data` is in Rego; `data_text` is the file people wrote, from which its parameters are derived. `rules`
-    is rule → title, message, fix. `key` names the key whose signature was verified; None: nobody's was.
+    is rule → its metadata: title, message, fix, and more (`compile.rule_texts`). `key` names the key whose signature was verified; None: nobody's was.
     """
 
     wasm: bytes
     data: bytes
-    rules: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = "policy"
     modules: Mapping[str, str] = field(default_factory=dict)
     roots: tuple[str, ...] = (ROOT,)
@@ -83,8 +83,15 @@ def load_library(data_file: Path | None = None) -> PolicyBundle:
 
 def library_with(text: str, name: str) -> PolicyBundle:
     """The default library with this data, of a file called `name`. Raises PolicyLoadError with line and field."""
-    manifest = json.loads(LIBRARY.joinpath(MANIFEST_NAME).read_text(encoding="utf-8"))
-    return library_bundle(LIBRARY.joinpath(WASM_NAME).read_bytes(), manifest, read_parameters(text, name), text)
+    manifest = library_manifest()
+    parameters = read_parameters(text, name, manifest["rules"])
+    return library_bundle(LIBRARY.joinpath(WASM_NAME).read_bytes(), manifest, parameters, text)
+
+
+def library_manifest() -> dict[str, Any]:
+    """What was written when the library was compiled: its rules with their metadata, and by which OPA."""
+    manifest: dict[str, Any] = json.loads(LIBRARY.joinpath(MANIFEST_NAME).read_text(encoding="utf-8"))
+    return manifest
 
 
 def library_modules() -> dict[str, str]:

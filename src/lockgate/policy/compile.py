@@ -75,20 +75,49 @@ def rego_modules(source: Path) -> dict[str, str]:
     return {path.relative_to(source).as_posix(): path.read_text(encoding="utf-8") for path in files}
 
 
-def rule_texts(opa: Path, source: Path) -> dict[str, dict[str, str]]:
-    """Rule id → title, message and fix, from the `# METADATA` of every rule that has a `custom.rule`."""
+SEVERITIES: Final = ("low", "medium", "high", "critical")
+RULES_PACKAGE: Final = ("data", "lockgate", "rules")
+
+
+class RuleMetadataInvalid(ValueError):
+    """A rule's `# METADATA` does not say what it must; the message names file, line and field."""
+
+
+def rule_texts(opa: Path, source: Path) -> dict[str, dict[str, Any]]:
+    """Rule id → title, message, fix, why, severity, from every `# METADATA` with a `custom.rule`.
+
+    A rule that policy data configures (`custom.parameters`, a package below `lockgate.rules`) also brings its parameters, the questions it is asked,
+    an example, and what it cannot see. Raises RuleMetadataInvalid, OpaFailed.
+    """
     inspected = json.loads(run_opa(opa, ["inspect", "--annotations", "--format", "json", str(source)]))
-    texts: dict[str, dict[str, str]] = {}
+    texts: dict[str, dict[str, Any]] = {}
     for entry in inspected.get("annotations", []):
-        annotations = entry["annotations"]
-        custom = annotations.get("custom", {})
-        if "rule" in custom:
-            texts[custom["rule"]] = {
-                "title": annotations["title"],
-                "message": annotations["description"],
-                "fix": custom["fix"],
-            }
+        if "rule" in entry["annotations"].get("custom", {}):
+            name, text = _rule_text(entry)
+            texts[name] = text
     return texts
+
+
+def _rule_text(entry: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    annotations, place = entry["annotations"], entry["location"]
+    custom = annotations["custom"]
+    where = f"{place['file']}:{place['row']}"
+    said = {"title": annotations.get("title"), "message": annotations.get("description")}
+    said |= {word: custom.get(word) for word in ("fix", "why", "severity")}
+    for field, text in said.items():
+        if not isinstance(text, str) or not text:
+            name = {"message": "description", "title": "title"}.get(field, f"custom.{field}")
+            raise RuleMetadataInvalid(f"{where}: {name}: is missing or no text; every rule says it")
+    if said["severity"] not in SEVERITIES:
+        raise RuleMetadataInvalid(f"{where}: custom.severity: must be one of {', '.join(SEVERITIES)}")
+    if "parameters" in custom:
+        path = tuple(part["value"] for part in entry["path"])
+        if path != (*RULES_PACKAGE, custom["rule"]):
+            raise RuleMetadataInvalid(
+                f"{where}: custom.rule: a rule with parameters is the package lockgate.rules.{custom['rule']}, or the frame does not find it"
+            )
+        said |= {word: custom[word] for word in ("parameters", "questions", "example", "cannot_see") if word in custom}
+    return custom["rule"], said
 
 
 def _opa_version(opa: Path) -> str:

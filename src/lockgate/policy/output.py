@@ -18,10 +18,10 @@ from lockgate.policy.schemas import DocumentRefused, compiled, require_valid
 NO_ALLOW = "lockgate.engine.no_allow"
 
 
-def read_answer(value: Any, rules: Mapping[str, Mapping[str, str]]) -> tuple[tuple[Violation, ...], Obligations]:
+def read_answer(value: Any, rules: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Violation, ...], Obligations]:
     """Violations (in the order of rule and details) and obligations; no violation means allow.
 
-    `rules` is the bundle's rule → title, message, fix. Raises EvaluationFailed for what is no output v1.
+    `rules` is the bundle's rule → metadata with title, message, fix. Raises EvaluationFailed for what is no output v1.
     """
     _refuse_unknown_obligation(value)
     try:
@@ -58,7 +58,7 @@ def _refuse_unknown_obligation(value: Any) -> None:
             raise EvaluationFailed("lockgate.engine.obligation", f"obligations.{unknown[0][:64]} is not known")
 
 
-def _violation(item: Mapping[str, Any], rules: Mapping[str, Mapping[str, str]]) -> Violation:
+def _violation(item: Mapping[str, Any], rules: Mapping[str, Mapping[str, Any]]) -> Violation:
     rule = item["rule"]
     text = rules.get(rule)
     if text is None:

@@ -9,13 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import jsonschema_rs
+
 from lockgate.contract.decision import CREDENTIAL_SCOPE_ORDER, SANDBOX_ORDER
 from lockgate.policy import brought
 from lockgate.policy.builtins import zone
 from lockgate.policy.located import Located, Path, read_located
 from lockgate.policy.needs import derive_history, repeated_name
 from lockgate.policy.port import PolicyLoadError
-from lockgate.policy.schemas import compiled, describe
+from lockgate.policy.rules import (
+    Rules,
+    data_schema,
+    derive_rules,
+    library_rules,
+    require_known_rules,
+    require_real_times,
+)
+from lockgate.policy.schemas import describe
 from lockgate.policy.selectors import action_fields, patterns, selector, set_of
 
 MAX_DATA_BYTES: Final = 4 << 20
@@ -26,20 +36,26 @@ KINDS: Final = ("agent", "human", "runner")
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
-def read_parameters(text: str, file: str) -> dict[str, Any]:
-    """The derived form of one data file (YAML, or JSON if `file` ends so). Raises PolicyLoadError with line and field."""
+def read_parameters(text: str, file: str, rules: Rules | None = None) -> dict[str, Any]:
+    """The derived form of one data file (YAML, or JSON if `file` ends so), for a policy with these rules (None: the library's).
+
+    Raises PolicyLoadError with line and field.
+    """
     if len(text) > MAX_DATA_BYTES:
         raise PolicyLoadError(file, f"is larger than {MAX_DATA_BYTES} bytes")
     located = read_located(text, file)
-    for error in compiled("policy-data-v1.json").iter_errors(located.value):
+    rules = library_rules() if rules is None else rules
+    require_known_rules(located, rules)
+    for error in jsonschema_rs.Draft202012Validator(data_schema(rules)).iter_errors(located.value):
         path = tuple(error.instance_path)
         unexpected = error.kind.as_dict().get("unexpected")
         raise located.refuse((*path, sorted(unexpected)[0]) if unexpected else path, describe(error))
     _require_known_names(located)
-    return derive(located.value)
+    require_real_times(located)
+    return derive(located.value, rules)
 
 
-def derive(data: Mapping[str, Any]) -> dict[str, Any]:
+def derive(data: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
     """The derived form of data that is known to be valid."""
     roles = data["roles"]
     subjects: dict[str, Any] = {}
@@ -64,6 +80,7 @@ def derive(data: Mapping[str, Any]) -> dict[str, Any]:
         "bring": {entry["name"]: _brought(entry, data["approvals"]) for entry in data.get("bring", ())},
         "budgets": [{**budget, "targets": selector(budget.get("targets"))} for budget in data.get("budgets", ())],
         "history": derive_history(data),
+        "rules": derive_rules(data, rules, _requirement),
     }
 
 
@@ -178,6 +195,10 @@ def _require_known_names(located: Located) -> None:
     repeated = repeated_name(data.get("budgets", ()))
     if repeated is not None:
         raise located.refuse(("budgets", repeated, "name"), "is another budget's name: each needs its own")
+    for rule, entries in data.get("rules", {}).items():
+        for index, entry in enumerate(entries):
+            groups = entry["require"]["groups"] if "require" in entry else ()
+            _require_roles(located, groups, ("rules", rule, index, "require", "groups"))
 
 
 def _require_roles(located: Located, names: Iterable[str], path: Path) -> None:

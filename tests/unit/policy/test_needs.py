@@ -116,7 +116,7 @@ def test_more_budgets_than_can_be_told_are_refused() -> None:
 
 
 def test_compiled_data_with_budgets_of_another_form_is_no_policy() -> None:
-    bundle = library_bundle(b"", {"rules": {}}, {"budgets": [{"name": "x"}]})
+    bundle = library_bundle(b"", {"rules": {}, "opa": ""}, {"budgets": [{"name": "x"}]})
     assert isinstance(bundle, PolicyBundle)
     with pytest.raises(PolicyLoadError, match="budgets or history"):
         _ = bundle.needs
