@@ -14,9 +14,10 @@ from lockgate.gateway.catalog.errors import CatalogErrors
 from lockgate.gateway.catalog.watch import CatalogHolder
 from lockgate.gateway.core import Core
 from lockgate.gateway.errors import Refusal
-from lockgate.gateway.store.port import Append, Control, ControlKind, StoreError, TreeHead
-from lockgate.policy.bundle import load_library
+from lockgate.gateway.store.port import Append, Control, ControlKind, KeepBundle, StoreError, TreeHead
+from lockgate.policy.bundle import PolicyBundle, load_library
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.keeping import packed
 from lockgate.policy.port import PolicyEngine, PolicyLoadError
 
 LOG = structlog.get_logger("lockgate.gateway")
@@ -57,6 +58,9 @@ class Reloader:
             (ControlKind.POLICY, core.policy.revision, EntryKind.POLICY_LOADED, {}),
             (ControlKind.CATALOG, core.catalog.current.revision, EntryKind.CATALOG_LOADED, {}),
         )
+        # Before the log says that it decides: what it decides can be made again from then on.
+        revision, kept = await asyncio.to_thread(_kept, core.policy.bundle)
+        await core.commit(KeepBundle(revision, kept, core.clock()))
         for kind, revision, entry, more in loads:
             draft = EntryDraft(entry, None, None, {"revision": revision, **more})
             await core.commit(Control(kind, revision, (draft,), core.clock()))
@@ -106,6 +110,10 @@ class Reloader:
         await old.close()
         LOG.info("policy loaded", revision=engine.revision)
         return True
+
+
+def _kept(bundle: PolicyBundle) -> tuple[str, bytes]:
+    return bundle.revision, packed(bundle)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

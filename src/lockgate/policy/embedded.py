@@ -118,6 +118,10 @@ class EmbeddedEngine:
         return self._revision
 
     @property
+    def bundle(self) -> PolicyBundle:
+        return self._bundle
+
+    @property
     def needs(self) -> Needs:
         return self._needs
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lockgate.contract.decision import Decision, Question
 from lockgate.policy.needs import Needs
+
+if TYPE_CHECKING:
+    from lockgate.policy.bundle import PolicyBundle
 
 
 class PolicyLoadError(Exception):
@@ -35,6 +38,11 @@ class PolicyEngine(Protocol):
 
     @property
     def revision(self) -> str: ...
+
+    @property
+    def bundle(self) -> PolicyBundle:
+        """What it decides under, of `revision`: kept beside the decisions, so that they can be made again."""
+        ...
 
     @property
     def needs(self) -> Needs:

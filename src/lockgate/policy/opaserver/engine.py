@@ -27,8 +27,9 @@ MAX_PINNED: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """What of a verified bundle is used here: its rules' texts, and what a document for it must hold."""
+    """A verified bundle, with what of it is used here: its rules' texts, and what a document for it must hold."""
 
+    bundle: PolicyBundle
     rules: Mapping[str, Mapping[str, Any]]
     needs: Needs
 
@@ -64,7 +65,7 @@ class OpaServer:
         self._settings = settings or ServerSettings()
         self._pool = Pool(dialer, connections=self._settings.connections, waiting=self._settings.waiting)
         self._writer = Writer(new_id, clock_ns)
-        self._pinned = {bundle.revision: Pinned(bundle.rules, bundle.needs)}
+        self._pinned = {bundle.revision: Pinned(bundle, bundle.rules, bundle.needs)}
         self._name = "opa"
         host = dialer.endpoint.authority
         self._heads = {
@@ -86,6 +87,11 @@ class OpaServer:
         return next(iter(self._pinned))
 
     @property
+    def bundle(self) -> PolicyBundle:
+        """See PolicyEngine.bundle: that of `revision`."""
+        return self._pinned[self.revision].bundle
+
+    @property
     def needs(self) -> Needs:
         """See PolicyEngine.needs: those of `revision`."""
         return self._pinned[self.revision].needs
@@ -98,7 +104,7 @@ class OpaServer:
 
     def expect(self, bundle: PolicyBundle) -> None:
         """Pin another revision, verified by the caller, that OPA is about to take up."""
-        pinned = {**self._pinned, bundle.revision: Pinned(bundle.rules, bundle.needs)}
+        pinned = {**self._pinned, bundle.revision: Pinned(bundle, bundle.rules, bundle.needs)}
         while len(pinned) > MAX_PINNED:
             pinned.pop(list(pinned)[1])  # never the current one
         self._pinned = pinned
