@@ -1,6 +1,6 @@
 # METADATA
 # title: Freezes and change windows
-# description: When changes may be made. Reads are exempt; both may be waited for.
+# description: When changes may be made. Reads are exempt; all may be waited for.
 package lockgate.window
 
 import data.lockgate.parameters
@@ -20,6 +20,23 @@ violations contains {"rule": "freeze", "details": {"waitable": true}} if {
 }
 
 # METADATA
+# title: Freeze period
+# description: In this period nothing is applied to this target.
+# custom:
+#   rule: freeze_period
+#   severity: high
+#   why: There are days on which nobody is there to mend what breaks, or on which it costs most.
+#   fix: Wait until the period ends; the operation continues by itself.
+violations contains {"rule": "freeze_period", "details": {"waitable": true, "name": freeze.name, "until": utc(freeze.until)}} if {
+	times_count
+	some freeze in parameters.freezes
+	freeze.from <= second
+	second < freeze.until
+	selectors.selects(freeze.targets, input.target)
+	not excepted("freeze_period")
+}
+
+# METADATA
 # title: Change window closed
 # description: This target is changed only inside its change windows, and none is open now.
 # custom:
@@ -28,10 +45,15 @@ violations contains {"rule": "freeze", "details": {"waitable": true}} if {
 #   why: Changes are made when those who can mend them are awake and users are not harmed most.
 #   fix: Wait for the next window; the operation continues by itself.
 violations contains {"rule": "change_window", "details": {"waitable": true, "windows": [w.name | some w in windows]}} if {
-	input.question == "apply"
-	input.action.effect != "read"
+	times_count
 	count(windows) > 0
 	not any_open
+	not excepted("change_window")
+}
+
+times_count if {
+	input.question in {"apply", "heal"}
+	input.action.effect != "read"
 }
 
 windows := [window |
@@ -41,14 +63,20 @@ windows := [window |
 
 now := time.parse_rfc3339_ns(input.context.now)
 
+# UTC, to the second, as moments of the data are.
+second := substring(input.context.now, 0, 19)
+
+utc(moment) := concat("", [moment, "Z"])
+
 any_open if {
 	some window in windows
 	is_open(window)
 }
 
+# What the clock on the wall says counts: in an hour that a zone skips no window opens, one that it has twice counts twice.
 is_open(window) if {
 	window.from < window.to
-	window.days[time.weekday([now, window.zone])]
+	opens_today(window)
 	minute := minute_of_day(window.zone)
 	window.from <= minute
 	minute < window.to
@@ -57,7 +85,7 @@ is_open(window) if {
 # A window over midnight belongs to the day on which it opens.
 is_open(window) if {
 	window.from > window.to
-	window.days[time.weekday([now, window.zone])]
+	opens_today(window)
 	window.from <= minute_of_day(window.zone)
 }
 
@@ -65,9 +93,40 @@ is_open(window) if {
 	window.from > window.to
 	window.days_after[time.weekday([now, window.zone])]
 	minute_of_day(window.zone) < window.to
+	not is_closed(window, "dates")
+	not is_closed(window, "dates_after")
 }
+
+opens_today(window) if {
+	window.days[time.weekday([now, window.zone])]
+	not is_closed(window, "dates")
+}
+
+is_closed(window, which) if {
+	some calendar in window.closed_on
+	calendar[which][date_in(calendar.zone)]
+}
+
+date_in(zone) := format_int(((day[0] * 10000) + (day[1] * 100)) + day[2], 10) if day := time.date([now, zone])
 
 minute_of_day(zone) := minute if {
 	clock := time.clock([now, zone])
 	minute := (clock[0] * 60) + clock[1]
+}
+
+# An exception holds until its moment, for the rules it names, and for what all of its parts say.
+excepted(rule) if {
+	some exception in parameters.exceptions
+	exception.rules[rule]
+	second < exception.until
+	is_for(exception.subjects)
+	selectors.names_action(exception.actions, input.action)
+	selectors.selects(exception.targets, input.target)
+}
+
+is_for(subjects) if subjects == null
+
+is_for(subjects) if {
+	some fields in subjects
+	selectors.fits(fields, input.subject)
 }

@@ -13,7 +13,6 @@ import jsonschema_rs
 
 from lockgate.contract.decision import CREDENTIAL_SCOPE_ORDER, SANDBOX_ORDER
 from lockgate.policy import brought
-from lockgate.policy.builtins import zone
 from lockgate.policy.located import Located, Path, read_located
 from lockgate.policy.needs import derive_history, repeated_name
 from lockgate.policy.port import PolicyLoadError
@@ -26,14 +25,14 @@ from lockgate.policy.rules import (
     require_real_times,
 )
 from lockgate.policy.schemas import describe
-from lockgate.policy.selectors import action_fields, patterns, selector, set_of
+from lockgate.policy.selectors import action_fields, action_patterns, selector, set_of
+from lockgate.policy.times import derive_exceptions, derive_freezes, derive_windows, require_sound_times
 
 MAX_DATA_BYTES: Final = 4 << 20
 DEFAULT_QUESTIONS: Final = ("list", "request", "plan", "apply")
 """What a role that names no question may be asked; everyone may view and cancel what they asked for themselves."""
 
 KINDS: Final = ("agent", "human", "runner")
-DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 def read_parameters(text: str, file: str, rules: Rules | None = None) -> dict[str, Any]:
@@ -52,6 +51,7 @@ def read_parameters(text: str, file: str, rules: Rules | None = None) -> dict[st
         raise located.refuse((*path, sorted(unexpected)[0]) if unexpected else path, describe(error))
     _require_known_names(located)
     require_real_times(located)
+    require_sound_times(located)
     return derive(located.value, rules)
 
 
@@ -72,7 +72,9 @@ def derive(data: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
         "subjects": subjects,
         "token_roles": token_roles,
         "grants": _grants(roles),
-        "windows": [_window(window) for window in data.get("windows", ())],
+        "windows": derive_windows(data),
+        "freezes": derive_freezes(data),
+        "exceptions": derive_exceptions(data),
         "limits": [_limit(limit) for limit in data.get("limits", ())],
         "regions": {tenant: set_of(regions) for tenant, regions in data["regions"].items()},
         "approvals": _approvals(data["approvals"]),
@@ -89,25 +91,12 @@ def _grants(roles: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name, role in roles.items():
         grant = {
             "fields": action_fields(role),
-            "actions": patterns(role.get("actions")),
+            "actions": action_patterns(role.get("actions")),
             "targets": selector(role.get("targets")),
         }
         for question in role.get("questions", DEFAULT_QUESTIONS):
             grants.setdefault(question, {})[name] = grant
     return grants
-
-
-def _window(window: Mapping[str, Any]) -> dict[str, Any]:
-    after = [DAYS[(DAYS.index(day) + 1) % 7] for day in window["days"]]
-    return {
-        "name": window["name"],
-        "targets": selector(window["targets"]),
-        "zone": window["zone"],
-        "days": set_of(day.capitalize() for day in window["days"]),
-        "days_after": set_of(day.capitalize() for day in after),
-        "from": _minutes(window["from"]),
-        "to": _minutes(window["to"]),
-    }
 
 
 def _limit(limit: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +124,7 @@ def _approvals(approvals: Mapping[str, Any]) -> dict[str, Any]:
                 "name": rule["name"],
                 "targets": selector(rule.get("targets")),
                 "fields": action_fields({"effects": ("change", "destroy"), **rule}),
-                "actions": patterns(rule.get("actions")),
+                "actions": action_patterns(rule.get("actions")),
                 "at_least": rule.get("at_least"),
                 "fidelity": rule.get("fidelity"),
                 "destructive": rule.get("destructive", False),
@@ -166,12 +155,8 @@ def _requirement(requirement: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _minutes(clock: str) -> int:
-    return int(clock[:2]) * 60 + int(clock[3:])
-
-
 def _require_known_names(located: Located) -> None:
-    """What a schema cannot say: roles, groups and zones that are named must exist, a window must be open at some time."""
+    """What a schema cannot say: roles and groups that are named must exist."""
     data = located.value
     for index, binding in enumerate(data["bindings"]):
         _require_roles(located, binding["roles"], ("bindings", index, "roles"))
@@ -185,13 +170,6 @@ def _require_known_names(located: Located) -> None:
         if "require" in entry:
             _require_roles(located, entry["require"]["groups"], ("bring", index, "require", "groups"))
     brought.require_sound(located)
-    for index, window in enumerate(data.get("windows", ())):
-        try:
-            zone(window["zone"])
-        except ValueError as error:
-            raise located.refuse(("windows", index, "zone"), str(error)) from None
-        if window["from"] == window["to"]:
-            raise located.refuse(("windows", index, "to"), "is the same as `from`: the window would never be open")
     repeated = repeated_name(data.get("budgets", ()))
     if repeated is not None:
         raise located.refuse(("budgets", repeated, "name"), "is another budget's name: each needs its own")

@@ -29,7 +29,7 @@ def action_fields(asked: Mapping[str, Any]) -> dict[str, Any] | None:
     return _fields(asked, effect="effects", driver="drivers", risk="risks")
 
 
-def patterns(names: Iterable[str] | None) -> dict[str, Any] | None:
+def action_patterns(names: Iterable[str] | None) -> dict[str, Any] | None:
     """The derived form of action patterns: names, and beginnings that were followed by `*`; None is any action."""
     names = list(names or [ANY])
     if ANY in names:

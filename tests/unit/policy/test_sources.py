@@ -208,7 +208,7 @@ def library_cases() -> list[tuple[Question, dict[str, Any]]]:
         {"summary": {"create": 0, "update": 0, "delete": 0, "replace": 1}},
     ):
         cases += [(q, example_input(q, **base, plan=example_plan(**change))) for q in (Question.PLAN, Question.APPLY)]
-    for now in (NOON, "2026-11-23T06:00:00Z", "2026-11-24T23:00:00.5Z", "2026-11-25T02:00:00Z", "2026-11-28T12:00:00Z"):
+    for now in (NOON, "2026-11-23T06:00:00Z", "2026-11-24T23:00:00.5Z", "2026-11-25T02:00:00Z", "2026-12-24T12:00:00Z"):
         for freeze in (False, True):
             context = {"now": now, "freeze": freeze}
             cases.append((Question.APPLY, example_input(Question.APPLY, **base, context=context, approvals=[VOTE])))

@@ -143,6 +143,8 @@ _UNDER_WAY: Final = {
 _WAITS: Final = {
     "freeze": "An administrator has frozen changes here.",
     "change_window": "This target is changed only inside its change windows, and none is open now.",
+    "freeze_period": "Nothing is applied to this target for a period that policy names.",
+    "budget": "As much as policy allows within a time has been changed; it is free again later.",
     "approvals": "A person must approve this plan.",
     "lock": "Another change holds this target.",
     "verify": "What an earlier change did to this target is not known yet, and is looked at first.",
