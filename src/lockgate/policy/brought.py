@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lockgate.contract.reading import RULE_PREFIX, Verdict
-from lockgate.policy.located import Located, Path
+from lockgate.policy.located import Located, Path, read_located
+from lockgate.policy.port import PolicyLoadError
 
 DEFAULT_QUESTIONS: Final = ("plan", "apply")
 WITH_A_PLAN: Final = frozenset(DEFAULT_QUESTIONS)
@@ -76,6 +77,12 @@ def _require_parts_that_fit(located: Located, place: Path, entry: Mapping[str, A
             (*place, "questions"),
             f"there is no plan yet at `{early[0]}`: write `input: document`, or ask at plan and apply",
         )
+
+
+def unbuilt(text: str, name: str) -> PolicyLoadError:
+    """The error for data that brings a rule and is to be used with the library as it was shipped."""
+    problem = "needs a policy that was built with this rule, and this is the library alone: run `lockgate policy build` with --source"
+    return read_located(text, name).refuse(("bring", 0), problem)
 
 
 def rule_texts(parameters: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import rfc8785
 
-from lockgate.policy.brought import RESERVED_ROOTS, rule_texts, segments
-from lockgate.policy.bundle import ROOT, PolicyBundle, library_manifest, library_modules, library_with
+from lockgate.policy.brought import RESERVED_ROOTS, segments
+from lockgate.policy.bundle import ROOT, PolicyBundle, library_bundle, library_manifest, library_modules
 from lockgate.policy.compile import build_wasm, opa_version
 from lockgate.policy.glue import GLUE_NAME, glue
 from lockgate.policy.located import Located, read_located
@@ -46,7 +47,9 @@ def require_rules(located: Located, own: OwnPolicy) -> None:
         if found is None:
             raise located.refuse(("bring", index, "path"), _not_there(path, own))
         if found.function:
-            problem = f"is a function ({found.file}:{found.line}): it takes arguments, and only a rule has a value of its own"
+            problem = (
+                f"is a function ({found.file}:{found.line}): it takes arguments, and only a rule has a value of its own"
+            )
             raise located.refuse(("bring", index, "path"), problem)
 
 
@@ -82,18 +85,19 @@ def _compiled(text: str, parameters: dict[str, Any], own: OwnPolicy, opa: Path) 
             **{file.place: (folder / file.place).read_text("utf-8") for file in own.files if not file.is_test},
         }
     _require_own_data(data)
-    return PolicyBundle(
-        wasm=wasm,
+    library = library_bundle(wasm, library_manifest(), parameters, text)
+    return replace(
+        library,
         data=rfc8785.dumps({**data, ROOT: {"parameters": parameters}}),
-        rules={**library_manifest()["rules"], **rule_texts(parameters)},
         source="policy build",
         modules=modules,
-        roots=tuple(sorted({*library_roots(), *own.roots, *data})),
-        data_text=text,
+        roots=(*library.roots, *sorted({*own.roots, *data})),
         opa=opa_version(opa),
     )
 
 
 def _require_own_data(data: Mapping[str, Any]) -> None:
     for root in RESERVED_ROOTS & set(data):
-        raise PolicyLoadError("data.json", f"holds `{root}` at its top, which is not yours: your data lies beside it", field=root)
+        raise PolicyLoadError(
+            "data.json", f"holds `{root}` at its top, which is not yours: your data lies beside it", field=root
+        )

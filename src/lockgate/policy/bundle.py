@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import rfc8785
 
-from lockgate.policy.brought import rule_texts
+from lockgate.policy.brought import rule_texts, unbuilt
 from lockgate.policy.compile import MANIFEST_NAME, MODULES_NAME, WASM_NAME
 from lockgate.policy.needs import Needs, read_needs
 from lockgate.policy.parameters import MAX_DATA_BYTES, read_parameters
@@ -82,9 +82,14 @@ def load_library(data_file: Path | None = None) -> PolicyBundle:
 
 
 def library_with(text: str, name: str) -> PolicyBundle:
-    """The default library with this data, of a file called `name`. Raises PolicyLoadError with line and field."""
+    """The default library with this data, of a file called `name`. Raises PolicyLoadError with line and field.
+
+    It knows no rule of anybody's own: data that brings one is for a policy that was built with it (policy.building).
+    """
     manifest = library_manifest()
     parameters = read_parameters(text, name, manifest["rules"])
+    if parameters["bring"]:
+        raise unbuilt(text, name)
     return library_bundle(LIBRARY.joinpath(WASM_NAME).read_bytes(), manifest, parameters, text)
 
 

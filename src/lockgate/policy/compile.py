@@ -51,6 +51,15 @@ def pure_capabilities(opa: Path) -> dict[str, Any]:
 
 def compile_bundle(opa: Path, source: Path) -> dict[str, bytes]:
     """Compile the bundle folder `source` (with its capabilities.json): file name → bytes. Raises OpaFailed."""
+    wasm, _ = build_wasm(opa, source)
+    manifest = {"version": 1, "opa": opa_version(opa), "rules": rule_texts(opa, source)}
+    documents = {MANIFEST_NAME: manifest, MODULES_NAME: rego_modules(source)}
+    texts = {name: (json.dumps(document, indent=1, sort_keys=True) + "\n") for name, document in documents.items()}
+    return {WASM_NAME: wasm, **{name: text.encode() for name, text in texts.items()}}
+
+
+def build_wasm(opa: Path, source: Path) -> tuple[bytes, dict[str, Any]]:
+    """The module of a bundle folder that answers every question, and what its data files hold together. Raises OpaFailed."""
     arguments = ["build", "--target", "wasm", "--bundle", ".", "--ignore", "*_test.rego"]
     arguments += ["--capabilities", CAPABILITIES_NAME]
     for question in Question:
@@ -59,14 +68,10 @@ def compile_bundle(opa: Path, source: Path) -> dict[str, bytes]:
         output = Path(folder) / "bundle.tar.gz"
         run_opa(opa, [*arguments, "--output", str(output)], folder=source)  # the module holds the paths it was given
         with tarfile.open(output) as archive:
-            member = archive.extractfile("/" + WASM_NAME)
-            if member is None:  # pragma: no cover - opa always writes it
-                raise RuntimeError("opa build wrote no policy.wasm")
-            wasm = member.read()
-    manifest = {"version": 1, "opa": _opa_version(opa), "rules": rule_texts(opa, source)}
-    documents = {MANIFEST_NAME: manifest, MODULES_NAME: rego_modules(source)}
-    texts = {name: (json.dumps(document, indent=1, sort_keys=True) + "\n") for name, document in documents.items()}
-    return {WASM_NAME: wasm, **{name: text.encode() for name, text in texts.items()}}
+            wasm, data = archive.extractfile("/" + WASM_NAME), archive.extractfile("/data.json")
+            if wasm is None or data is None:  # pragma: no cover - opa always writes them
+                raise RuntimeError("opa build wrote no policy.wasm or no data.json")
+            return wasm.read(), json.load(data)
 
 
 def rego_modules(source: Path) -> dict[str, str]:
@@ -120,7 +125,8 @@ def _rule_text(entry: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return custom["rule"], said
 
 
-def _opa_version(opa: Path) -> str:
+def opa_version(opa: Path) -> str:
+    """The version of the program, as `1.22.2`. Raises OpaFailed."""
     first = run_opa(opa, ["version"]).splitlines()[0]
     return first.removeprefix("Version:").strip()
 

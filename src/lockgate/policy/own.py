@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lockgate.policy.brought import RESERVED_ROOTS
-from lockgate.policy.opa import run_opa
+from lockgate.policy.opa import OpaFailed, run_opa
 from lockgate.policy.port import PolicyLoadError
 
 MAX_FILES: Final = 1_000
@@ -121,7 +121,9 @@ def _keep_data(data: dict[str, str], inside: Path, path: Path) -> None:
     if place in data:
         raise PolicyLoadError(str(path), "stands in the same place of `data` as a file of another folder")
     if inside.parts[0] in RESERVED_ROOTS:
-        raise PolicyLoadError(str(path), f"would be data of `{inside.parts[0]}`, which is not yours: name the folder differently")
+        raise PolicyLoadError(
+            str(path), f"would be data of `{inside.parts[0]}`, which is not yours: name the folder differently"
+        )
     data[place] = _text(path)
 
 
@@ -140,7 +142,9 @@ def _text(path: Path) -> str:
 
 def _module(place: str, path: Path, opa: Path) -> OwnFile:
     if not all(_NAME.fullmatch(part) for part in place.split("/")):
-        raise PolicyLoadError(str(path), "has a name that no bundle can hold: rename it to letters, digits and any of . _ + @ -")
+        raise PolicyLoadError(
+            str(path), "has a name that no bundle can hold: rename it to letters, digits and any of . _ + @ -"
+        )
     text = _text(path)
     version, tree = _parsed(path, opa)
     package = tuple(part["value"] for part in tree["package"]["path"][1:])
@@ -169,9 +173,21 @@ def _parsed(path: Path, opa: Path) -> tuple[int, dict[str, Any]]:
     faults: list[dict[str, Any]] = []
     for version, more in ((1, ()), (0, ("--v0-compatible",))):
         arguments = ["parse", "--format", "json", "--json-include", "locations,-comments", *more, path.name]
-        document = json.loads(run_opa(opa, arguments, folder=path.parent, accept=(0, 1)))
-        if "errors" not in document:
-            return version, document
-        faults = faults or document["errors"]
+        try:
+            tree: dict[str, Any] = json.loads(run_opa(opa, arguments, folder=path.parent))
+        except OpaFailed as failed:
+            faults = faults or _faults(failed)
+        else:
+            return version, tree
     where = faults[0].get("location", {})
-    raise PolicyLoadError(str(path), f"is Rego neither of v1 nor of v0: {faults[0]['message']}", line=where.get("row"))
+    problem = f"is Rego neither of v1 nor of v0: {faults[0].get('message', '')[:300]}"
+    raise PolicyLoadError(str(path), problem, line=where.get("row") or 1)
+
+
+def _faults(failed: OpaFailed) -> list[dict[str, Any]]:
+    """What the parser found, first first. Raises the failure itself where it says something else."""
+    try:
+        errors: list[dict[str, Any]] = json.loads(str(failed))["errors"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise failed from None
+    return errors or [{}]

@@ -1,0 +1,295 @@
+"""A policy bundle of the library, policy data and rules that somebody already had, unchanged; and everything that refuses to become one."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockgate.contract.decision import Decision, Question
+from lockgate.contract.reading import Verdict
+from lockgate.policy.building import build_policy
+from lockgate.policy.bundle import PolicyBundle, library_with
+from lockgate.policy.bundles.layout import bundle_files, read_bundle
+from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.opa import OpaFailed
+from lockgate.policy.port import PolicyLoadError
+from lockgate.testing.policy_engine import example_input, example_plan
+
+pytestmark = pytest.mark.opa
+
+DATA = """version: 1
+roles: {all: {questions: [list, request, plan, apply]}, voters: {questions: [approve]}}
+bindings: [{subject: {issuer: "https://issuer.test", id: agent-1}, roles: [all]}]
+regions: {default: ["*"]}
+limits: [{incomplete: allow}]
+approvals: {approvers: [voters], standard: {count: 1, groups: [voters], expires_in_seconds: 60}}
+bring:
+"""
+SCORE = "  - {name: blast_radius, path: data.terraform.analysis.score, reads: score, limit: 30, effect: deny}\n"
+AUTHZ = "  - {name: authorized, path: terraform/analysis/authz, reads: allowed, effect: approve}\n"
+DENY = "  - {name: conftest, path: main.deny, reads: denials, effect: deny}\n"
+
+# As teams have written it since before OPA 1.0: `import input as`, no `if`, no `contains`, `=` for `:=`, a partial object by key.
+ANALYSIS_V0 = """package terraform.analysis
+
+import input as tfplan
+
+blast_radius = 30
+
+weights = {
+    "aws_autoscaling_group": {"delete": 100, "create": 10, "modify": 1},
+    "aws_instance": {"delete": 10, "create": 1, "modify": 1},
+}
+
+default authz = false
+
+authz {
+    score < blast_radius
+    not touches_iam
+}
+
+score = s {
+    all := [x |
+        crud := weights[kind]
+        x := ((crud["delete"] * number_of("delete", kind)) + (crud["create"] * number_of("create", kind))) + (crud["modify"] * number_of("update", kind))
+    ]
+    s := sum(all)
+}
+
+touches_iam {
+    count(resources["aws_iam"]) > 0
+}
+
+resources[kind] = found {
+    kind := tfplan.resource_changes[_].type
+    found := [r | r := tfplan.resource_changes[_]; r.type == kind]
+}
+
+number_of(action, kind) = n {
+    n := count([r | r := tfplan.resource_changes[_]; r.type == kind; r.change.actions[_] == action])
+}
+"""
+CONFTEST = """package main
+
+import rego.v1
+
+deny contains {"msg": msg, "resource": change.address} if {
+	some change in input.resource_changes
+	not change.change.after.tags.owner
+	msg := concat(" ", [change.address, "has no owner"])
+}
+"""
+
+
+def changes(*each: tuple[str, str], tags: dict[str, str] | None = None) -> dict[str, Any]:
+    """A plan with these (type, action) changes."""
+    after = {"tags": tags or {}}
+    found = [
+        {"address": f"{kind}.r{number}", "type": kind, "change": {"actions": [action], "before": None, "after": after}}
+        for number, (kind, action) in enumerate(each)
+    ]
+    return example_plan(resource_changes=found)
+
+
+def decide(bundle: PolicyBundle, plan: dict[str, Any], question: Question = Question.PLAN) -> Decision:
+    engine = EmbeddedEngine(bundle)
+    try:
+        return asyncio.run(engine.decide(question, example_input(question, plan=plan)))
+    finally:
+        asyncio.run(engine.close())
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a team has it: v0 and v1 beside each other, with tests and a picture of the CI."""
+    folder = tmp_path_factory.mktemp("team") / "opa policies"
+    (folder / "terraform").mkdir(parents=True)
+    (folder / "terraform" / "analysis.rego").write_text(ANALYSIS_V0)
+    (folder / "terraform" / "analysis_test.rego").write_text(
+        'package terraform.analysis\n\ntest_nothing_scores_nothing { score == 0 with input as {"resource_changes": []} }\n'
+    )
+    (folder / "main.rego").write_text(CONFTEST)
+    (folder / "plan.json").write_text('{"not": "data"}')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(opa: Path, team: Path) -> PolicyBundle:
+    return build_policy(DATA + SCORE + AUTHZ + DENY, "data.yaml", [team], opa)
+
+
+def test_a_rule_of_old_rego_decides_unchanged(bundle: PolicyBundle, team: Path) -> None:
+    owned = {"owner": "web"}
+    passed = decide(bundle, changes(("aws_instance", "create"), ("aws_instance", "delete"), tags=owned))
+    assert passed.allow, passed.violations
+    assert {reading.name: reading.value for reading in passed.readings} == {
+        "authorized": True,
+        "blast_radius": 11,
+        "conftest": (),
+    }
+    denied = decide(bundle, changes(("aws_autoscaling_group", "delete"), tags=owned))
+    assert [violation.rule for violation in denied.violations] == ["brought.blast_radius"]
+    assert denied.violations[0].details["value"] == 100
+    assert (team / "terraform" / "analysis.rego").read_text() == ANALYSIS_V0
+
+
+def test_each_entry_has_its_own_effect(bundle: PolicyBundle) -> None:
+    held = decide(bundle, changes(("aws_iam", "create"), tags={"owner": "web"}))
+    assert held.allow
+    assert held.obligations.approvals is not None
+    verdicts = {reading.name: reading.verdict for reading in held.readings}
+    assert verdicts["authorized"] is Verdict.VIOLATED
+    nobodys = decide(bundle, changes(("aws_instance", "create")))
+    assert [violation.rule for violation in nobodys.violations] == ["brought.conftest"]
+    assert {reading.name: reading.value for reading in nobodys.readings}["conftest"] == (
+        "aws_instance.r0 has no owner",
+    )
+
+
+def test_what_was_built_is_a_bundle_that_opa_would_take(bundle: PolicyBundle) -> None:
+    files = bundle_files(bundle)
+    assert read_bundle(files, "bundle.tar.gz").revision == bundle.revision
+    assert {"terraform", "main"} < set(bundle.roots)
+    assert not [name for name in files if "test" in name or "plan.json" in name]
+    modules = {name: text for name, text in bundle.modules.items() if name.startswith("own/")}
+    assert len(modules) == 2
+    assert all("import rego.v1" in text for text in modules.values()), "every module reads as Rego v1"
+
+
+def test_the_same_sources_give_the_same_bundle(bundle: PolicyBundle, team: Path, opa: Path) -> None:
+    assert build_policy(DATA + SCORE + AUTHZ + DENY, "data.yaml", [team], opa).revision == bundle.revision
+
+
+def test_data_of_the_folder_comes_along(opa: Path, tmp_path: Path) -> None:
+    (tmp_path / "limits").mkdir()
+    (tmp_path / "rule.rego").write_text("package team\n\nmost := data.limits.most\n")
+    (tmp_path / "limits" / "data.yaml").write_text("most: 7\n")
+    made = build_policy(
+        DATA + "  - {name: r, path: team.most, reads: score, limit: 9, effect: deny}\n", "d.yaml", [tmp_path], opa
+    )
+    assert decide(made, changes()).readings[0].value == 7
+    assert read_bundle(bundle_files(made), "b").revision == made.revision
+
+
+def refused(opa: Path, folder: Path, entries: str, **files: str) -> PolicyLoadError:
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    with pytest.raises(PolicyLoadError) as error:
+        build_policy(DATA + entries, "data.yaml", [folder], opa)
+    return error.value
+
+
+RULE = "  - {name: mine, path: PATH, reads: allowed, effect: deny}\n"
+LINE = DATA.count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("team.absent", "there is no rule data.team.absent in the given folders; there are data.team.f, data.team.ok"),
+        ("team.f", r"is a function \(.*rule\.rego:5\)"),
+        ("other.ok", "there is no rule data.other.ok"),
+        ("team.test_ok", "there is no rule data.team.test_ok"),
+    ],
+)
+def test_a_path_that_is_no_rule_is_refused_with_its_entry(opa: Path, tmp_path: Path, path: str, problem: str) -> None:
+    (tmp_path / "rule_test.rego").write_text("package team\n\ntest_ok if ok\n")
+    error = refused(opa, tmp_path, RULE.replace("PATH", path), rule__rego="package team\n\nok := true\n\nf(x) := x\n")
+    assert (error.file, error.line, error.field) == ("data.yaml", LINE, "bring[0].path")
+    assert re.search(problem, error.problem)
+
+
+@pytest.mark.parametrize(
+    "package", ["lockgate", "lockgate.parameters", "lockgate.glue", "lockgate.mine", "system.authz", "system"]
+)
+def test_nobody_brings_a_package_of_the_librarys(opa: Path, tmp_path: Path, package: str) -> None:
+    error = refused(opa, tmp_path, RULE.replace("PATH", "team.ok"), a__rego=f"\npackage {package}\n\nok := true\n")
+    assert (error.file, error.line) == (str(tmp_path / "a.rego"), 2)
+    assert "is not yours" in error.problem
+
+
+@pytest.mark.parametrize("name", ["data.json", "lockgate/data.yaml", "system/data.json"])
+def test_nobody_brings_data_of_the_librarys(opa: Path, tmp_path: Path, name: str) -> None:
+    """Parameters under somebody else's hand would be roles for everyone."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text('{"lockgate": {"parameters": {}}}')
+    error = refused(opa, tmp_path, RULE.replace("PATH", "team.ok"), a__rego="package team\n\nok := true\n")
+    assert "not yours" in error.problem
+
+
+def test_a_module_that_is_no_rego_is_refused_with_its_line(opa: Path, tmp_path: Path) -> None:
+    error = refused(opa, tmp_path, RULE.replace("PATH", "team.ok"), a__rego="package team\n\nok := {\n")
+    assert error.file == str(tmp_path / "a.rego")
+    assert error.line is not None
+    assert "neither of v1 nor of v0" in error.problem
+
+
+def test_a_folder_that_is_not_there_or_holds_nothing_is_refused(opa: Path, tmp_path: Path) -> None:
+    assert "holds no Rego" in str(refused(opa, tmp_path, RULE.replace("PATH", "team.ok")))
+    with pytest.raises(PolicyLoadError, match="does not exist"):
+        build_policy(DATA + SCORE, "data.yaml", [tmp_path / "absent"], opa)
+    with pytest.raises(PolicyLoadError, match="name the folder it lies in with --source"):
+        build_policy(DATA + SCORE, "data.yaml", [], opa)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'http.send({"method": "get", "url": "http://localhost"}).status_code == 200',
+        "time.now_ns() > 0",
+        "opa.runtime().env.HOME",
+        'rand.intn("x", 2) == 0',
+        'uuid.rfc4122("x") != ""',
+    ],
+)
+@pytest.mark.parametrize("old", [False, True], ids=["v1", "v0"])
+def test_an_impure_function_is_refused_with_file_and_line(opa: Path, tmp_path: Path, call: str, old: bool) -> None:
+    text = (
+        f"package team\n\n# a line\n\nok {{\n\t{call}\n}}\n"
+        if old
+        else f"package team\n\n# a line\n\nok if {{\n\t{call}\n}}\n"
+    )
+    (tmp_path / "impure.rego").write_text(text)
+    with pytest.raises(OpaFailed) as error:
+        build_policy(DATA + RULE.replace("PATH", "team.ok"), "data.yaml", [tmp_path], opa)
+    function = call.partition("(")[0]
+    assert f"{tmp_path}/impure.rego:6: rego_type_error: undefined function {function}" in str(error.value)
+    assert "input.context.now" in str(error.value)
+
+
+def test_the_library_alone_refuses_data_that_brings_a_rule() -> None:
+    with pytest.raises(PolicyLoadError, match="lockgate policy build") as error:
+        library_with(DATA + SCORE, "data.yaml")
+    assert (error.value.line, error.value.field) == (LINE, "bring[0]")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "count([x | some a in numbers.range(1, 3000); some b in numbers.range(1, 3000); x := a * b])",
+        'count(concat("", [s | some _ in numbers.range(1, 9000); s := concat("", [t | some _ in numbers.range(1, 9000); t := "xxxxxxxxxxxxxxxx"])]))',
+    ],
+    ids=["loops", "explodes"],
+)
+def test_a_rule_that_loops_or_explodes_denies_and_the_next_decision_is_as_before(
+    opa: Path, tmp_path: Path, body: str
+) -> None:
+    (tmp_path / "big.rego").write_text(f"package team\n\nn := 1 if not input.big\n\nn := {body} if input.big\n")
+    made = build_policy(
+        DATA + "  - {name: n, path: team.n, reads: score, limit: 1, effect: deny}\n", "d.yaml", [tmp_path], opa
+    )
+    engine = EmbeddedEngine(made)
+
+    async def ask(big: bool) -> Decision:
+        return await engine.decide(Question.PLAN, example_input(Question.PLAN, plan={**example_plan(), "big": big}))
+
+    async def run() -> None:
+        assert (await ask(False)).allow
+        stopped = await ask(True)
+        assert stopped.violations[0].rule in {"lockgate.engine.timeout", "lockgate.engine.memory"}
+        assert (await ask(False)).allow
+        await engine.close()
+
+    asyncio.run(run())
