@@ -18,7 +18,7 @@ from lockgate.gateway.errors import BadInput, Clash, Forbidden, TooMany, Unavail
 from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.operations.questions import Asked, Subject, ask
 from lockgate.gateway.operations.states import NEW, Event, State
-from lockgate.gateway.store.port import Admit, Done, EpochMoved, Existing, FindIdempotent
+from lockgate.gateway.store.port import Admit, Done, Existing, FindIdempotent
 
 EPOCH_RACES = 5
 RESERVED = frozenset({"target", "reason", "idempotency_key", "dry_run", "wait_seconds"})
@@ -59,7 +59,7 @@ async def admit(core: Core, principal: Principal, call: Call) -> Operation:
                 return operation
     finally:
         leave_room(core, arrived, operation)
-    raise Unavailable("Policy, catalog or revocations keep changing; nothing was recorded.", retry_after=1.0)
+    raise Unavailable("Policy, catalog, revocations or budgets keep changing; nothing was recorded.", retry_after=1.0)
 
 
 @step(1)
@@ -135,13 +135,14 @@ async def decide(core: Core, arrived: Arrived) -> Asked:
             target=arrived.target,
             arguments=arrived.intent.arguments,
             reason=arrived.intent.reason,
+            spends=arrived.action.effect is not Effect.READ and not arrived.intent.dry_run,
         ),
     )
 
 
 @step(4)
 async def record(core: Core, arrived: Arrived, asked: Asked, epoch: int) -> Operation | None:
-    """One durable transaction: operation, decision, audit entries. None: the epoch moved, decide again. Raises Clash, Unavailable."""
+    """One durable transaction: operation, decision, audit entries, budgets. None: epoch or budgets moved, decide again. Raises Clash, Unavailable."""
     operation = new_operation(core, arrived, asked)
     command = Admit(
         operation=operation,
@@ -150,10 +151,11 @@ async def record(core: Core, arrived: Arrived, asked: Asked, epoch: int) -> Oper
         entries=admission_entries(operation, asked),
         epoch=epoch,
         now=operation.created_at,
+        claims=asked.claims,
+        spends=asked.decision.allow,
     )
     outcome = await core.commit(command)
-    if isinstance(outcome, EpochMoved):
-        await core.refresh()
+    if await core.overtaken(outcome):
         return None
     if isinstance(outcome, Existing):
         return same_intent(arrived, outcome.operation)

@@ -13,13 +13,16 @@ from lockgate.contract.keyset import Keyset
 from lockgate.gateway.catalog.model import Catalog
 from lockgate.gateway.errors import Unavailable
 from lockgate.gateway.observing import Observer
+from lockgate.gateway.operations.past import Selections
 from lockgate.gateway.scheduling.room import QueueRoom
 from lockgate.gateway.store.port import (
     Command,
     Done,
+    EpochMoved,
     Freezes,
     GetEpoch,
     Outcome,
+    Overdrawn,
     Revocation,
     Revocations,
     Store,
@@ -93,6 +96,7 @@ class Core:
     caps: Caps = field(default_factory=Caps)
     standing: Standing = field(default_factory=Standing)
     room: QueueRoom = field(default_factory=QueueRoom)
+    selected: Selections = field(default_factory=Selections)
     on_standing: Callable[[], None] = lambda: None
     observer: Observer = field(default_factory=Observer)
 
@@ -120,6 +124,12 @@ class Core:
         if epoch != self.standing.epoch:
             await self.refresh()
         return outcome
+
+    async def overtaken(self, outcome: Outcome) -> bool:
+        """Whether the epoch or a budget has moved since the decision that was to be acted on: decide again, on what is now."""
+        if isinstance(outcome, EpochMoved):
+            await self.refresh()
+        return isinstance(outcome, EpochMoved | Overdrawn)
 
     async def refresh(self) -> None:
         """Read epoch, revocations and freezes from the store until they are of one epoch."""

@@ -37,7 +37,6 @@ from lockgate.gateway.operations.states import Event
 from lockgate.gateway.store.port import (
     AttemptChange,
     Done,
-    EpochMoved,
     GetLock,
     TenantLoad,
     Transition,
@@ -83,8 +82,7 @@ async def lease(core: Core, peer: RunnerPeer, request: LeaseRequest, operation: 
             await transitions.turned_away(core, operation, verdict, epoch)
             return None
         outcome, offer = await transitions.hand_out(core, peer, request.poll_id, operation, verdict, epoch)
-        if isinstance(outcome, EpochMoved):
-            await core.refresh()
+        if await core.overtaken(outcome):
             continue
         return offer if isinstance(outcome, Done) else None
     return None
@@ -120,8 +118,7 @@ async def start(
         if verdict.event is not None:
             return await transitions.start_refused(core, operation, verdict)
         outcome, permit = await transitions.commit_start(core, starting, verdict, epoch)
-        if isinstance(outcome, EpochMoved):
-            await core.refresh()
+        if await core.overtaken(outcome):
             continue
         if isinstance(outcome, Done):
             return StartAnswer(permit, False, None)
@@ -172,10 +169,11 @@ async def decide_plan(core: Core, operation: Operation, attempt: Attempt, report
                 envelopes=(reported.envelope,),
                 plans=(reported.stored_plan(operation.id),),
                 epoch=epoch,
+                claims=transitions.claimed(ended, verdict),
+                spends=transitions.acts(verdict),
             )
         )
-        if isinstance(outcome, EpochMoved):
-            await core.refresh()
+        if await core.overtaken(outcome):
             continue
         return transitions.done(outcome, ended)
     raise Unavailable("Policy keeps changing; report again.", retry_after=1.0)

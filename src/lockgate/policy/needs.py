@@ -32,7 +32,7 @@ class Counts(StrEnum):
     WEIGHT = "weight"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Budget:
     """One entry of `budgets` in policy data; `targets` is the derived selector."""
 
@@ -42,6 +42,11 @@ class Budget:
     counts: Counts
     window_seconds: int
     limit: int
+
+    @property
+    def every_target(self) -> bool:
+        """Whether there is nothing that it does not select."""
+        return self.targets is None
 
     def selects(self, target: Mapping[str, Any]) -> bool:
         """Whether a target (as in policy input) is one of those meant: what policies/lockgate/selectors.rego says of the same two."""

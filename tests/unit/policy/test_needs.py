@@ -8,7 +8,7 @@ import pytest
 from lockgate.contract.decision import Question
 from lockgate.policy.bundle import PolicyBundle, library_bundle
 from lockgate.policy.input import validate_input
-from lockgate.policy.needs import NOTHING, Budget, Counts, Needs, Per, read_needs
+from lockgate.policy.needs import NOTHING, Counts, Needs, Per, read_needs
 from lockgate.policy.parameters import read_parameters
 from lockgate.policy.port import PolicyLoadError
 from lockgate.policy.schemas import DocumentRefused
@@ -154,7 +154,3 @@ def test_the_past_in_an_input_is_bounded(context: Mapping[str, Any], field: str 
     with pytest.raises(DocumentRefused) as refused:
         validate_input(document)
     assert refused.value.field == field
-
-
-def test_a_budget_says_what_the_gateway_needs_to_know() -> None:
-    assert needs(BUDGETS).budgets[1] == Budget("daily", None, Per.TENANT, Counts.OPERATIONS, 86_400, 0)

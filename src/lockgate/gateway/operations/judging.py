@@ -14,7 +14,8 @@ from lockgate.gateway.catalog.model import Action, Target
 from lockgate.gateway.core import Core
 from lockgate.gateway.operations.model import Operation, Reason, Vote
 from lockgate.gateway.operations.questions import Asked, Subject, ask, plan_document
-from lockgate.gateway.operations.states import Event
+from lockgate.gateway.operations.spending import spends
+from lockgate.gateway.operations.states import Event, State
 from lockgate.gateway.store.port import GetPlanBytes, VotesOf
 
 APPROVALS_RULE = "approvals"
@@ -98,6 +99,8 @@ async def judge(
         plan=document,
         votes=votes,
         operation=operation.id,
+        # A look changes nothing, and what is unknown counts already.
+        spends=spends(operation) and operation.state is not State.INDETERMINATE,
     )
     judgement = _judged(await ask(core, question, about), action, target, votes)
     if operation.effect is Effect.READ and judgement.event is None and judgement.asked is not None:

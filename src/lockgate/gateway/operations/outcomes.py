@@ -20,6 +20,7 @@ from lockgate.gateway.operations.judging import CATALOG_CHANGED, REVOKED, Judgem
 from lockgate.gateway.operations.manifests import Reported, open_stage
 from lockgate.gateway.operations.model import Attempt, Operation, Reason
 from lockgate.gateway.operations.questions import Subject, ask, plan_document
+from lockgate.gateway.operations.spending import spends
 from lockgate.gateway.operations.states import Event, Place, State
 
 MAX_OUTPUT = 64 << 10
@@ -89,6 +90,7 @@ async def judge_plan(core: Core, planned: Operation, reported: Reported) -> Judg
         reason=planned.intent["reason"],
         plan=plan_document(planned.plan, reported.plan),
         operation=planned.id,
+        spends=spends(planned),
     )
     asked = await ask(core, Question.PLAN, about)
     denied = not asked.decision.allow and not asked.decision.waitable

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from lockgate.contract.codec import to_document
@@ -17,16 +15,22 @@ from lockgate.gateway.catalog.model import Action, Target
 from lockgate.gateway.core import Core
 from lockgate.gateway.operations.inputs import KeptInput, keep_input
 from lockgate.gateway.operations.model import DecisionRecord, PlanRecord, Reason, Vote
+from lockgate.gateway.operations.past import QUESTIONS, Moment, Told, tell
+from lockgate.gateway.operations.timestamps import rfc3339
+from lockgate.gateway.store.port import Claim
 from lockgate.policy.input import build_input
+from lockgate.policy.needs import NOTHING
+from lockgate.policy.port import PolicyEngine
 from lockgate.policy.schemas import DocumentRefused
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A decision with the record that keeps it."""
+    """A decision with the record that keeps it. `claims` must hold in the transaction that acts on it."""
 
     decision: Decision
     record: DecisionRecord
+    claims: tuple[Claim, ...] = ()
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -36,7 +40,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a question is about; parts that do not apply are None or empty."""
+    """What a question is about; parts that do not apply are None or empty. `spends`: it may come to change something."""
 
     principal: Principal
     action: Action | None = None
@@ -47,11 +51,13 @@ class Subject:
     votes: tuple[Vote, ...] = ()
     operation: str | None = None
     requester: Principal | None = None
+    spends: bool = False
 
 
 async def ask(core: Core, question: Question, about: Subject) -> Asked:
     """Ask one question now. Never raises for what policy does: a fault is a denial (invariant 4)."""
     now = core.clock()
+    engine, told = await _told(core, question, about, now)
     document = build_input(
         question=question,
         tenant=about.principal.tenant,
@@ -62,9 +68,9 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
         reason=about.reason,
         plan=about.plan,
         approvals=vote_documents(about.votes, about.plan),
-        context=_context(core, about, now),
+        context={**_context(core, about, now), **told.context},
     )
-    decision = await core.observer.decide(core.policy, question, document)
+    decision = await core.observer.decide(engine, question, document)
     record = DecisionRecord(
         id=decision.id,
         tenant=about.principal.tenant,
@@ -75,7 +81,7 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
         input=await _kept(document),
         at=now,
     )
-    return Asked(decision, record)
+    return Asked(decision, record, told.claims if decision.allow else ())
 
 
 async def _kept(document: Mapping[str, Any]) -> KeptInput | None:
@@ -87,15 +93,16 @@ async def _kept(document: Mapping[str, Any]) -> KeptInput | None:
         return None
 
 
-def rfc3339(ms: int) -> str:
-    """Unix ms as RFC 3339 in UTC, to the second: what policies read as `input.context.now`."""
-    return _second(ms // 1000)
-
-
-@lru_cache(maxsize=8)
-def _second(seconds: int) -> str:
-    """Some hundred decisions are made in the same second."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+async def _told(core: Core, question: Question, about: Subject, now: int) -> tuple[PolicyEngine, Told]:
+    """What the engine in force needs to know of the past; read again when a reload has replaced it meanwhile."""
+    while True:
+        engine = core.policy
+        if question not in QUESTIONS or engine.needs == NOTHING or about.action is None or about.target is None:
+            return engine, Told({})
+        moment = Moment(about.principal, about.action, about.target, now, about.operation, about.spends, about.plan)
+        told = await tell(core.store, engine.needs, core.selected.of(core.catalog.current), moment)
+        if engine is core.policy:
+            return engine, told
 
 
 def subject_document(principal: Principal) -> dict[str, Any]:

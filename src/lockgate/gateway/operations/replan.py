@@ -22,12 +22,12 @@ from lockgate.gateway.operations.judging import judge
 from lockgate.gateway.operations.model import DecisionRecord, Operation, Reason
 from lockgate.gateway.operations.outcomes import after_plan
 from lockgate.gateway.operations.states import PLAN_ENTRY, Event
-from lockgate.gateway.operations.transitions import decisions, records
-from lockgate.gateway.store.port import Admit, Done, EpochMoved, Existing
+from lockgate.gateway.operations.transitions import acts, claimed, decisions, records
+from lockgate.gateway.store.port import Admit, Claim, Done, Existing
 
 
 async def admit_plan(core: Core, arrived: Arrived, planned: Operation, since: int) -> Operation | None:
-    """Decide `request` and `plan` anew and record the new operation. None: the epoch moved. Raises Clash, Unavailable.
+    """Decide `request` and `plan` anew and record the new operation. None: the epoch or a budget moved. Raises Clash, Unavailable.
 
     `since` (Unix ms) is when the caller was last known to be good.
     """
@@ -37,12 +37,15 @@ async def admit_plan(core: Core, arrived: Arrived, planned: Operation, since: in
     operation = new_operation(core, arrived, asked)
     entries = admission_entries(operation, asked)
     further: tuple[DecisionRecord, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    spending = False
     if not operation.place.final:
         operation = replace(operation, plan=planned.plan)
         verdict = await judge(core, operation, question=Question.PLAN)
         operation = after_plan(core, operation, verdict, entered)
         entries = (*admission_entries(operation, asked), *decisions(operation, verdict))
         further = records(verdict, operation.id)
+        claims, spending = claimed(operation, verdict), asked.decision.allow and acts(verdict)
     command = Admit(
         operation=operation,
         idempotency_scope=idempotency_scope(arrived),
@@ -51,10 +54,11 @@ async def admit_plan(core: Core, arrived: Arrived, planned: Operation, since: in
         entries=(*entries, *end_entry(operation)),
         epoch=epoch,
         now=operation.created_at,
+        claims=claims,
+        spends=spending and not operation.place.final,
     )
     outcome = await core.commit(command)
-    if isinstance(outcome, EpochMoved):
-        await core.refresh()
+    if await core.overtaken(outcome):
         return None
     if isinstance(outcome, Existing):
         return same_intent(arrived, outcome.operation)

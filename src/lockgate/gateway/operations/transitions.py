@@ -27,6 +27,7 @@ from lockgate.gateway.operations.states import Event, State
 from lockgate.gateway.scheduling.granting import GRANT_MARGIN_SECONDS, attempt_for, grant_for, permit_for, work_for
 from lockgate.gateway.store.port import (
     AttemptChange,
+    Claim,
     Conflict,
     Done,
     EnvelopesOf,
@@ -112,6 +113,8 @@ async def hand_out(
             envelopes=(grant,),
             trusted=_still_trusted(operation),
             epoch=epoch,
+            claims=claimed(operation, verdict),
+            spends=True,
         )
     )
     if not isinstance(outcome, Done):
@@ -170,6 +173,8 @@ async def commit_start(core: Core, starting: Starting, verdict: Judgement, epoch
             envelopes=(envelope, *((check.envelope,) if check else ())),
             trusted=_still_trusted(operation),
             epoch=epoch,
+            claims=claimed(operation, verdict),
+            spends=True,
         )
     )
     return outcome, envelope.envelope.decode()
@@ -239,6 +244,16 @@ def _still_trusted(operation: Operation) -> StillTrusted:
     frozen = ("*", f"tenant:{operation.tenant}", f"target:{operation.target}")
     scopes = () if operation.effect is Effect.READ else frozen
     return StillTrusted(tuple((who.token_id, person, operation.created_at) for person in sorted(who.persons)), scopes)
+
+
+def acts(verdict: Judgement) -> bool:
+    """Whether there is an *allow* to act on."""
+    return verdict.asked is not None and verdict.asked.decision.allow
+
+
+def claimed(after: Operation, verdict: Judgement) -> tuple[Claim, ...]:
+    """What must hold of budgets when the operation goes on; one that has ended takes nothing."""
+    return () if verdict.asked is None or after.place.final else verdict.asked.claims
 
 
 def reported(attempt: Attempt) -> AttemptChange:

@@ -26,12 +26,25 @@ from lockgate.gateway.store.errors import StoreBusy as StoreBusy  # noqa: PLC041
 from lockgate.gateway.store.errors import StoreError as StoreError  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.errors import StoreLocked as StoreLocked  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.errors import StoreUnknown as StoreUnknown  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.past import Asking as Asking  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.past import Claim as Claim  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.past import Overdrawn as Overdrawn  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.past import Past as Past  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.past import PastOperation as PastOperation  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.past import ReadPast as ReadPast  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.past import Scope as Scope  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.past import Sum as Sum  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.past import Used as Used  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.query import AuditEntries as AuditEntries  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.query import ConsistencyProof as ConsistencyProof  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.query import InclusionProof as InclusionProof  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.query import LeafHashes as LeafHashes  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.query import Query as Query  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.query import TreeHead as TreeHead  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.standing import Freezes as Freezes  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.standing import GetEpoch as GetEpoch  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.standing import Revocation as Revocation  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.standing import Revocations as Revocations  # noqa: PLC0414  (part of the port)
 
 R = TypeVar("R")
 
@@ -43,7 +56,7 @@ R = TypeVar("R")
 class Admit:
     """Record a new operation, its decision and its entries, unless `idempotency_scope` exists already or the epoch has moved.
 
-    Answers Done(operation), Existing(operation) or EpochMoved.
+    With `spends` it counts from now on (operations/spending.py). Answers Done(operation), Existing(operation), EpochMoved or Overdrawn.
     """
 
     operation: Operation
@@ -53,6 +66,8 @@ class Admit:
     epoch: int
     now: int
     further_decisions: tuple[DecisionRecord, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    spends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +126,8 @@ class PlanBytes:
 class Transition:
     """One transition: compare-and-set on the operation (`expected_version`) and on the attempt and lock it names, plus everything else.
 
-    Commits only if `epoch` (when given) still stands and `trusted` (when given) holds. Answers Done(operation), Conflict or EpochMoved.
+    Commits only if `epoch` (when given) still stands, and `trusted` (when given) and all `claims` hold. With `spends` the operation counts from now on,
+    with what its plan says; at its end it counts as operations/spending.py has it. Answers Done(operation), Conflict, EpochMoved or Overdrawn.
     `operation` may be None for changes of an attempt or lock alone (a receipt after the end, `target unlock`).
     """
 
@@ -127,6 +143,8 @@ class Transition:
     plans: tuple[PlanBytes, ...] = ()
     trusted: StillTrusted | None = None
     epoch: int | None = None
+    claims: tuple[Claim, ...] = ()
+    spends: bool = False
 
 
 class ControlKind(StrEnum):
@@ -195,7 +213,7 @@ class EpochMoved:
     epoch: int
 
 
-Outcome = Done | Existing | Conflict | EpochMoved
+Outcome = Done | Existing | Conflict | EpochMoved | Overdrawn
 
 
 # --- queries ------------------------------------------------------------------------------------------------------------------
@@ -336,30 +354,6 @@ class GetPlanBytes(Query[bytes | None]):
 
     operation: str
     semantic_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class GetEpoch(Query[int]):
-    """The epoch that stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """A revoked token id (`token`) or a principal id whose tokens issued before or at `at` (Unix ms) are revoked (`principal`)."""
-
-    kind: str
-    subject: str
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Revocations(Query[tuple[Revocation, ...]]):
-    """Every revocation, for the gateway's look-up set (kept in step by epoch)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Freezes(Query[tuple[str, ...]]):
-    """Every frozen scope."""
 
 
 class Store(Protocol):

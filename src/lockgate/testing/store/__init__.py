@@ -2,6 +2,7 @@
 
 from lockgate.testing.store.admission import Admission
 from lockgate.testing.store.audit import Audit
+from lockgate.testing.store.budgets import Budgets
 from lockgate.testing.store.commands import (
     admitted,
     changes,
@@ -15,6 +16,7 @@ from lockgate.testing.store.commands import (
 )
 from lockgate.testing.store.controls import Controls
 from lockgate.testing.store.decisions import DecisionLists
+from lockgate.testing.store.history import History
 from lockgate.testing.store.lasting import Lasting
 from lockgate.testing.store.lists import Lists
 from lockgate.testing.store.opening import OpenStore
@@ -35,5 +37,5 @@ __all__ = [
 ]
 
 
-class StoreContract(Admission, Transitions, Controls, Lists, DecisionLists, Audit, Lasting):
+class StoreContract(Admission, Transitions, Controls, Lists, DecisionLists, Audit, Budgets, History, Lasting):
     """Provide the fixture `open_store`: a function that opens the same, at first empty, store again and again (the earlier one closed)."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from lockgate.gateway.store import port
 from lockgate.gateway.store.port import Conflict, Done, EpochMoved, Existing
@@ -63,3 +64,14 @@ class Admission(Opening):
         assert sum(outcome == Conflict("operation") for outcome in outcomes) == 8
         assert sum(outcome == EpochMoved(epoch) for outcome in outcomes) == 8
         assert (await store.read(port.TreeHead())).size == 16 == max(outcome.tree_size for outcome in recorded)
+
+    async def test_every_decision_of_every_admission_of_a_batch_is_kept(self, store: port.Store) -> None:
+        epoch = await epoch_of(store)
+        commands = [
+            replace(admit(operation(f"op-{n}"), epoch=epoch), further_decisions=(decision(f"plan-{n}", f"op-{n}"),))
+            for n in range(8)
+        ]
+        await asyncio.gather(*map(store.commit, commands))
+        for n in range(8):
+            kept = await store.read(port.DecisionsOf(f"op-{n}"))
+            assert [record.id for record in kept] == [f"decision-op-{n}", f"plan-{n}"]

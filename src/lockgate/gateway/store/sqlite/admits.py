@@ -15,6 +15,7 @@ from lockgate.gateway.store.sqlite.connection import Connection, IntegrityError
 from lockgate.gateway.store.sqlite.decisions import insert_decisions
 from lockgate.gateway.store.sqlite.prepared import Prepared
 from lockgate.gateway.store.sqlite.rows import OPERATION_COLUMNS, decode, operation_row
+from lockgate.gateway.store.sqlite.spends import spend_all
 
 _TAKEN = (
     "SELECT i.scope, o.body FROM json_each(?) AS asked"
@@ -52,6 +53,7 @@ def _insert(db: Connection, items: Sequence[Prepared]) -> bool:
     scopes: list[tuple[Any, ...]] = []
     decisions: list[tuple[Any, ...]] = []
     records: list[DecisionRecord] = []
+    spending: list[Operation] = []
     for item in items:
         command = item.command
         if isinstance(command, Admit):
@@ -60,11 +62,14 @@ def _insert(db: Connection, items: Sequence[Prepared]) -> bool:
             records += (command.decision, *command.further_decisions)
             if command.idempotency_scope is not None:
                 scopes.append((command.idempotency_scope, command.operation.id))
+            if command.spends:
+                spending.append(command.operation)
     db.execute("SAVEPOINT admits")
     try:
         insert(db, f"operation {OPERATION_COLUMNS}", operations)
         insert(db, "idempotency (scope, operation)", scopes)
         insert_decisions(db, records, decisions)
+        spend_all(db, spending)
     except (IntegrityError, OverflowError, UnicodeEncodeError):
         db.execute("ROLLBACK TO admits")
         return False

@@ -23,6 +23,7 @@ from lockgate.gateway.store.port import (
     KeepBundle,
     LockChange,
     Outcome,
+    Overdrawn,
     StillTrusted,
     Transition,
 )
@@ -39,6 +40,7 @@ from lockgate.gateway.store.sqlite.rows import (
     operation_row,
     shown,
 )
+from lockgate.gateway.store.sqlite.spends import overdrawn, settle, spend
 
 
 @dataclass(slots=True)
@@ -88,7 +90,7 @@ def run(db: Connection, batch: Batch, item: Prepared) -> Outcome:
 
 
 _INSERT_OPERATION = (
-    f"INSERT INTO operation {OPERATION_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608  (a constant)
+    f"INSERT INTO operation {OPERATION_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608  (a constant)
 )
 
 
@@ -102,8 +104,13 @@ def _admit(db: Connection, batch: Batch, item: Prepared, command: Admit) -> Outc
             return Existing(decode(Operation, row[0]))
     if command.epoch != batch.epoch:
         return EpochMoved(batch.epoch)
+    over = overdrawn(db, command.claims)
+    if over is not None:
+        return Overdrawn(over)
     if db.execute(_INSERT_OPERATION, operation_row(operation, item.operation)).rowcount != 1:
         return Conflict("operation")
+    if command.spends:
+        spend(db, operation)
     if scope is not None:
         db.execute("INSERT INTO idempotency (scope, operation) VALUES (?, ?)", (scope, operation.id))
     insert_decisions(db, (command.decision, *command.further_decisions), item.decisions)
@@ -115,6 +122,9 @@ def _transition(db: Connection, batch: Batch, item: Prepared, command: Transitio
         return EpochMoved(batch.epoch)
     if command.trusted is not None and not _trusted(db, command.trusted):
         return Conflict("trusted")
+    over = overdrawn(db, command.claims)
+    if over is not None:
+        return Overdrawn(over)
     if command.operation is not None and not _set_operation(db, command, item.operation):
         return Conflict("operation")
     for attempt in command.attempts:
@@ -147,18 +157,24 @@ def _set_operation(db: Connection, command: Transition, body: bytes | None) -> b
     if operation is None:
         return False
     changed = db.execute(
-        "UPDATE operation SET lane = ?, state = ?, version = ?, due_at = ?, body = ? WHERE id = ? AND version = ?",
+        "UPDATE operation SET lane = ?, state = ?, version = ?, due_at = ?, updated_at = ?, body = ? WHERE id = ? AND version = ?",
         (
             lane(operation),
             operation.state.value,
             operation.version,
             due_at(operation),
+            operation.updated_at,
             body,
             operation.id,
             command.expected_version,
         ),
     )
-    return bool(changed.rowcount == 1)
+    if changed.rowcount != 1:
+        return False
+    if command.spends:
+        spend(db, operation)
+    settle(db, operation)
+    return True
 
 
 def _set_attempt(db: Connection, change: AttemptChange) -> bool:

@@ -17,6 +17,7 @@ from lockgate.gateway.store.port import StoreError
 from lockgate.gateway.store.sqlite.askedrows import asked_operations
 from lockgate.gateway.store.sqlite.connection import Connection
 from lockgate.gateway.store.sqlite.decisions import decisions, decisions_of, get_bundle, get_decision, oldest_kept
+from lockgate.gateway.store.sqlite.past import read_past
 from lockgate.gateway.store.sqlite.rows import decode, entry_of
 
 T = TypeVar("T")
@@ -285,6 +286,7 @@ IN_THREAD: dict[type, Callable[[Connection, Any], Any]] = {
     port.GetPlanBytes: _plan_bytes,
     port.Revocations: _revocations,
     port.Freezes: _freezes,
+    port.ReadPast: read_past,
     port.AuditEntries: _entries,
     port.LeafHashes: _leaves,
     port.ConsistencyProof: _consistency,

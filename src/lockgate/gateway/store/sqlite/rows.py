@@ -44,7 +44,7 @@ def shown(vote: Vote) -> str:
     return f"{vote.semantic_sha256} {vote.inputs_sha256} {vote.policy_revision}"
 
 
-OPERATION_COLUMNS = "(id, tenant, principal, target, region, lane, state, version, due_at, body)"
+OPERATION_COLUMNS = "(id, tenant, principal, target, region, lane, state, version, due_at, updated_at, body)"
 
 
 def operation_row(operation: Operation, body: bytes | None) -> tuple[Any, ...]:
@@ -59,6 +59,7 @@ def operation_row(operation: Operation, body: bytes | None) -> tuple[Any, ...]:
         operation.state.value,
         operation.version,
         due_at(operation),
+        operation.updated_at,
         body,
     )
 

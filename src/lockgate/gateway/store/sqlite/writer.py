@@ -126,9 +126,12 @@ class Writer:
         return Settled(answers, frozenset(batch.touched), batch.moved)
 
     def _run_all(self, batch: Batch, tickets: list[Ticket]) -> list[tuple[Ticket, Answer]]:
-        """New operations first, all at once; then the rest in order. None was answered yet, so any order is right."""
-        admits = [ticket for ticket in tickets if isinstance(ticket.item.command, Admit)]
-        rest = [ticket for ticket in tickets if not isinstance(ticket.item.command, Admit)]
+        """New operations first, all at once; then the rest in order. None was answered yet, so any order is right.
+
+        One that claims a budget must see what those before it use of it: it is of the rest.
+        """
+        admits = [ticket for ticket in tickets if _plain(ticket)]
+        rest = [ticket for ticket in tickets if not _plain(ticket)]
         outcomes = admit_all(self._db, batch, [ticket.item for ticket in admits]) if len(admits) > 1 else None
         if outcomes is None:
             answers = [(ticket, self._one(batch, ticket.item)) for ticket in admits]
@@ -202,6 +205,10 @@ class Writer:
 
 _CONSTRAINT, _FULL = 19, 13
 _UNKNOWN = "store: the writer ended while this was written; whether it was kept is unknown: look it up after a restart"
+
+
+def _plain(ticket: Ticket) -> bool:
+    return isinstance(ticket.item.command, Admit) and not ticket.item.command.claims
 
 
 def _full(error: Exception) -> bool:

@@ -1,0 +1,112 @@
+"""What operations use of budgets, as rows: written beside the operation in its own transaction, added up there and for readers. It must not judge a sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from lockgate.gateway.operations.model import Operation
+from lockgate.gateway.operations.spending import UNDER_WAY, amounts_of, humans_behind, spends, until
+from lockgate.gateway.store.past import MAX_ADDED, MAX_USED, Claim, Sum
+from lockgate.gateway.store.sqlite.bulk import insert
+from lockgate.gateway.store.sqlite.connection import Connection
+from lockgate.policy.needs import Counts
+
+_COLUMNS = "operation, tenant, principal, human, human_too, target, until, changes, destroys, weight"
+_UPSERT = (
+    f"INSERT INTO spend ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (operation)"  # noqa: S608  (a constant)
+    " DO UPDATE SET changes = excluded.changes, destroys = excluded.destroys, weight = excluded.weight"
+)
+_AMOUNTS = {counts: "1" if counts is Counts.OPERATIONS else counts.value for counts in Counts}
+
+
+def spend_all(db: Connection, operations: Sequence[Operation]) -> None:
+    """New operations count from now on."""
+    insert(db, f"spend ({_COLUMNS})", [_row(operation) for operation in operations if spends(operation)])
+
+
+def spend(db: Connection, operation: Operation) -> None:
+    """The operation counts from now on, with what its plan says."""
+    if spends(operation):
+        db.execute(_UPSERT, _row(operation))
+
+
+def settle(db: Connection, operation: Operation) -> None:
+    """An operation that has ended counts for a window more, or not at all."""
+    if not operation.place.final or not spends(operation):
+        return
+    ended = until(operation)
+    if ended is None:
+        db.execute("DELETE FROM spend WHERE operation = ?", (operation.id,))
+    else:
+        db.execute("UPDATE spend SET until = ? WHERE operation = ?", (ended, operation.id))
+
+
+def overdrawn(db: Connection, claims: Iterable[Claim]) -> str | None:
+    """The budget of the first claim that does not hold."""
+    return next((claim.budget for claim in claims if used(db, claim.sum) + claim.asked > claim.limit), None)
+
+
+def used(db: Connection, asked: Sum) -> int:
+    """What a sum is, at most `MAX_USED`; that too where more operations count than are added up."""
+    counted, values = _counted(asked)
+    sql = (
+        "SELECT count(*), ifnull(sum(amount), 0) FROM"  # noqa: S608  (constants of this module)
+        f" (SELECT {_AMOUNTS[asked.counts]} AS amount FROM {counted} LIMIT {MAX_ADDED + 1})"
+    )
+    count, total = db.execute(sql, values).fetchone()
+    return MAX_USED if count > MAX_ADDED else min(int(total), MAX_USED)
+
+
+def newest(db: Connection, asked: Sum) -> Iterator[tuple[int | None, int]]:
+    """(when it ended, amount) of what is added up, what is under way (None) first, then the newest."""
+    counted, values = _counted(asked)
+    sql = f"SELECT until, {_AMOUNTS[asked.counts]} FROM {counted} ORDER BY until DESC LIMIT {MAX_ADDED}"  # noqa: S608
+    for ended, amount in db.execute(sql, values):
+        yield None if ended == UNDER_WAY else ended, amount
+
+
+def _row(operation: Operation) -> tuple[Any, ...]:
+    plan, humans = amounts_of(operation), humans_behind(operation.principal)
+    return (
+        operation.id,
+        operation.tenant,
+        operation.principal.id,
+        humans[0],
+        humans[1] if len(humans) > 1 else None,
+        operation.target,
+        UNDER_WAY,
+        plan.changes,
+        plan.destroys,
+        plan.weight,
+    )
+
+
+def _counted(asked: Sum) -> tuple[str, dict[str, Any]]:
+    """The rows that a sum adds up, found by an index that is named: a plan that reads every row of the tenant is refused rather than run."""
+    scope = asked.scope
+    values: dict[str, Any] = {"tenant": scope.tenant, "since": asked.now - asked.window, "besides": asked.besides}
+    timed = "tenant = :tenant AND until > :since"
+    index, parts = "spend_of_tenant", [timed, "operation IS NOT :besides"]
+    if scope.targets is not None and len(scope.targets) == 1:
+        index = "spend_of_target"
+        parts.append("target = :target")
+        values["target"] = scope.targets[0]
+    elif scope.targets is not None:
+        # The plus keeps this from being taken for a way to find rows: there may be thousands of names.
+        parts.append("+target IN (SELECT value FROM json_each(:targets))")
+        values["targets"] = orjson.dumps(scope.targets).decode()
+    if scope.principal is not None:
+        index = "spend_of_principal"
+        parts.append("principal = :principal")
+        values["principal"] = scope.principal
+    if not scope.humans:
+        return f"spend INDEXED BY {index} WHERE {' AND '.join(parts)}", values
+    values |= {"human": scope.humans[0], "human_too": scope.humans[-1]}
+    found = " UNION ".join(
+        f"SELECT ordinal FROM spend INDEXED BY spend_of_{column} WHERE {timed} AND {column} IN (:human, :human_too)"  # noqa: S608
+        for column in ("human", "human_too")
+    )
+    return f"spend WHERE ordinal IN ({found}) AND {' AND '.join(parts)}", values
