@@ -1,12 +1,13 @@
 """What policy data says of the past: budgets and history, their bounds, and the form in which policy sees them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lockgate.contract.decision import Question
-from lockgate.policy.bundle import PolicyBundle, library_bundle
+from lockgate.policy.bundle import load_library
 from lockgate.policy.input import validate_input
 from lockgate.policy.needs import NOTHING, Counts, Needs, Per, read_needs
 from lockgate.policy.parameters import read_parameters
@@ -116,8 +117,7 @@ def test_more_budgets_than_can_be_told_are_refused() -> None:
 
 
 def test_compiled_data_with_budgets_of_another_form_is_no_policy() -> None:
-    bundle = library_bundle(b"", {"rules": {}, "opa": ""}, {"budgets": [{"name": "x"}]})
-    assert isinstance(bundle, PolicyBundle)
+    bundle = replace(load_library(), data=b'{"lockgate": {"parameters": {"budgets": [{"name": "x"}]}}}')
     with pytest.raises(PolicyLoadError, match="budgets or history"):
         _ = bundle.needs
 
