@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
-import json
 import signal
 import subprocess
-import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,37 +13,14 @@ from pathlib import Path
 from lockgate.contract.decision import Question
 from lockgate.keys.tls import TlsFiles
 from lockgate.policy.bundle import PolicyBundle
+from lockgate.policy.bundles.archive import pack
+from lockgate.policy.bundles.layout import bundle_files
 from lockgate.policy.opaserver.endpoint import Endpoint
 from lockgate.policy.opaserver.process import server_arguments
 from lockgate.policy.port import PolicyEngine
 from lockgate.testing.policy_engine import example_input
 
-ROOT = Path(__file__).resolve().parent.parent
-POLICIES = ROOT / "policies"
 READY_SECONDS = 60
-
-
-def library_sources() -> dict[str, str]:
-    """The library's Rego: path → text."""
-    found = sorted(path for path in POLICIES.rglob("*.rego") if not path.name.endswith("_test.rego"))
-    return {str(path.relative_to(POLICIES)): path.read_text() for path in found}
-
-
-def archive(
-    revision: str, data: bytes, modules: Mapping[str, str], roots: tuple[str, ...] = ("lockgate", "system/authz")
-) -> bytes:
-    """An OPA bundle, unsigned."""
-    manifest = {"revision": revision, "roots": list(roots), "rego_version": 1}
-    files = {".manifest": json.dumps(manifest).encode(), "data.json": data} | {
-        path: text.encode() for path, text in modules.items()
-    }
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return out.getvalue()
 
 
 @dataclass
@@ -67,9 +41,13 @@ class Opa:
     def log(self) -> Path:
         return self.folder / "opa.log"
 
-    def put(self, bundle: PolicyBundle, modules: Mapping[str, str] | None = None, revision: str | None = None) -> None:
+    def put(self, bundle: PolicyBundle) -> None:
         """Replace what it serves, whole."""
-        content = archive(revision or bundle.revision, bundle.data, library_sources() if modules is None else modules)
+        self.put_files(bundle_files(bundle))
+
+    def put_files(self, files: Mapping[str, bytes]) -> None:
+        """Replace what it serves by these files."""
+        content = pack(files)
         self.bundle.parent.mkdir(exist_ok=True)
         # Beside the watched folder: OPA takes up what comes into it.
         written = self.folder / "bundle.new"
@@ -96,12 +74,10 @@ class Opa:
 
 
 @contextlib.contextmanager
-def opa_server(
-    program: Path, folder: Path, bundle: PolicyBundle, modules: Mapping[str, str] | None = None
-) -> Iterator[Opa]:
+def opa_server(program: Path, folder: Path, bundle: PolicyBundle) -> Iterator[Opa]:
     """An OPA on a socket with this bundle, started."""
     server = Opa(program, folder, Endpoint.parse(f"unix://{folder}/opa.sock"))
-    server.put(bundle, modules)
+    server.put(bundle)
     server.start()
     try:
         yield server

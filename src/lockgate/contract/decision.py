@@ -267,6 +267,9 @@ ENGINE_RULES: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 """Rules that are the engine's own: rule → (title, message, fix)."""
 
+ENGINE_FAULTS: Final = frozenset(ENGINE_RULES) - {"lockgate.engine.no_allow", "lockgate.engine.input_size"}
+"""Those that say that something is broken rather than that someone asked too much: an alarm."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

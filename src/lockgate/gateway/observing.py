@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 from opentelemetry.trace import INVALID_SPAN, Span
 
-from lockgate.contract.decision import Decision, Question
+from lockgate.contract.decision import ENGINE_FAULTS, Decision, Question
 from lockgate.contract.intent import Principal
 from lockgate.gateway.errors import Refusal
 from lockgate.gateway.friction import denied_by_rule
@@ -72,11 +72,19 @@ class Observer:
             span.set_attribute("lockgate.decision", decision.id)
         self.metrics.time(Timed.DECISION, self.clock() - began, question.value)
         self.metrics.count(Counted.DECISIONS, question.value, answer)
+        if answer == "deny":
+            self._faults(decision)
         if answer == "deny" and question is not Question.LIST:
             # What a caller is not shown was not denied to them: they did not ask for it.
             for violation in decision.violations:
                 self.metrics.count_rule(violation.rule)
         return decision
+
+    def _faults(self, decision: Decision) -> None:
+        """The engine's own denials, `list` among them: where they are many, nobody may do anything."""
+        for violation in decision.violations:
+            if violation.rule in ENGINE_FAULTS:
+                self.metrics.count(Counted.POLICY_FAULTS, violation.rule)
 
     def committed(self, command: Command, *, moved: bool) -> None:
         """A command is durable; `moved` says whether the epoch did: a control that changed nothing left no entry."""

@@ -20,9 +20,21 @@ _INT64 = 2**63
 class BuiltinRefused(Exception):
     """A built-in is not offered, or refuses its operands; the decision is no. Correct the policy."""
 
+    rule = "lockgate.engine.builtin"
+
     def __init__(self, name: str, problem: str) -> None:
         self.name = name
         super().__init__(f"{name}: {problem}")
+
+
+class ZoneMissing(BuiltinRefused):
+    """This machine's zone database does not have the zone. Install tzdata; the next decision looks again."""
+
+    rule = "lockgate.engine.time_zones"
+
+
+class UnknownZone(ValueError):
+    """There is no such IANA zone on this machine."""
 
 
 def call_builtin(name: str, operands: list[Any]) -> Any:
@@ -32,17 +44,19 @@ def call_builtin(name: str, operands: list[Any]) -> Any:
         raise BuiltinRefused(name, "this engine does not offer it")
     try:
         return function(*operands)
+    except UnknownZone as missing:
+        raise ZoneMissing(name, str(missing)) from None
     except (ValueError, TypeError, OverflowError, ArithmeticError, LookupError) as error:
         raise BuiltinRefused(name, f"refuses its operands ({type(error).__name__})") from None
 
 
 @lru_cache(maxsize=256)
 def zone(name: str) -> ZoneInfo:
-    """The IANA zone `name`; "" is UTC as in OPA. Raises ValueError."""
+    """The IANA zone `name`; "" is UTC as in OPA. Raises UnknownZone, which is a ValueError."""
     try:
         return ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no IANA time zone on this machine") from None
+        raise UnknownZone(f"{name[:64]!r} is no IANA time zone on this machine") from None
 
 
 def parse_rfc3339_ns(text: Any) -> int:

@@ -22,6 +22,8 @@ DEFAULT_DATA_NAME: Final = "data.default.yaml"
 LIBRARY: Final = files("lockgate.policy").joinpath("library")
 ROOT: Final = "lockgate"
 """The root that every bundle owns: whoever owns `data.lockgate` decides."""
+AUTHZ_ROOT: Final = "system/authz"
+"""What an OPA that serves a bundle may be asked; the library's says: the decisions, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def library_bundle(
         rules={**manifest["rules"], **rule_texts(parameters)},
         source="policy library",
         modules=library_modules(),
+        roots=(ROOT, AUTHZ_ROOT),
         data_text=data_text,
         opa=manifest["opa"],
     )

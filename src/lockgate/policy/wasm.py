@@ -256,7 +256,7 @@ class _Running:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._ticker.__exit__()
         if isinstance(error, BuiltinRefused):
-            raise EvaluationFailed("lockgate.engine.builtin", str(error)) from error
+            raise EvaluationFailed(error.rule, str(error)) from error
         if isinstance(error, wasmtime.Trap):
             raise EvaluationFailed(
                 _RULE_OF_TRAP.get(error.trap_code, "lockgate.engine.trap"), str(error)[:200]

@@ -27,6 +27,7 @@ _COUNTERS: Final[dict[Counted, tuple[str, tuple[str, ...]]]] = {
     Counted.AUDIT_ENTRIES: ("Audit entries recorded, by kind.", ("kind",)),
     Counted.ATTEMPTS: ("Attempts by phase and the state they came into.", ("phase", "state")),
     Counted.OPERATIONS_ENDED: ("Operations ended, by state.", ("state",)),
+    Counted.POLICY_FAULTS: ("Decisions that the policy engine itself refused, by its rule: an alarm.", ("rule",)),
     Counted.TEARDOWN_UNPROVEN: ("Attempts whose sandboxes were not proven gone.", ()),
 }
 _TIMES: Final[dict[Timed, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {

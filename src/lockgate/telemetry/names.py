@@ -16,6 +16,7 @@ class Counted(StrEnum):
     AUDIT_ENTRIES = "lockgate_audit_entries"
     ATTEMPTS = "lockgate_attempts"
     OPERATIONS_ENDED = "lockgate_operations_ended"
+    POLICY_FAULTS = "lockgate_policy_faults"
     TEARDOWN_UNPROVEN = "lockgate_teardown_unproven"
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import rfc8785
 
 from lockgate.contract import strictjson
-from lockgate.policy.bundle import ROOT, PolicyBundle
+from lockgate.policy.bundle import AUTHZ_ROOT, ROOT, PolicyBundle
 from lockgate.policy.bundles.manifest import Manifest, read_manifest, write_manifest
 from lockgate.policy.port import PolicyLoadError
 
@@ -91,7 +91,8 @@ def _check_roots(data: Any, roots: tuple[str, ...], name: str) -> None:
         raise PolicyLoadError(
             name, f"must hold `{ROOT}.parameters`, an object, and nothing else below `{ROOT}`", field=DATA
         )
-    for path in _leaves(data, set(roots)):
+    # Data there could only stand beside the rule that says who may ask.
+    for path in _leaves(data, set(roots) - {AUTHZ_ROOT}):
         raise PolicyLoadError(name, f"holds {path!r}, which is in none of the roots {list(roots)}", field=DATA)
 
 

@@ -21,4 +21,10 @@ def server_arguments(endpoint: Endpoint, bundle: Path, files: TlsFiles | None = 
         arguments += ["--addr", f"https://{endpoint.authority}", "--authentication=tls", "--min-tls-version=1.3"]
         arguments += ["--tls-cert-file", str(files.certificate), "--tls-private-key-file", str(files.key)]
         arguments += ["--tls-ca-cert-file", str(files.ca)]
-    return [*arguments, "--log-level=error", "--skip-version-check", "--shutdown-grace-period=1"]
+    return [
+        *arguments,
+        "--log-level=info",
+        "--log-level-request=error",
+        "--skip-version-check",
+        "--shutdown-grace-period=1",
+    ]

@@ -15,6 +15,9 @@ OUTPUT: Final = "lockgate.engine.output"
 REVISION: Final = "lockgate.engine.revision"
 UNAVAILABLE: Final = "lockgate.engine.unavailable"
 _VERSION: Final = re.compile(r"[0-9A-Za-z.+-]{1,64}")
+_EVALUATION_ERRORS: Final = frozenset(
+    {"eval_internal_error", "eval_cancel_error", "eval_conflict_error", "eval_type_error", "eval_with_merge_error"}
+)
 _INT64, _UINT64 = 1 << 63, 1 << 64
 
 
@@ -59,21 +62,26 @@ def _refused(response: Response) -> EvaluationFailed:
         return EvaluationFailed(UNAVAILABLE, f"OPA answered with a redirect ({status}), and none is followed")
     if status in (401, 403):
         return EvaluationFailed(UNAVAILABLE, f"OPA does not let this gateway ask ({status})")
-    if status == 500 and "eval_builtin_error" in _codes(response.body):
-        return EvaluationFailed("lockgate.engine.builtin", "a function that the policy called failed")
-    if status == 500 and _codes(response.body):
-        return EvaluationFailed("lockgate.engine.trap", f"OPA could not evaluate: {_codes(response.body)[0]}")
+    if status == 500:
+        return _unevaluated(response.body)
     return EvaluationFailed(UNAVAILABLE, f"OPA answered with status {status}")
 
 
-def _codes(body: bytes) -> list[str]:
-    """The codes of an evaluation's errors; their texts may quote the input and are not taken."""
+def _unevaluated(body: bytes) -> EvaluationFailed:
+    """An evaluation that ended in errors. Their texts may quote the input: they are looked at, and not taken."""
     try:
         errors = _json(body).get("errors")
     except EvaluationFailed:
-        return []
-    codes = [item.get("code") for item in errors if isinstance(item, Mapping)] if isinstance(errors, list) else []
-    return [code for code in codes if isinstance(code, str) and _VERSION.fullmatch(code.replace("_", "-"))]
+        errors = None
+    for error in errors if isinstance(errors, list) else []:
+        code, message = (str(error.get(part)) if isinstance(error, Mapping) else "" for part in ("code", "message"))
+        if code == "eval_builtin_error" and "unknown time zone" in message:
+            return EvaluationFailed("lockgate.engine.time_zones")
+        if code == "eval_builtin_error":
+            return EvaluationFailed("lockgate.engine.builtin", "a function that the policy called failed")
+        if code in _EVALUATION_ERRORS:
+            return EvaluationFailed("lockgate.engine.trap", f"OPA could not evaluate: {code}")
+    return EvaluationFailed(UNAVAILABLE, "OPA answered with status 500")
 
 
 def _json(body: bytes) -> dict[str, Any]:
