@@ -248,7 +248,8 @@ async def test_one_that_never_answers_is_given_up_at_the_deadline_and_its_connec
 async def test_waiting_for_a_connection_counts_towards_the_deadline(fake: Fake, make: Make) -> None:
     engine = make(deadline=0.05, connections=1)
     fake.says = [never]
-    first, second = await asyncio.gather(ask(engine), ask(engine))
+    async with asyncio.timeout(20):
+        first, second = await asyncio.gather(ask(engine), ask(engine))
     assert {only_rule(first), only_rule(second)} == {"lockgate.engine.timeout"}
     assert len(fake.requests) == 1, "the second one had no time left when its turn came"
 
