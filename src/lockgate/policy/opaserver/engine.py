@@ -122,7 +122,7 @@ class OpaServer:
                 raise EvaluationFailed(REVISION, "OPA took up a policy that wants to be told more; ask again")
             if not answer.defined:
                 raise EvaluationFailed("lockgate.engine.undefined", f"{entrypoint(question)} is undefined")
-            return self._writer.answer(case, answer.value, spoke.rules, revision=revision, engine=self._name)
+            return self._writer.answer(case, answer.value, spoke.bundle.rules, revision=revision, engine=self._name)
         except EvaluationFailed as failed:
             rule, detail = failed.rule, failed.detail
         except DocumentRefused as refused:

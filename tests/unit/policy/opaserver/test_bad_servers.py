@@ -6,110 +6,14 @@ A real OPA cannot be made to do these; the server here is a fake. `test_real_ser
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.unit.policy.opaserver.conftest import ALLOW, BUNDLE, Fake, Make, Script, answer, ask, http, only_rule
 
-from lockgate.contract.decision import ENGINE_FAULTS, Decision, Question
-from lockgate.policy.bundle import PolicyBundle
-from lockgate.policy.needs import Needs
+from lockgate.contract.decision import ENGINE_FAULTS, Question
 from lockgate.policy.opaserver.endpoint import Dialer, Endpoint
-from lockgate.policy.opaserver.engine import OpaServer, ServerSettings
 from lockgate.testing.policy_engine import example_input
-
-BUNDLE = PolicyBundle(wasm=b"", data=b"{}")
-NEXT = PolicyBundle(wasm=b"", data=b'{"next":1}')
-AFTER = PolicyBundle(wasm=b"", data=b'{"after":1}')
-ALLOW = {"allow": True, "violations": [], "obligations": {}}
-Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-def answer(result: Any = ALLOW, revision: str = BUNDLE.revision, **more: Any) -> bytes:
-    document = {"provenance": {"version": "1.22.2", "bundles": {"b": {"revision": revision}}}, "result": result, **more}
-    return http(json.dumps({key: value for key, value in document.items() if value is not ...}).encode())
-
-
-def http(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    head = "".join(f"{header}\r\n" for header in (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers))
-    return head.encode() + b"\r\n" + body
-
-
-async def read_request(reader: asyncio.StreamReader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-    return head + await reader.readexactly(length)
-
-
-class Fake:
-    """Answers every request with the next thing of `says`, the last one for ever; a thing that is no bytes is awaited."""
-
-    def __init__(self, place: Path) -> None:
-        self.place, self.requests, self.connections = place, list[bytes](), 0
-        self.says: list[bytes | Script] = []
-        self._server: asyncio.Server | None = None
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_unix_server(self._serve, self.place)
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-            self.place.unlink()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while not writer.is_closing():
-                self.requests.append(await read_request(reader))
-                said = self.says.pop(0) if len(self.says) > 1 else self.says[0]
-                if isinstance(said, bytes):
-                    writer.write(said)
-                else:
-                    await said(reader, writer)
-        writer.close()
-
-
-@pytest.fixture
-async def fake(tmp_path: Path) -> AsyncIterator[Fake]:
-    server = Fake(tmp_path / "opa.sock")
-    await server.start()
-    yield server
-    await server.stop()
-
-
-@pytest.fixture
-async def make(fake: Fake) -> AsyncIterator[Callable[..., OpaServer]]:
-    engines: list[OpaServer] = []
-
-    def made(bundle: PolicyBundle = BUNDLE, **settings: Any) -> OpaServer:
-        settings = {"deadline": 30, **settings}
-        dialer = Dialer(Endpoint.parse(f"unix://{fake.place}"), None, max_body=4096)
-        engines.append(OpaServer(bundle, dialer, ServerSettings(**settings)))
-        return engines[-1]
-
-    yield made
-    for engine in engines:
-        await engine.close()
-
-
-Make = Callable[..., OpaServer]
-
-
-async def ask(engine: OpaServer, question: Question = Question.REQUEST) -> Decision:
-    return await engine.decide(question, example_input(question))
-
-
-def only_rule(decision: Decision) -> str:
-    assert not decision.allow
-    (violation,) = decision.violations
-    assert violation.title
-    assert violation.fix
-    return violation.rule
 
 
 async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -339,76 +243,6 @@ async def test_a_proxy_of_the_environment_is_not_used(fake: Fake, make: Make, mo
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     fake.says = [answer()]
     assert (await ask(make())).allow
-
-
-async def test_the_next_revision_is_believed_once_it_was_pinned_and_the_old_one_no_longer(
-    fake: Fake, make: Make
-) -> None:
-    engine = make()
-    fake.says = [answer(revision=NEXT.revision)]
-    assert only_rule(await ask(engine)) == "lockgate.engine.revision"
-    engine.expect(NEXT)
-    assert (engine.revision, engine.expected) == (BUNDLE.revision, NEXT.revision)
-    decision = await ask(engine)
-    assert (decision.allow, decision.revision) == (True, NEXT.revision)
-    assert (engine.revision, engine.expected) == (NEXT.revision, None)
-    fake.says = [answer()]
-    assert only_rule(await ask(engine)) == "lockgate.engine.revision"
-
-
-async def test_a_question_under_way_while_opa_moves_on_is_answered_under_the_revision_of_before(
-    fake: Fake, make: Make
-) -> None:
-    engine = make()
-    engine.expect(NEXT)
-    arrived, moved = asyncio.Event(), asyncio.Event()
-
-    async def slow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        arrived.set()
-        await moved.wait()
-        writer.write(answer())
-
-    fake.says = [slow, answer(revision=NEXT.revision)]
-    under_way = asyncio.create_task(ask(engine, Question.PLAN))
-    await arrived.wait()
-    assert (await ask(engine)).revision == NEXT.revision
-    moved.set()
-    decision = await under_way
-    assert (decision.allow, decision.revision) == (True, BUNDLE.revision)
-    assert engine.revision == NEXT.revision, "an old answer takes nothing back"
-
-
-async def test_each_decision_carries_the_texts_of_the_revision_that_answered(fake: Fake, make: Make) -> None:
-    words = [{"r": {"title": name, "message": name, "fix": name}} for name in ("before", "after")]
-    before, after = (PolicyBundle(wasm=b"", data=b"{}", rules=rules) for rules in words)
-    engine = make(before)
-    engine.expect(after)
-    denies = {**ALLOW, "allow": False, "violations": [{"rule": "r"}]}
-    for bundle, title in ((before, "before"), (after, "after")):
-        fake.says = [answer(denies, bundle.revision)]
-        decision = await ask(engine)
-        assert (decision.revision, decision.violations[0].title) == (bundle.revision, title)
-
-
-async def test_a_bundle_that_opa_never_took_up_is_forgotten_for_newer_ones(fake: Fake, make: Make) -> None:
-    engine = make()
-    for number in range(10):
-        engine.expect(PolicyBundle(wasm=b"", data=b'{"n":%d}' % number))
-    engine.expect(NEXT)
-    fake.says = [answer(revision=PolicyBundle(wasm=b"", data=b'{"n":0}').revision)]
-    assert only_rule(await ask(engine)) == "lockgate.engine.revision"
-    fake.says = [answer(), answer(revision=NEXT.revision)]
-    assert [(await ask(engine)).revision for _ in range(2)] == [BUNDLE.revision, NEXT.revision]
-
-
-async def test_a_policy_that_wants_to_know_more_than_it_was_told_is_not_believed(fake: Fake, make: Make) -> None:
-    told_more = PolicyBundle(wasm=b"", data=b'{"lockgate":{"parameters":{"history":{"window_seconds":60}}}}')
-    engine = make()
-    engine.expect(told_more)
-    fake.says = [answer(revision=told_more.revision)]
-    assert only_rule(await ask(engine)) == "lockgate.engine.revision"
-    assert engine.needs == Needs(history_seconds=60)
-    assert (await ask(engine)).allow
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""While OPA takes up another bundle, each decision names exactly the revision that answered, and none is believed that was not pinned."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.unit.policy.opaserver.conftest import ALLOW, BUNDLE, Fake, Make, answer, ask, only_rule
+
+from lockgate.contract.decision import Question
+from lockgate.policy.bundle import PolicyBundle
+from lockgate.policy.needs import Needs
+
+NEXT = PolicyBundle(wasm=b"", data=b'{"next":1}')
+
+
+async def test_the_next_revision_is_believed_once_it_was_pinned_and_the_old_one_no_longer(
+    fake: Fake, make: Make
+) -> None:
+    engine = make()
+    fake.says = [answer(revision=NEXT.revision)]
+    assert only_rule(await ask(engine)) == "lockgate.engine.revision"
+    engine.expect(NEXT)
+    assert (engine.revision, engine.expected) == (BUNDLE.revision, NEXT.revision)
+    decision = await ask(engine)
+    assert (decision.allow, decision.revision) == (True, NEXT.revision)
+    assert (engine.revision, engine.expected) == (NEXT.revision, None)
+    fake.says = [answer()]
+    assert only_rule(await ask(engine)) == "lockgate.engine.revision"
+
+
+async def test_a_question_under_way_while_opa_moves_on_is_answered_under_the_revision_of_before(
+    fake: Fake, make: Make
+) -> None:
+    engine = make()
+    engine.expect(NEXT)
+    arrived, moved = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await moved.wait()
+        writer.write(answer())
+
+    fake.says = [slow, answer(revision=NEXT.revision)]
+    under_way = asyncio.create_task(ask(engine, Question.PLAN))
+    await arrived.wait()
+    assert (await ask(engine)).revision == NEXT.revision
+    moved.set()
+    decision = await under_way
+    assert (decision.allow, decision.revision) == (True, BUNDLE.revision)
+    assert engine.revision == NEXT.revision, "an old answer takes nothing back"
+
+
+async def test_each_decision_carries_the_texts_of_the_revision_that_answered(fake: Fake, make: Make) -> None:
+    words = [{"r": {"title": name, "message": name, "fix": name}} for name in ("before", "after")]
+    before, after = (PolicyBundle(wasm=b"", data=b"{}", rules=rules) for rules in words)
+    engine = make(before)
+    engine.expect(after)
+    denies = {**ALLOW, "allow": False, "violations": [{"rule": "r"}]}
+    for bundle, title in ((before, "before"), (after, "after")):
+        fake.says = [answer(denies, bundle.revision)]
+        decision = await ask(engine)
+        assert (decision.revision, decision.violations[0].title) == (bundle.revision, title)
+
+
+async def test_a_bundle_that_opa_never_took_up_is_forgotten_for_newer_ones(fake: Fake, make: Make) -> None:
+    engine = make()
+    for number in range(10):
+        engine.expect(PolicyBundle(wasm=b"", data=b'{"n":%d}' % number))
+    engine.expect(NEXT)
+    fake.says = [answer(revision=PolicyBundle(wasm=b"", data=b'{"n":0}').revision)]
+    assert only_rule(await ask(engine)) == "lockgate.engine.revision"
+    fake.says = [answer(), answer(revision=NEXT.revision)]
+    assert [(await ask(engine)).revision for _ in range(2)] == [BUNDLE.revision, NEXT.revision]
+
+
+async def test_a_policy_that_wants_to_know_more_than_it_was_told_is_not_believed(fake: Fake, make: Make) -> None:
+    told_more = PolicyBundle(wasm=b"", data=b'{"lockgate":{"parameters":{"history":{"window_seconds":60}}}}')
+    engine = make()
+    engine.expect(told_more)
+    fake.says = [answer(revision=told_more.revision)]
+    assert only_rule(await ask(engine)) == "lockgate.engine.revision"
+    assert engine.needs == Needs(history_seconds=60)
+    assert (await ask(engine)).allow
