@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate.policy.compile import CAPABILITIES_NAME
+from lockgate.policy.bundle import ROOT
+from lockgate.policy.compile import CAPABILITIES_NAME, rego_modules
+from lockgate.policy.coverage import FileCoverage, read_coverage
 from lockgate.policy.opa import OpaFailed, find_opa, run_opa
+from lockgate.policy.own import read_own
+from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.staging import staged
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +42,62 @@ def check_policies(source: Path, opa: Path | None = None) -> None:
     run_opa(opa or find_opa(), arguments)
 
 
-def run_policy_tests(source: Path, opa: Path | None = None) -> list[RegoTest]:
-    """`opa test` of the bundle folder: every test, passed or not. Raises OpaMissing; OpaFailed if nothing could run."""
-    said = run_opa(opa or find_opa(), ["test", "--bundle", str(source), "--format", "json"], accept=(0, 2))
+@dataclass(frozen=True, slots=True)
+class RegoRun:
+    """Every test of some folders, passed or not; `coverage` is of the modules that are no tests, None where it was not asked for or tests failed."""
+
+    tests: tuple[RegoTest, ...]
+    coverage: tuple[FileCoverage, ...] | None = None
+
+    @property
+    def failed(self) -> tuple[RegoTest, ...]:
+        """Those that did not pass."""
+        return tuple(test for test in self.tests if not test.passed)
+
+
+def run_policy_tests(folders: Sequence[Path], opa: Path | None = None, *, coverage: bool = False) -> RegoRun:
+    """`opa test` of the library's own folder, or of folders of one's own, which may import the library.
+
+    Raises OpaMissing; PolicyLoadError with file and line; OpaFailed if nothing could run.
+    """
+    opa = opa or find_opa()
+    if any(is_library(folder) for folder in folders):
+        if len(folders) != 1:
+            raise PolicyLoadError(
+                str(folders[0]),
+                "a folder of the library is tested alone: its packages are the same as those that are shipped",
+            )
+        names = {name: str(folders[0] / name) for name in rego_modules(folders[0])}
+        return _run(folders[0].absolute(), names, opa, lambda said: said, coverage=coverage)
+    own = read_own(folders, opa)
+    names = {file.place: file.file for file in own.files if not file.is_test}
+    with staged(opa, own, {}, tests=True) as folder:
+        return _run(folder, names, opa, own.named, coverage=coverage)
+
+
+def is_library(folder: Path) -> bool:
+    """Whether a folder holds the library itself: a bundle whose roots are the library's."""
+    try:
+        return ROOT in json.loads((folder / ".manifest").read_text(encoding="utf-8"))["roots"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _run(folder: Path, names: Mapping[str, str], opa: Path, named: Callable[[str], str], *, coverage: bool) -> RegoRun:
+    said = run_opa(opa, ["test", "--bundle", ".", "--format", "json"], folder=folder, accept=(0, 2))
     try:
         results: list[dict[str, Any]] = json.loads(said) or []
     except json.JSONDecodeError:
-        raise OpaFailed(said.strip() or "opa test said nothing") from None
+        raise OpaFailed(named(said.strip()) or "opa test said nothing") from None
     if not results:
-        raise OpaFailed(f"there is no test under {source}: a policy without a test is not known to deny anything")
-    return [RegoTest(result["package"], result["name"], _problem(result)) for result in results]
+        raise OpaFailed(
+            f"there is no test of {', '.join(names.values()) or 'anything'}: a policy without a test is not known to deny anything"
+        )
+    tests = tuple(RegoTest(result["package"], result["name"], named(_problem(result))) for result in results)
+    if not coverage or not all(test.passed for test in tests):
+        return RegoRun(tests)
+    report = json.loads(run_opa(opa, ["test", "--bundle", ".", "--coverage", "--format", "json"], folder=folder))
+    return RegoRun(tests, read_coverage(report, names))
 
 
 def _problem(result: dict[str, Any]) -> str:

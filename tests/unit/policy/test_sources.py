@@ -56,15 +56,15 @@ def test_the_capabilities_are_opas_less_what_is_impure(opa: Path) -> None:
 @pytest.mark.opa
 def test_the_library_passes_its_own_tests_and_the_strict_check(opa: Path) -> None:
     check_policies(POLICIES, opa)
-    results = run_policy_tests(POLICIES, opa)
+    results = run_policy_tests([POLICIES], opa).tests
     assert len(results) > 30
     assert [result for result in results if not result.passed] == []
 
 
 @pytest.mark.opa
 def test_a_failing_rego_test_is_reported_with_its_line(opa: Path, tmp_path: Path) -> None:
-    (tmp_path / "x_test.rego").write_text("package lockgate.x_test\n\ntest_good if true\n\ntest_bad if 1 == 2\n")
-    good, bad = sorted(run_policy_tests(tmp_path, opa), key=lambda result: result.passed, reverse=True)
+    (tmp_path / "x_test.rego").write_text("package x_test\n\ntest_good if true\n\ntest_bad if 1 == 2\n")
+    good, bad = sorted(run_policy_tests([tmp_path], opa).tests, key=lambda result: result.passed, reverse=True)
     assert (good.name, good.problem) == ("test_good", "")
     assert bad.problem.endswith("x_test.rego:5: failed")
 
@@ -82,7 +82,7 @@ def test_a_policy_that_does_not_parse_or_reads_the_clock_is_refused_with_its_lin
 def test_a_folder_without_tests_does_not_pass(opa: Path, tmp_path: Path) -> None:
     (tmp_path / "x.rego").write_text("package x\n\nallow := true\n")
     with pytest.raises(OpaFailed, match="no test"):
-        run_policy_tests(tmp_path, opa)
+        run_policy_tests([tmp_path], opa)
 
 
 def test_without_opa_the_error_names_the_fix(tmp_path: Path) -> None:

@@ -21,20 +21,34 @@ def check_policy(
         Path | None, typer.Option(help="A data file; default: that of this home.", show_default=False)
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(help="Also check a folder of Rego (needs opa).", show_default=False)
+        list[Path] | None,
+        typer.Option(
+            help="Also check a folder of Rego (needs opa): the rules that the data brings; may stand several times.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Read the policy data against its schema and, with --source, the Rego by `opa check --strict`."""
+    """Read the policy data against its schema and, with --source, everything a build would make of it."""
     from lockgate.cli.home import gateway_settings
     from lockgate.gateway.reloading import data_file
-    from lockgate.policy.bundle import load_library
-    from lockgate.policy.testing import check_policies
+    from lockgate.policy.building import build_policy
+    from lockgate.policy.bundle import load_library, read_data
+    from lockgate.policy.opa import find_opa
+    from lockgate.policy.testing import check_policies, is_library
 
     file = data_file(data or gateway_settings(session.home).policy_data)
-    bundle = load_library(file)
-    if source is not None:
-        check_policies(source)
-    document = {"ok": True, "data": str(file), "source": str(source) if source else None, "revision": bundle.revision}
+    libraries = [folder for folder in source or () if is_library(folder)]
+    own = [folder for folder in source or () if folder not in libraries]
+    for folder in libraries:
+        check_policies(folder)
+    bundle = build_policy(read_data(file), str(file), own, find_opa()) if own else load_library(file)
+    document = {
+        "ok": True,
+        "data": str(file),
+        "source": [str(folder) for folder in source or ()],
+        "revision": bundle.revision,
+    }
+    beside = f" and {', '.join(map(str, own))}" if own else ""
     session.screen.answer(
-        document, lambda out: print(f"{file} is correct; with the library its revision is {bundle.revision}")
+        document, lambda out: print(f"{file} is correct; with the library{beside} its revision is {bundle.revision}")
     )
