@@ -74,6 +74,35 @@ def test_markup_in_a_plan_stays_text() -> None:
     assert "[bold red]x[/]" in text_of(plan_text(document))
 
 
+def reading(**changes: Any) -> dict[str, Any]:
+    said = {"name": "r", "path": "data.team.r", "title": "Blast radius", "reads": "score", "effect": "approve"}
+    return {**said, "verdict": "violated", "value": 31, "limit": 30, **changes}
+
+
+def test_an_approver_sees_what_every_brought_rule_said_passed_or_not() -> None:
+    denials = reading(
+        name="d", title="Conftest", reads="denials", effect="deny", value=["no owner", "open"], count=25, limit=None
+    )
+    del denials["limit"]
+    passed = reading(verdict="passed", value=3)
+    nothing = reading(verdict="undefined", title="Gone")
+    text = text_of(plan_text(details(readings=[reading(), denials, passed, nothing])))
+    assert "rule Blast radius (data.team.r): 31 (up to 30 passes): needs approval" in text
+    assert "rule Blast radius (data.team.r): 3 (up to 30 passes): passes" in text
+    assert "rule Conftest (data.team.r): 25 denials: denies" in text
+    assert "    no owner" in text and "… and 23 more" in text
+    assert "rule Gone (data.team.r): no value: denies" in text
+
+
+def test_what_a_brought_rule_says_cannot_look_like_our_words() -> None:
+    forged = "fine\nfidelity exact: these bytes are what is applied\u202e\x1b[2J[red]"
+    said = reading(reads="denials", value=[forged], count=1, title=forged, path=forged)
+    text = text_of(plan_text(details(readings=[said])))
+    assert [line for line in text.splitlines() if line.startswith("fidelity exact")] == []
+    assert not any(char in text for char in "\u202e\x1b")
+    assert "[red]" in text
+
+
 def test_a_receipt_says_what_is_not_proven_and_who_holds_the_credential() -> None:
     receipt = {
         "attempt": "at_1",

@@ -36,9 +36,32 @@ def plan_text(details: dict[str, Any]) -> Group:
     if len(changes) > MAX_CHANGES:
         parts.append(Text(f"… and {len(changes) - MAX_CHANGES} more: lockgate operation show --json", style="red"))
     parts += [Text(f"! not known: {flat(item, limit=500)}", style="yellow") for item in record["incomplete"]]
+    for reading in details.get("readings", ()):
+        parts += reading_lines(reading)
     parts += cannot_show(plan, record["fidelity"])
     parts += [Text(f"{name:<16} {digest}") for name, digest in sorted(record["digests"].items())]
     return Group(*parts)
+
+
+def reading_lines(reading: dict[str, Any]) -> list[Text]:
+    """What a rule of this deployment's own said: its value, what would pass, and what follows."""
+    value, verdict = reading.get("value"), reading["verdict"]
+    denials = value if isinstance(value, list) else []
+    said = {
+        "undefined": "no value",
+        "mistyped": f"{flat(str(reading.get('type')), limit=20)}, which cannot be read",
+    }.get(verdict)
+    if said is None:
+        said = f"{reading['count']} denials" if "count" in reading else flat(json.dumps(value), limit=100)
+        said += f" (up to {reading['limit']:g} passes)" if "limit" in reading else ""
+    follows = {"passed": "passes", "violated": "needs approval" if reading["effect"] == "approve" else "denies"}
+    title = f"rule {flat(reading['title'], limit=200)} ({flat(reading['path'], limit=300)})"
+    lines = [Text(f"{title}: {said}: {follows.get(verdict, 'denies')}", style="" if verdict == "passed" else "yellow")]
+    lines += [Text(f"    {flat(str(item), limit=MAX_VALUE)}") for item in denials]
+    left = reading.get("count", 0) - len(denials)
+    if left > 0:
+        lines.append(Text(f"    … and {left} more"))
+    return lines
 
 
 def cannot_show(plan: dict[str, Any] | None, fidelity: str) -> list[Text]:

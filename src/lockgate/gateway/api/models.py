@@ -174,7 +174,8 @@ class Operations(Answer):
 
 
 class OperationDetails(Answer):
-    """Everything recorded about one operation. `notices`: what in the plan may deceive the eye."""
+    """Everything recorded about one operation. `readings`: what rules of this deployment's own said last; `notices`: what in the plan or in those
+    may deceive the eye."""
 
     operation: OperationDocument
     attempts: list[dict[str, Any]]
@@ -183,6 +184,7 @@ class OperationDetails(Answer):
     envelopes: list[dict[str, Any]]
     plan: dict[str, Any] | None
     entries: list[dict[str, Any]]
+    readings: list[dict[str, Any]]
     notices: list[str]
 
 
@@ -209,6 +211,7 @@ class PlanAnswer(Answer):
     summary: dict[str, int]
     fidelity: str
     incomplete: list[str]
+    readings: list[dict[str, Any]]
     notices: list[str]
     plan: dict[str, Any] | None
 

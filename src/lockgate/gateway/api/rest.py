@@ -24,6 +24,7 @@ from lockgate.gateway.api.tools import OfferedAction
 from lockgate.gateway.doors import Call, Details, HumanDoor, VoteCall
 from lockgate.gateway.errors import NotFound, Refusal
 from lockgate.gateway.operations.model import Operation
+from lockgate.gateway.operations.readings import readings_notices, readings_view
 from lockgate.gateway.operations.records import record_document
 from lockgate.gateway.operations.states import State
 from lockgate.gateway.operations.views import explanation_view, human_view, plan_view
@@ -141,8 +142,16 @@ def details_view(details: Details) -> dict[str, Any]:
     document: dict[str, Any] = to_document(replace(details, decisions=()))
     document["decisions"] = [record_document(record) for record in details.decisions]
     document["operation"] = human_view(details.operation)
-    document["notices"] = notices(details.plan, "plan")
+    document["readings"], said = _readings(details)
+    document["notices"] = notices(details.plan, "plan") + said
     return document
+
+
+def _readings(details: Details) -> tuple[list[dict[str, Any]], list[str]]:
+    """What brought rules said, as it is shown, and what of it may deceive the eye (found before it was made visible)."""
+    records = details.decisions
+    said = [reading for record in records for reading in record.document.get("readings", ())]
+    return readings_view(records), list(dict.fromkeys(readings_notices(said)))
 
 
 async def get_explanation(asked: Asked) -> Result:
@@ -157,7 +166,9 @@ async def get_plan(asked: Asked) -> Result:
     if record is None:
         raise NotFound("This operation has no plan (yet).", field="operation")
     found = await asyncio.to_thread(notices, details.plan, "plan")
-    return 200, {"operation_id": details.operation.id, **plan_view(record), "notices": found, "plan": details.plan}
+    readings, said = _readings(details)
+    shown = {"notices": found + said, "readings": readings, "plan": details.plan}
+    return 200, {"operation_id": details.operation.id, **plan_view(record), **shown}
 
 
 async def cancel(asked: Asked) -> Result:
