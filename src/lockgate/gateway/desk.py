@@ -14,6 +14,7 @@ from lockgate.gateway.admission import (
     EPOCH_RACES,
     admit,
     arrived_intent,
+    decision_entry,
     idempotency_scope,
     identify,
     leave_room,
@@ -31,7 +32,7 @@ from lockgate.gateway.operations.changes import end_entry, moved
 from lockgate.gateway.operations.explanation import Explanation, for_agent
 from lockgate.gateway.operations.judging import parts
 from lockgate.gateway.operations.model import Operation
-from lockgate.gateway.operations.questions import Subject, ask
+from lockgate.gateway.operations.questions import Asked, Subject, ask
 from lockgate.gateway.operations.replan import admit_plan
 from lockgate.gateway.operations.states import Event, Place, State
 from lockgate.gateway.scheduling.rates import Rates
@@ -233,8 +234,12 @@ def not_found() -> NotFound:
     )
 
 
-async def cancel(core: Core, principal: Principal, operation: Operation) -> Operation:
-    """End it where nothing can have changed yet; note the wish where the world may be changing. Raises Clash, Unavailable."""
+async def cancel(core: Core, principal: Principal, operation: Operation, permitted: Asked | None = None) -> Operation:
+    """End it where nothing can have changed yet; note the wish where the world may be changing. Raises Clash, Unavailable.
+
+    `permitted` is the decision by which someone may cancel what is not their own; it is recorded with what it permits.
+    """
+    allowed = (decision_entry(operation.id, principal.id, permitted),) if permitted is not None else ()
     for _ in range(EPOCH_RACES):
         if operation.place.final or operation.cancel_requested:
             return operation
@@ -252,9 +257,10 @@ async def cancel(core: Core, principal: Principal, operation: Operation) -> Oper
         outcome = await core.commit(
             Transition(
                 now=core.clock(),
-                entries=(wish, *end_entry(after)),
+                entries=(*allowed, wish, *end_entry(after)),
                 operation=after,
                 expected_version=operation.version,
+                decisions=(permitted.record,) if permitted is not None else (),
             )
         )
         if isinstance(outcome, Done):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,12 +24,13 @@ from lockgate.gateway.operations import locks
 from lockgate.gateway.operations.awaited import awaited
 from lockgate.gateway.operations.changes import end_entry, moved
 from lockgate.gateway.operations.explanation import Explanation, for_agent, for_person
-from lockgate.gateway.operations.judging import parts, plan_bytes
+from lockgate.gateway.operations.judging import plan_bytes
 from lockgate.gateway.operations.locks import LockEvent, LockState
 from lockgate.gateway.operations.model import Lock, Operation
-from lockgate.gateway.operations.questions import Asked, Subject, ask
+from lockgate.gateway.operations.questions import Asked
 from lockgate.gateway.operations.states import Event, State
 from lockgate.gateway.operations.transitions import writer_dead_at
+from lockgate.gateway.permitting import may_view, permit
 from lockgate.gateway.store.port import (
     Append,
     AttemptsOf,
@@ -76,15 +76,15 @@ class HumanDesk(AgentDesk):
         if principal.kind is not PrincipalKind.HUMAN:
             return await super().cancel(principal, operation)
         found = await self._operation(principal, operation)
-        if found.principal.id != principal.id:
-            await self._permit(principal, Question.CANCEL, found)
-        return await cancel(self._core, principal, found)
+        if found.principal.id == principal.id:
+            return await cancel(self._core, principal, found)
+        return await cancel(self._core, principal, found, await permit(self._core, principal, Question.CANCEL, found))
 
     async def list(
         self, principal: Principal, *, states: tuple[str, ...], target: str | None, before: str | None, limit: int
     ) -> tuple[Operation, ...]:
         """See HumanDoor.list."""
-        await self._permit(principal, Question.VIEW, None)
+        await may_view(self._core, principal)
         for state in states:
             if state not in {item.value for item in State}:
                 raise BadInput(f"must be of {', '.join(item.value for item in State)}", field="states")
@@ -108,7 +108,7 @@ class HumanDesk(AgentDesk):
         found = await self._operation(principal, operation)
         entries = await self._core.store.read(AuditEntries(operation=found.id))
         try:
-            await self._permit(principal, Question.VIEW, found)
+            await may_view(self._core, principal, found)
         except Forbidden:
             return for_agent(found, entries)
         return for_person(found, entries, await awaited(self._core, found))
@@ -116,13 +116,12 @@ class HumanDesk(AgentDesk):
     async def show(self, principal: Principal, operation: str) -> Details:
         """See HumanDoor.show."""
         found = await self._operation(principal, operation)
-        await self._permit(principal, Question.VIEW, found)
+        asked = await permit(self._core, principal, Question.VIEW, found)
         store = self._core.store
         data = await plan_bytes(self._core, found)
         viewed = {"semantic_sha256": found.plan.semantic_sha256 if found.plan else None}
-        await self._core.commit(
-            Append((EntryDraft(EntryKind.PLAN_VIEWED, found.id, principal.id, viewed),), self._core.clock())
-        )
+        entry = EntryDraft(EntryKind.PLAN_VIEWED, found.id, principal.id, viewed)
+        await self._core.commit(Append((entry,), self._core.clock(), (asked.record,)))
         return Details(
             operation=found,
             attempts=await store.read(AttemptsOf(found.id)),
@@ -148,7 +147,7 @@ class HumanDesk(AgentDesk):
         for _ in range(EPOCH_RACES):
             epoch = self._core.standing.epoch
             found = await self._operation(principal, operation)
-            asked = await self._permit(principal, Question.RESOLVE, found)
+            asked = await permit(self._core, principal, Question.RESOLVE, found)
             if found.state is not State.INDETERMINATE:
                 raise Clash(
                     f"It is {found.state.value}; only an indeterminate operation is resolved.", field="operation"
@@ -163,7 +162,7 @@ class HumanDesk(AgentDesk):
                     entries=(decision_entry(found.id, principal.id, asked), entry, *end_entry(ended)),
                     operation=ended,
                     expected_version=found.version,
-                    decisions=(replace(asked.record, operation=found.id),),
+                    decisions=(asked.record,),
                     epoch=epoch,
                 )
             )
@@ -189,7 +188,7 @@ class HumanDesk(AgentDesk):
 
     async def locks(self, principal: Principal) -> tuple[Lock, ...]:
         """See HumanDoor.locks."""
-        await self._permit(principal, Question.VIEW, None)
+        await may_view(self._core, principal)
         targets = self._core.catalog.current.targets.values()
         own = {target.lock for target in targets if target.tenant == principal.tenant}
         found = await self._core.store.read(ListLocks())
@@ -220,7 +219,7 @@ class HumanDesk(AgentDesk):
     async def unlock(self, principal: Principal, target: str, reason: str) -> Lock:
         """See HumanDoor.unlock. Raises NotFound, Clash when the lock is not quarantined."""
         _reasoned(reason)
-        await self._permit(principal, Question.ADMIN, None)
+        asked = await permit(self._core, principal, Question.ADMIN, None)
         found = self._core.catalog.current.targets.get(target)
         if found is None or found.tenant != principal.tenant:
             raise NotFound("There is no such target for you.", field="target", fix="lockgate target list")
@@ -232,8 +231,12 @@ class HumanDesk(AgentDesk):
         outcome = await self._core.commit(
             Transition(
                 now=self._core.clock(),
-                entries=(EntryDraft(EntryKind.LOCK_UNLOCKED, None, principal.id, body),),
+                entries=(
+                    decision_entry(None, principal.id, asked),
+                    EntryDraft(EntryKind.LOCK_UNLOCKED, None, principal.id, body),
+                ),
                 locks=(LockChange(lock.name, lock.state, lock.attempt, to, None),),
+                decisions=(asked.record,),
             )
         )
         if not isinstance(outcome, Done):
@@ -245,14 +248,15 @@ class HumanDesk(AgentDesk):
         _reasoned(reason)
         if scope != "*" and not scope.startswith(("tenant:", "target:")):
             raise BadInput("must be *, tenant:NAME or target:NAME", field="scope")
-        await self._permit(principal, Question.ADMIN, None)
+        asked = await permit(self._core, principal, Question.ADMIN, None)
         targets = self._core.catalog.current.targets.values()
         own = {f"target:{target.name}" for target in targets if target.tenant == principal.tenant}
         if not (is_operator(principal) or scope in own | {f"tenant:{principal.tenant}"}):
             raise Forbidden(f"Only tenant:{principal.tenant} and your own targets are yours to freeze or lift.")
         kind = ControlKind.FREEZE if frozen else ControlKind.UNFREEZE
         entry = EntryKind.FREEZE_SET if frozen else EntryKind.FREEZE_LIFTED
-        await self._control(principal, kind, scope, entry, reason)
+        body = {"kind": kind.value, "subject": scope, "reason": reason}
+        await self._control(asked, kind, scope, EntryDraft(entry, None, principal.id, body))
 
     async def revoke(self, principal: Principal, kind: str, subject: str, reason: str) -> None:
         """See HumanDoor.revoke."""
@@ -262,18 +266,20 @@ class HumanDesk(AgentDesk):
             raise BadInput("must be token or principal", field="kind")
         if not subject or len(subject) > 1100:
             raise BadInput("must be a token id or a principal id (issuer#subject)", field="subject")
-        await self._permit(principal, Question.ADMIN, None)
+        asked = await permit(self._core, principal, Question.ADMIN, None)
         if not (is_operator(principal) or await self._is_of_tenant(principal, kind, subject)):
             raise Forbidden(
                 f"Outside the tenant {OPERATOR_TENANT} only your own token is yours to revoke, and who asked in your tenant."
             )
-        await self._control(principal, kinds[kind], subject, EntryKind.TOKEN_REVOKED, reason)
+        body = {"kind": kinds[kind].value, "subject": subject, "reason": reason}
+        draft = EntryDraft(EntryKind.TOKEN_REVOKED, None, principal.id, body)
+        await self._control(asked, kinds[kind], subject, draft)
 
     async def audit(
         self, principal: Principal, since: int, limit: int, operation: str | None
     ) -> tuple[dict[str, Any], ...]:
         """See HumanDoor.audit."""
-        await self._permit(principal, Question.VIEW, None)
+        await may_view(self._core, principal)
         tenant = None if is_operator(principal) else principal.tenant
         if tenant is not None and operation is not None:
             found = await self._core.store.read(GetOperation(operation[:128]))
@@ -286,7 +292,7 @@ class HumanDesk(AgentDesk):
 
     async def checkpoint(self, principal: Principal) -> str:
         """See HumanDoor.checkpoint."""
-        await self._permit(principal, Question.VIEW, None)
+        await may_view(self._core, principal)
         return await sign_checkpoint(self._core)
 
     async def _is_of_tenant(self, principal: Principal, kind: str, subject: str) -> bool:
@@ -296,11 +302,10 @@ class HumanDesk(AgentDesk):
         query = ListOperations(principal.tenant, principal=subject, limit=1)
         return subject == principal.id or bool(await self._core.store.read(query))
 
-    async def _control(
-        self, principal: Principal, kind: ControlKind, subject: str, entry: EntryKind, reason: str
-    ) -> None:
-        draft = EntryDraft(entry, None, principal.id, {"kind": kind.value, "subject": subject, "reason": reason})
-        await self._core.commit(Control(kind, subject, (draft,), self._core.clock()))
+    async def _control(self, asked: Asked, kind: ControlKind, subject: str, draft: EntryDraft) -> None:
+        """One transaction: what an administrator does, and the decision that let them."""
+        entries = (decision_entry(None, draft.principal or "", asked), draft)
+        await self._core.commit(Control(kind, subject, entries, self._core.clock(), (asked.record,)))
         await self._core.refresh()
 
     async def _operation(self, principal: Principal, operation: str) -> Operation:
@@ -316,31 +321,9 @@ class HumanDesk(AgentDesk):
     async def _visible_to(self, principal: Principal, operation: Operation) -> None:
         """Someone else's operation is as if it did not exist to whom policy does not allow `view`, whatever is asked about it. Raises NotFound."""
         try:
-            await self._permit(principal, Question.VIEW, operation)
+            await may_view(self._core, principal, operation)
         except Forbidden:
             raise not_found() from None
-
-    async def _permit(self, principal: Principal, question: Question, operation: Operation | None) -> Asked:
-        """Ask policy; raises Forbidden with the rules."""
-        require_human(principal)
-        identify(self._core, principal)
-        found = parts(self._core, operation) if operation is not None else None
-        about = Subject(
-            principal=principal,
-            action=found[0] if found else None,
-            target=found[1] if found else None,
-            operation=operation.id if operation else None,
-            requester=operation.principal if operation else None,
-        )
-        asked = await ask(self._core, question, about)
-        if not asked.decision.allow:
-            entry = decision_entry(operation.id if operation else None, principal.id, asked)
-            await self._core.commit(Append((entry,), self._core.clock()))
-            rules = tuple({"rule": r.rule, "title": r.title, "message": r.message, "fix": r.fix} for r in asked.reasons)
-            raise Forbidden(
-                f"Policy does not let you {question.value} here.", rules=rules, decision_id=asked.decision.id
-            )
-        return asked
 
 
 async def sign_checkpoint(core: Core) -> str:

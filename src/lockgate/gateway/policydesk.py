@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lockgate.contract.decision import Question
 from lockgate.contract.intent import Principal
 from lockgate.gateway.errors import BadInput
 from lockgate.gateway.friction import MAX_WINDOW_SECONDS, Window, measure
 from lockgate.gateway.oversight import HumanDesk, is_operator
+from lockgate.gateway.permitting import may_view
 
 
 class PolicyDesk(HumanDesk):
@@ -16,7 +16,7 @@ class PolicyDesk(HumanDesk):
 
     async def friction(self, principal: Principal, window_seconds: int, collapse: bool) -> dict[str, Any]:
         """See HumanDoor.friction."""
-        await self._permit(principal, Question.VIEW, None)
+        await may_view(self._core, principal)
         if not 1 <= window_seconds <= MAX_WINDOW_SECONDS:
             raise BadInput(f"must be 1 to {MAX_WINDOW_SECONDS}", field="window_seconds")
         now = self._core.clock()

@@ -76,7 +76,7 @@ async def lease(core: Core, peer: RunnerPeer, request: LeaseRequest, operation: 
             return None
         verdict = await judge(core, operation, question=question_of(operation.phase))
         if verdict.event is Event.WAITS:
-            await transitions.note_waiting(core, operation, verdict.waiting_for or "policy")
+            await transitions.note_waiting(core, operation, verdict.waiting_for or "policy", verdict)
             return None
         if verdict.event is not None:
             await transitions.turned_away(core, operation, verdict, epoch)

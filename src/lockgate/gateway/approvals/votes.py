@@ -32,16 +32,21 @@ async def cast(core: Core, voter: Principal, call: VoteCall, operation: Operatio
         identify(core, voter, began)
         vote = displayed_is_current(core, voter, call, operation)
         await four_eyes(core, voter, operation)
-        await entitled(core, voter, operation)
+        asked = await entitled(core, voter, operation)
         moved_to, entries, decided = await _counted(core, operation, vote)
         outcome = await core.commit(
             Transition(
                 now=core.clock(),
-                entries=(_vote_entry(operation, vote), *entries, *end_entry(moved_to)),
+                entries=(
+                    decision_entry(operation.id, voter.id, asked),
+                    _vote_entry(operation, vote),
+                    *entries,
+                    *end_entry(moved_to),
+                ),
                 operation=moved_to,
                 expected_version=operation.version,
                 votes=(vote,),
-                decisions=decided,
+                decisions=(asked.record, *decided),
                 epoch=epoch,
             )
         )
@@ -111,7 +116,7 @@ async def four_eyes(core: Core, voter: Principal, operation: Operation) -> None:
         await refuse(core, voter, operation, (why,), None)
 
 
-async def entitled(core: Core, voter: Principal, operation: Operation) -> None:
+async def entitled(core: Core, voter: Principal, operation: Operation) -> Asked:
     """Ask `approve`: may this human vote on this plan now? Raises Forbidden."""
     found = parts(core, operation)
     plan = await current_plan(core, operation)
@@ -130,6 +135,7 @@ async def entitled(core: Core, voter: Principal, operation: Operation) -> None:
     asked = await ask(core, Question.APPROVE, about)
     if not asked.decision.allow:
         await refuse(core, voter, operation, asked.reasons, asked)
+    return asked
 
 
 async def refuse(
@@ -140,7 +146,7 @@ async def refuse(
     entries = [EntryDraft(EntryKind.VOTE_REFUSED, operation.id, voter.id, {"rules": rules})]
     if asked is not None:
         entries.append(decision_entry(operation.id, voter.id, asked))
-    await core.commit(Append(tuple(entries), core.clock()))
+    await core.commit(Append(tuple(entries), core.clock(), (asked.record,) if asked is not None else ()))
     raise Forbidden(
         reasons[0].message if reasons else "Not allowed.",
         rules=tuple({"rule": r.rule, "title": r.title, "message": r.message, "fix": r.fix} for r in reasons),

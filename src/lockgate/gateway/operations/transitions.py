@@ -45,8 +45,8 @@ MAX_WALL_SECONDS = 86_400
 """The most that a catalog's limits allow (its schema)."""
 
 
-async def note_waiting(core: Core, operation: Operation, reason: str) -> None:
-    """Say what a queued operation waits for, once per reason."""
+async def note_waiting(core: Core, operation: Operation, reason: str, verdict: Judgement | None = None) -> None:
+    """Say what a queued operation waits for, once per reason, with the decision that makes it wait if policy does."""
     if operation.waiting_for == reason:
         return
     waiting = moved(operation, Event.WAITS, core.clock(), waiting_for=reason, approval_expires_at=None)
@@ -56,6 +56,7 @@ async def note_waiting(core: Core, operation: Operation, reason: str) -> None:
             entries=(entry(EntryKind.OPERATION_WAITS, waiting, waiting_for=reason),),
             operation=waiting,
             expected_version=operation.version,
+            decisions=records(verdict, operation.id) if verdict is not None else (),
         )
     )
 

@@ -78,7 +78,7 @@ def run(db: Connection, batch: Batch, item: Prepared) -> Outcome:
             return _control(db, batch, item, item.command)
         case Append():
             insert_decisions(db, item.command.decisions, item.decisions)
-            return batch.done(None, item.entries)
+            return batch.done(None, item.entries) if item.entries else batch.unheard()
         case Forget():
             forget(db, item.command)
             return batch.unheard()

@@ -1,0 +1,137 @@
+"""Every decision that took effect is a record in the transaction of what it decided, and any record replays to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.invariants.gate import Gate
+from tests.invariants.parties import agent, human, plan_bytes
+
+from lockgate.contract.decision import Decision, Question
+from lockgate.gateway.errors import Forbidden, Unavailable
+from lockgate.gateway.operations.model import DecisionRecord
+from lockgate.gateway.operations.records import record_document, recorded
+from lockgate.gateway.store.port import AuditEntries, Decisions, ListOperations, StoreError
+from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.keeping import packed, unpacked
+from lockgate.policy.replay import UNHURRIED, Verdict, replay
+
+APPROVER = human("ada", "approver", "admin")
+
+
+@pytest.fixture
+def made(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Decision]]:
+    """Every decision the gateway was given, in order, but for those on what a list shows: nothing follows from them."""
+    answers: list[Decision] = []
+    observer = gate.core.observer
+    decide = type(observer).decide
+
+    async def noted(self: Any, engine: Any, question: Question, document: Any) -> Decision:
+        answer = await decide(self, engine, question, document)
+        if question is not Question.LIST:
+            answers.append(answer)
+        return answer
+
+    monkeypatch.setattr(type(observer), "decide", noted)
+    yield answers
+
+
+async def a_busy_day(gate: Gate) -> None:
+    """A wait that another ends, a change at once, one with an approval, denials, looks, a freeze and a revocation."""
+    waits = await gate.ask()
+    await gate.desk.freeze(APPROVER, "target:web-dev", True, "a quiet hour")
+    assert await gate.runner().poll() is None
+    await gate.desk.cancel(APPROVER, waits.id)
+    await gate.desk.freeze(APPROVER, "target:web-dev", False, "over again")
+    await gate.applied()
+    held = await gate.pending(plan=plan_bytes())
+    await gate.vote(held, APPROVER)
+    await gate.runner().take()
+    await gate.desk.show(APPROVER, held.id)
+    await gate.desk.explain(APPROVER, held.id)
+    await gate.desk.list(APPROVER, states=(), target=None, before=None, limit=10)
+    await gate.ask(agent(roles=()))
+    with pytest.raises(Forbidden):
+        await gate.desk.freeze(human("eve", "nobody"), "*", True, "because I can")
+    await gate.desk.revoke(APPROVER, "principal", "https://idp.example#nobody", "who is that")
+
+
+async def every_record(gate: Gate) -> list[DecisionRecord]:
+    found: list[DecisionRecord] = []
+    while page := await gate.store.read(Decisions(after=found[-1].id if found else None, limit=7)):
+        found += page
+    return found
+
+
+async def test_every_decision_of_a_busy_day_is_recorded_whole(gate: Gate, made: list[Decision]) -> None:
+    await a_busy_day(gate)
+    records = {record.id: record for record in await every_record(gate)}
+    assert {answer.question for answer in made} >= {Question(name) for name in ("request", "plan", "apply", "approve")}
+    assert {answer.question for answer in made} >= {Question.VIEW, Question.ADMIN, Question.CANCEL}
+    assert set(records) == {answer.id for answer in made}
+    for answer in made:
+        record = records[answer.id]
+        assert record.document == answer.to_document()
+        shown = record_document(record)
+        assert (shown["engine"], bool(shown["engine_version"])) == ("opa-wasm", True)
+        assert record.input is not None
+
+
+async def test_any_decision_replays_to_the_byte_from_what_the_store_holds(gate: Gate, made: list[Decision]) -> None:
+    await a_busy_day(gate)
+    kept = packed(gate.core.policy.bundle)
+    again = EmbeddedEngine(unpacked(kept, gate.core.policy.revision), UNHURRIED)
+    records = await every_record(gate)
+    assert len(records) == len(made)
+    for record in records:
+        assert record.revision == again.revision
+        found = await replay(again, recorded(record))
+        assert (found.verdict, found.new) == (Verdict.SAME, found.old), (record.question, found)
+    await again.close()
+
+
+async def test_the_log_names_the_decision_behind_everything_that_was_done(gate: Gate, made: list[Decision]) -> None:
+    await a_busy_day(gate)
+    logged = {
+        entry.body["decision"]: entry.body
+        for entry in await gate.store.read(AuditEntries(limit=500))
+        if entry.kind == "decision.made"
+    }
+    for record in await every_record(gate):
+        if record.question != "view" and record.id in logged:
+            assert logged[record.id]["input_sha256"] == record.document["input_sha256"]
+    done = {record.id for record in await every_record(gate) if record.question in ("approve", "admin", "cancel")}
+    assert done <= set(logged)
+
+
+async def test_that_something_still_waits_is_recorded_once(gate: Gate, made: list[Decision]) -> None:
+    waits = await gate.ask()
+    await gate.desk.freeze(APPROVER, "*", True, "a quiet hour")
+    for _ in range(3):
+        assert await gate.runner().poll() is None
+    looked = [answer.id for answer in made if answer.question is Question.REQUEST][1:]
+    records = {record.id for record in await every_record(gate)}
+    assert len(looked) == 3
+    assert [name in records for name in looked] == [True, False, False]
+    assert (await gate.operation(waits)).waiting_for == "freeze"
+
+
+async def test_what_cannot_be_recorded_does_not_happen(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise StoreError("no room for a record")
+
+    monkeypatch.setattr("lockgate.gateway.store.sqlite.commands.insert_decisions", broken)
+    for attempt in (
+        lambda: gate.ask(),
+        lambda: gate.desk.freeze(APPROVER, "*", True, "now"),
+        lambda: gate.desk.list(APPROVER, states=(), target=None, before=None, limit=10),
+    ):
+        with pytest.raises(Unavailable):
+            await attempt()
+    monkeypatch.undo()
+    await gate.core.refresh()
+    assert gate.core.standing.frozen == frozenset()
+    assert await gate.store.read(ListOperations("default")) == ()
+    assert await gate.store.read(Decisions()) == ()
