@@ -124,7 +124,7 @@ async def test_what_cannot_be_recorded_does_not_happen(gate: Gate, monkeypatch: 
 
     monkeypatch.setattr("lockgate.gateway.store.sqlite.commands.insert_decisions", broken)
     for attempt in (
-        lambda: gate.ask(),
+        gate.ask,
         lambda: gate.desk.freeze(APPROVER, "*", True, "now"),
         lambda: gate.desk.list(APPROVER, states=(), target=None, before=None, limit=10),
     ):
