@@ -5,6 +5,7 @@ package lockgate.approvals
 
 import data.lockgate.access
 import data.lockgate.brought
+import data.lockgate.budgets
 import data.lockgate.limits
 import data.lockgate.parameters
 import data.lockgate.plan_integrity
@@ -19,6 +20,8 @@ required contains rule.require if {
 required contains parameters.approvals.standard if plan_integrity.needs_approval
 
 required contains requirement if some requirement in brought.required
+
+required contains requirement if some requirement in budgets.required
 
 required contains requirement if some requirement in rulebook.requirements
 

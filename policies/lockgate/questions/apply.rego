@@ -6,6 +6,7 @@ import data.lockgate.access
 import data.lockgate.answer
 import data.lockgate.approvals
 import data.lockgate.brought
+import data.lockgate.budgets
 import data.lockgate.limits
 import data.lockgate.plan_integrity
 import data.lockgate.region
@@ -21,4 +22,4 @@ allow if {
 	count(violations) == 0
 }
 
-violations := ((((((access.violations | region.violations) | window.violations) | limits.violations) | plan_integrity.violations) | approvals.violations) | brought.violations) | rulebook.violations
+violations := (((((((access.violations | region.violations) | window.violations) | limits.violations) | budgets.violations) | plan_integrity.violations) | approvals.violations) | brought.violations) | rulebook.violations

@@ -5,6 +5,7 @@ package lockgate.request
 import data.lockgate.access
 import data.lockgate.answer
 import data.lockgate.brought
+import data.lockgate.budgets
 import data.lockgate.limits
 import data.lockgate.region
 import data.lockgate.rulebook
@@ -19,4 +20,4 @@ allow if {
 	count(violations) == 0
 }
 
-violations := ((((access.violations | region.violations) | window.violations) | limits.violations) | brought.violations) | rulebook.violations
+violations := (((((access.violations | region.violations) | window.violations) | limits.violations) | budgets.violations) | brought.violations) | rulebook.violations

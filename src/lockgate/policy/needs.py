@@ -10,8 +10,10 @@ from typing import Any, Final
 from lockgate.policy.selectors import selects
 
 DEFAULT_HISTORY_SECONDS: Final = 86_400
-RULES_WITH_HISTORY: Final = frozenset({"sequence"})
+RULES_WITH_HISTORY: Final = frozenset({"sequence", "heal_limits"})
 """Rules of the library that look at `context.history`: listing one of them asks for it."""
+_ROUNDING: Final = 60
+"""Seconds that history goes back beyond what a rule needs: `since` is told to the second, and rounded up."""
 
 
 class Per(StrEnum):
@@ -65,10 +67,13 @@ NOTHING: Final = Needs()
 
 
 def derive_history(data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """`history` of the derived data: what was written, or the default where only a listed rule needs it."""
-    if "history" not in data and not RULES_WITH_HISTORY & set(data.get("rules", ())):
+    """`history` of the derived data: what was written, or the default where only a listed rule needs it; never less than a listed rule looks back."""
+    listed = [entry for rule in sorted(RULES_WITH_HISTORY) for entry in data.get("rules", {}).get(rule, ())]
+    if "history" not in data and not listed:
         return None
-    return {"window_seconds": data.get("history", {}).get("window_seconds", DEFAULT_HISTORY_SECONDS)}
+    least = max((entry.get("within_seconds", 3600) + _ROUNDING for entry in listed), default=0)
+    written = data.get("history", {}).get("window_seconds", DEFAULT_HISTORY_SECONDS)
+    return {"window_seconds": max(written, least)}
 
 
 def repeated_name(budgets: Sequence[Mapping[str, Any]]) -> int | None:

@@ -80,7 +80,7 @@ def derive(data: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
         "approvals": _approvals(data["approvals"]),
         "humans": dict(data.get("humans", {})),
         "bring": {entry["name"]: _brought(entry, data["approvals"]) for entry in data.get("bring", ())},
-        "budgets": [{**budget, "targets": selector(budget.get("targets"))} for budget in data.get("budgets", ())],
+        "budgets": _budgets(data),
         "history": derive_history(data),
         "rules": derive_rules(data, rules, _requirement),
     }
@@ -112,6 +112,18 @@ def _limit(limit: Mapping[str, Any]) -> dict[str, Any]:
     if "max_seconds" in limit:
         derived["obligations"]["max_seconds"] = {"rank": -limit["max_seconds"], "value": limit["max_seconds"]}
     return derived
+
+
+def _budgets(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    standard = data["approvals"]["standard"]
+    return [
+        {
+            **budget,
+            "targets": selector(budget.get("targets")),
+            "require": _requirement(budget.get("require", standard)),
+        }
+        for budget in data.get("budgets", ())
+    ]
 
 
 def _approvals(approvals: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,6 +182,9 @@ def _require_known_names(located: Located) -> None:
         if "require" in entry:
             _require_roles(located, entry["require"]["groups"], ("bring", index, "require", "groups"))
     brought.require_sound(located)
+    for index, budget in enumerate(data.get("budgets", ())):
+        if "require" in budget:
+            _require_roles(located, budget["require"]["groups"], ("budgets", index, "require", "groups"))
     repeated = repeated_name(data.get("budgets", ()))
     if repeated is not None:
         raise located.refuse(("budgets", repeated, "name"), "is another budget's name: each needs its own")

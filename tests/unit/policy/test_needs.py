@@ -85,6 +85,14 @@ def test_history_is_told_where_it_is_asked_for() -> None:
     assert needs("").history_seconds is None
 
 
+def test_history_goes_back_as_far_as_a_listed_rule_looks() -> None:
+    rule = "rules:\n  sequence:\n    - {effect: deny, after: {outcomes: [denied]}, forbid: {effects: [destroy]}, within_seconds: %d}\n"
+    assert needs(rule % 600).history_seconds == 86_400
+    assert needs(rule % 172_800).history_seconds == 172_860
+    assert needs("history: {window_seconds: 5}\n" + rule % 600).history_seconds == 660
+    assert needs("history: {window_seconds: 5}\nrules: {heal_limits: [{effect: deny}]}\n").history_seconds == 3660
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "field"),
     [
