@@ -2,21 +2,14 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.unit.policy.bundles.bundling import Files, released
 
-from lockgate.policy.bundle import PolicyBundle, Release, load_library
 from lockgate.policy.bundles.archive import pack, unpack
 from lockgate.policy.bundles.layout import bundle_files, read_bundle
 from lockgate.policy.port import PolicyLoadError
-
-Files = dict[str, bytes]
-
-
-def released() -> PolicyBundle:
-    return replace(load_library(), release=Release(7, 1_795_000_000, 86_400))
 
 
 def refused(edit: Callable[[Files], Any]) -> str:
