@@ -259,6 +259,16 @@ ENGINE_RULES: Final[Mapping[str, tuple[str, str, str]]] = {
         "Policy needs a time zone that this machine's zone database does not have, so the answer is no.",
         "Ask an administrator to install the machine's time zone data (tzdata).",
     ),
+    "lockgate.engine.no_policy": (
+        "No policy is loaded",
+        "This gateway has not loaded any policy that it may use, so the answer is no.",
+        "Ask an administrator to run `lockgate doctor`; it goes on by itself as soon as there is one.",
+    ),
+    "lockgate.engine.stale": (
+        "Policy is too old",
+        "The policy in force is older than it may be, so the answer is no.",
+        "Ask an administrator to sign and serve a newer policy bundle; it goes on by itself as soon as there is one.",
+    ),
     "lockgate.engine.no_allow": (
         "Nothing allows this",
         "No rule forbids this, but no rule allows it either, so the answer is no.",

@@ -37,7 +37,9 @@ class Verifier:
         """The id of the key that signed exactly these files. Raises PolicyLoadError, naming the file at fault. The steps are the whole check."""
         # 1. One signature, of one key that is pinned here, under the algorithm of that key.
         header, payload, signed, signature = _token(files, name)
-        claims = _json(payload, name, "payload")  # looked at before it is believed only for the key's name, as `opa sign` gives it
+        claims = _json(
+            payload, name, "payload"
+        )  # looked at before it is believed only for the key's name, as `opa sign` gives it
         key = self._key(header, claims, name)
         if not key.verify(signed, signature):
             raise _refuse(name, f"the signature is not by the key {key.id!r}")
@@ -70,11 +72,15 @@ class Verifier:
 
     def _check_claims(self, claims: Mapping[str, Any], key: BundleKey, name: str) -> None:
         if set(claims) - _CLAIMS:
-            raise _refuse(name, f"the payload holds the claim {sorted(set(claims) - _CLAIMS)[0][:64]!r}, which is not understood")
+            raise _refuse(
+                name, f"the payload holds the claim {sorted(set(claims) - _CLAIMS)[0][:64]!r}, which is not understood"
+            )
         if claims.get("keyid", key.id) != key.id:
             raise _refuse(name, "header and claims name two keys")
         if claims.get("scope", "") != self.scope:
-            raise _refuse(name, f"the signature is for the scope {str(claims.get('scope', ''))[:80]!r}, not {self.scope!r}")
+            raise _refuse(
+                name, f"the signature is for the scope {str(claims.get('scope', ''))[:80]!r}, not {self.scope!r}"
+            )
 
 
 def sign_files(files: Mapping[str, bytes], key: BundleKey, scope: str = "") -> bytes:

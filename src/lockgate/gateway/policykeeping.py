@@ -1,0 +1,159 @@
+"""Keeps the policy in force as its source says: fetch, verify, compare, load, swap, record. Whatever fails keeps what was good, and is told.
+
+The steps of `_take` are the whole way of a bundle from bytes to power. Fetching, verifying and compiling happen in threads: the event loop goes on deciding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+
+from lockgate.gateway.audit.entries import EntryDraft, EntryKind
+from lockgate.gateway.core import Core
+from lockgate.gateway.errors import Refusal
+from lockgate.gateway.store.port import Control, ControlKind, RecordedRevision, StoreError
+from lockgate.policy.acceptance import Acceptance, Mark, subject
+from lockgate.policy.bundle import PolicyBundle
+from lockgate.policy.bundles.layout import read_bundle
+from lockgate.policy.bundles.signature import FILE, Verifier
+from lockgate.policy.freshness import Clocks, Freshness
+from lockgate.policy.inforce import PolicyInForce
+from lockgate.policy.port import PolicyEngine, PolicyLoadError
+from lockgate.policy.sources.port import BundleSource, Fetched, SourceUnavailable
+from lockgate.telemetry.names import Counted
+
+LOG = structlog.get_logger("lockgate.gateway")
+MOST_BACKOFF: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is believed: `verifier` None where nobody's signature is asked for (dev), `max_age` this deployment's own bound in seconds."""
+
+    acceptance: Acceptance
+    verifier: Verifier | None = None
+    max_age: int | None = None
+
+
+@dataclass(slots=True)
+class PolicyKeeper:
+    """One gateway's policy. `make` makes an engine of a bundle and may block; `pause` is seconds between looks, `jitter` gives 0 to 1.
+
+    `error` says why the newest that the source has was not taken up, or could not be brought; None: what is in force is what the source has.
+    """
+
+    in_force: PolicyInForce
+    source: BundleSource
+    trust: Trust
+    make: Callable[[PolicyBundle], PolicyEngine]
+    clocks: Clocks
+    pause: float
+    jitter: Callable[[], float]
+    count: Callable[[Counted], None] = lambda _: None
+    bundle: PolicyBundle | None = None
+    refused: str | None = None
+    unavailable: str | None = None
+    _mark: Mark | None = None
+    _unrecorded: bool = False
+    _failures: int = 0
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def error(self) -> str | None:
+        """Why what is in force is not what the source has."""
+        return self.refused or self.unavailable
+
+    @property
+    def ready(self) -> bool:
+        """Whether anything can be allowed."""
+        return self.bundle is not None and self.in_force.held.stale is None
+
+    async def remember(self, core: Core) -> None:
+        """Read from the store what was in force before: nothing older is taken up. Raises StoreError."""
+        self._mark = Mark.read(await core.store.read(RecordedRevision(ControlKind.POLICY)))
+
+    async def look(self) -> None:
+        """One look at the source; take up what is new. Never raises for what the source has or is."""
+        async with self._looking:
+            try:
+                fetched = await self.source.look()
+                self.unavailable = None
+                if fetched is not None:
+                    await self._take(fetched)
+                self._failures = 0
+            except SourceUnavailable as error:
+                self._fail("unavailable", str(error))
+            except PolicyLoadError as error:
+                self._fail("refused", str(error))
+
+    async def record(self, core: Core) -> None:
+        """Make what is in force the recorded revision; a real change moves the epoch. Raises Unavailable, StoreError; call it again then."""
+        bundle = self.bundle
+        if bundle is None or not self._unrecorded:
+            return
+        draft = EntryDraft(EntryKind.POLICY_LOADED, None, None, loaded_entry(bundle))
+        await core.commit(Control(ControlKind.POLICY, subject(bundle), (draft,), core.clock()))
+        self._unrecorded = self.bundle is not bundle
+
+    async def run(self, core: Core) -> None:
+        """For ever: look, record, wait; a store that cannot answer now is asked again at the next turn."""
+        while True:
+            await asyncio.sleep(self.delay())
+            await self.look()
+            try:
+                await self.record(core)
+            except (Refusal, StoreError) as error:
+                LOG.warning("policy not recorded yet", error=str(error))
+
+    def delay(self) -> float:
+        """Seconds until the next look: `pause`, doubled with every failure up to five minutes, and less by a random part of a fifth."""
+        grown = self.pause * 2.0 ** min(self._failures, 16)
+        return min(grown, max(self.pause, MOST_BACKOFF)) * (1 - 0.2 * self.jitter())
+
+    async def _take(self, fetched: Fetched) -> None:
+        """Raises PolicyLoadError; then what was in force stays."""
+        # 1. Who signed it, what is in it. Nothing is read out of a bundle before its signature holds.
+        bundle = await asyncio.to_thread(self._read, fetched)
+        # 2. Whether it may follow what was in force.
+        self.trust.acceptance.check(bundle, self._mark)
+        # 3. An engine that answers every question; then it decides, from the next question on.
+        current = self.bundle
+        if current is None or bundle.revision != current.revision:
+            self.in_force.swap(await asyncio.to_thread(self.make, bundle), self._freshness(bundle))
+        elif bundle.release != current.release:
+            self.in_force.refresh(self._freshness(bundle))
+        # 4. Remembered; the store learns of it by `record`.
+        self._unrecorded = self._unrecorded or current is None or subject(bundle) != subject(current)
+        self.bundle, self.refused = bundle, None
+        if bundle.release is not None and bundle.key is not None:
+            self._mark = Mark(bundle.release.sequence, bundle.revision)
+        LOG.info("policy loaded", **loaded_entry(bundle))
+
+    def _read(self, fetched: Fetched) -> PolicyBundle:
+        key = self.trust.verifier.verify(fetched.files, fetched.name) if self.trust.verifier else None
+        files = {path: content for path, content in fetched.files.items() if path != FILE}
+        bundle = read_bundle(files, fetched.name, key)
+        if self.trust.max_age is not None and bundle.release is None:
+            raise PolicyLoadError(fetched.name, "says no signed_at, and policy.max_age is set", field=".manifest")
+        return bundle
+
+    def _freshness(self, bundle: PolicyBundle) -> Freshness | None:
+        return Freshness.of(bundle.release, self.trust.max_age, self.clocks)
+
+    def _fail(self, kind: str, error: str) -> None:
+        self._failures += 1
+        self.count(Counted.POLICY_LOAD_FAILED)
+        if getattr(self, kind) != error:
+            LOG.error("policy not taken; what was in force stays", error=error)
+        setattr(self, kind, error)
+
+
+def loaded_entry(bundle: PolicyBundle) -> dict[str, Any]:
+    """What the audit log and the log say of a bundle that came into force; `key` None: nobody's signature was asked for."""
+    release = bundle.release
+    said = {"sequence": release.sequence, "signed_at": release.signed_at} if release else {}
+    return {"revision": bundle.revision, "key": bundle.key, **said}
