@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.invariants.gate import Gate
+from tests.invariants.keepers import library_keeper
 from tests.unit.policy.test_hostile_policy import GROW, LOOP, module
 
 from lockgate.contract.decision import Decision, Obligations, Provenance, Question, Violation
-from lockgate.gateway.reloading import load_engine
 from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.port import PolicyLoadError
@@ -120,9 +120,9 @@ async def test_others_are_decided_while_one_decision_hangs(gate: Gate, load: Loa
 
 
 @pytest.mark.parametrize("content", [None, "version: [", "version: 1\nroles: {}\n", "version: 1\nunknown: 1\n"])
-def test_a_gateway_without_readable_policy_does_not_come_up(tmp_path: Path, content: str | None) -> None:
+async def test_a_gateway_without_readable_policy_does_not_come_up(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "data.yaml"
     if content is not None:
         path.write_text(content)
     with pytest.raises(PolicyLoadError, match=r"data\.yaml"):
-        load_engine(path)
+        await library_keeper(path).begin()

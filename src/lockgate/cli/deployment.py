@@ -22,7 +22,7 @@ class Deployment:
 
 
 def make_deployment(home: Path, wanted: Deployment) -> Layout:
-    """Make what is missing and keep what is there. Raises BootstrapRefused, KeyFileError, KeysetRefused, OSError."""
+    """Make what is missing and keep what is there. Raises BootstrapRefused, KeyFileError, KeysetRefused, PolicyLoadError, OSError."""
     home = home.absolute()
     home.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
     place = targets_place(home) if wanted.dev else None
@@ -39,7 +39,11 @@ def make_deployment(home: Path, wanted: Deployment) -> Layout:
     for path in made.created:
         if path.parent.name == "bin":
             path.chmod(0o755)
-    return made
+    if wanted.dev:
+        return made
+    from lockgate.cli.bootstrap.policyrelease import first_release
+
+    return first_release(made)
 
 
 def targets_place(home: Path) -> Path:

@@ -31,7 +31,8 @@ from lockgate.gateway.identity.settings import IdentitySettings
 from lockgate.gateway.observing import Observer
 from lockgate.gateway.operations.states import State
 from lockgate.gateway.policydesk import PolicyDesk
-from lockgate.gateway.reloading import Reloader, load_engine
+from lockgate.gateway.policyopening import open_keeper
+from lockgate.gateway.reloading import Reloader
 from lockgate.gateway.scheduling.presence import Presence, note_unserved
 from lockgate.gateway.scheduling.rates import Rates
 from lockgate.gateway.scheduling.sweep import sweep
@@ -87,6 +88,7 @@ class Built:
             metrics.level(Level.QUEUE_DEPTH, depth.get(state.value, 0), state.value)
         metrics.level(Level.STORE_WAITING, self.store.waiting)
         metrics.level(Level.STORE_COMMITS, self.store.commits)
+        self.reloader.policy.measure(metrics)
         metrics.level(Level.LOOP_LAG_MAX, observer.longest_lag)
         observer.longest_lag = 0.0
         return metrics.text()
@@ -113,9 +115,9 @@ class Doors(PolicyDesk):
         """See HumanDoor.health."""
         core, catalog_error = self._core, self._reloader.catalog.last_error
         return {
-            "ready": self._store.failure is None,
+            "ready": self._store.failure is None and self._reloader.policy.ready,
             "store": self._store.failure or "ok",
-            "policy": {"revision": core.policy.revision, "error": self._reloader.policy_error},
+            "policy": self._reloader.policy.told(),
             "catalog": {
                 "revision": core.catalog.current.revision,
                 "error": str(catalog_error) if catalog_error else None,
@@ -132,16 +134,19 @@ async def build(settings: GatewaySettings) -> Built:
     keys, telemetry = settings.keys, settings.telemetry
     tracing = open_tracing("lockgate-gateway", telemetry.otlp_endpoint, telemetry.trace_share)
     keyset = load_keyset(keys.keyset, keys.root_public, now=now_ms(), dev=settings.dev)
-    engine = await asyncio.to_thread(load_engine, settings.policy_data)
+    observer = Observer(tracing=tracing)
+    policy = open_keeper(settings, observer)
+    if settings.policy.source == "library":
+        await policy.begin()  # a laptop is told of its own file at once; a bundle may be mended where it comes from
     catalog = CatalogHolder(settings.catalog, declarations())
     store = SqliteStore(settings.store, queue_limit=settings.bounds.store_queue)
     await store.migrate()
     try:
         timing = settings.timing
         core = Core(
-            observer=Observer(tracing=tracing),
+            observer=observer,
             store=store,
-            policy=engine,
+            policy=policy.in_force,
             catalog=catalog,
             keyset=keyset,
             grant_signer=FileSigner(keys.grant, dev=settings.dev),
@@ -154,7 +159,10 @@ async def build(settings: GatewaySettings) -> Built:
             timing=Timing(timing.operation_deadline, timing.lease, approval_expiry=timing.approval_expiry),
         )
         await core.refresh()
-        reloader = Reloader(core, catalog, settings.policy_data, keys.keyset.read_text())
+        if policy.bundle is None:
+            await policy.remember(core)
+            await policy.look()
+        reloader = Reloader(core, catalog, policy, keys.keyset.read_text())
         await reloader.record()
         wakeups = Wakeups()
         core.on_standing = wakeups.wake_all
@@ -202,6 +210,7 @@ async def _run(
         asyncio.create_task(built.wakeups.run(built.store)),
         asyncio.create_task(sweeping(built.core, built.runners.presence)),
         asyncio.create_task(built.reloader.run(settings.timing.reload)),
+        asyncio.create_task(built.reloader.policy.run(built.core)),
         asyncio.create_task(watch_lag(built.core.observer.lagged)),
     ]
     stopped = asyncio.create_task(stop.wait())
@@ -361,7 +370,7 @@ class Revoked:
 
 def unsafe_choices(settings: GatewaySettings) -> tuple[str, ...]:
     """The unsafe settings in force, shown on every screen."""
-    return tuple(name for name in ("no_sandbox", "unsigned_policy_data") if getattr(settings.unsafe, name))
+    return settings.unsafe_flags
 
 
 def now_ms() -> int:

@@ -15,16 +15,18 @@ import structlog
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.core import Core
 from lockgate.gateway.errors import Refusal
-from lockgate.gateway.store.port import Control, ControlKind, RecordedRevision, StoreError
+from lockgate.gateway.store.port import Control, ControlKind, KeepBundle, RecordedRevision, StoreError
 from lockgate.policy.acceptance import Acceptance, Mark, subject
 from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.bundles.layout import read_bundle
 from lockgate.policy.bundles.signature import FILE, Verifier
 from lockgate.policy.freshness import Clocks, Freshness
 from lockgate.policy.inforce import PolicyInForce
+from lockgate.policy.keeping import packed
 from lockgate.policy.port import PolicyEngine, PolicyLoadError
 from lockgate.policy.sources.port import BundleSource, Fetched, SourceUnavailable
-from lockgate.telemetry.names import Counted
+from lockgate.telemetry.metrics import Metrics
+from lockgate.telemetry.names import Counted, Level
 
 LOG = structlog.get_logger("lockgate.gateway")
 MOST_BACKOFF: Final = 300.0
@@ -72,9 +74,31 @@ class PolicyKeeper:
         """Whether anything can be allowed."""
         return self.bundle is not None and self.in_force.held.stale is None
 
+    def told(self) -> dict[str, Any]:
+        """What anybody may know (`/healthz`): revision, key and sequence in force, and what is wrong."""
+        release = self.bundle.release if self.bundle else None
+        return {
+            "revision": self.in_force.revision,
+            "source": self.source.name,
+            "key": self.bundle.key if self.bundle else None,
+            "sequence": release.sequence if release else None,
+            "stale": self.in_force.held.stale,
+            "error": self.error,
+        }
+
+    def measure(self, metrics: Metrics) -> None:
+        """Set what is only looked at when it is asked for."""
+        told, freshness = self.told(), self.in_force.held.freshness
+        release = self.bundle.release if self.bundle else None
+        age = freshness.age(self.clocks) if freshness else self.clocks.wall() - release.signed_at if release else 0
+        metrics.level(Level.POLICY_READY, self.ready)
+        metrics.level(Level.POLICY_ERROR, self.error is not None)
+        metrics.level(Level.POLICY_AGE, age)
+        metrics.only(Level.POLICY_INFO, 1, told["revision"], told["key"] or "", str(told["sequence"] or ""))
+
     async def remember(self, core: Core) -> None:
         """Read from the store what was in force before: nothing older is taken up. Raises StoreError."""
-        self._mark = Mark.read(await core.store.read(RecordedRevision(ControlKind.POLICY)))
+        self._mark = Mark.read(await core.store.read(RecordedRevision(ControlKind.POLICY.value)))
 
     async def look(self) -> None:
         """One look at the source; take up what is new. Never raises for what the source has or is."""
@@ -90,11 +114,19 @@ class PolicyKeeper:
             except PolicyLoadError as error:
                 self._fail("refused", str(error))
 
+    async def begin(self) -> None:
+        """The first look of a gateway that shall not come up with a file of its own that is wrong. Raises PolicyLoadError."""
+        fetched = await self.source.look()
+        if fetched is not None:
+            await self._take(fetched)
+
     async def record(self, core: Core) -> None:
         """Make what is in force the recorded revision; a real change moves the epoch. Raises Unavailable, StoreError; call it again then."""
         bundle = self.bundle
         if bundle is None or not self._unrecorded:
             return
+        # Before the log says that it decides: what it decides can be made again from then on.
+        await core.commit(KeepBundle(bundle.revision, await asyncio.to_thread(packed, bundle), core.clock()))
         draft = EntryDraft(EntryKind.POLICY_LOADED, None, None, loaded_entry(bundle))
         await core.commit(Control(ControlKind.POLICY, subject(bundle), (draft,), core.clock()))
         self._unrecorded = self.bundle is not bundle

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from lockgate.policy.bundles.manifest import MAX_AGE_SECONDS
 from lockgate.wire.settingsfile import SettingInvalid, setting
 
 _REVISION: Final = re.compile(r"sha256:[0-9a-f]{64}")
 MAX_KEYS: Final = 16
+MAX_AGE_SECONDS: Final = 10 * 366 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class PolicySettings:
     poll: float = setting("How often the server is asked, in seconds; after failures less often, with jitter.", 30.0)
     deadline: float = setting("How long one answer of the server may take, in seconds.", 10.0)
     keys: Mapping[str, Path] = setting(
-        "Key id: PEM file of a public key that may sign bundles (P-256, Ed25519, RSA). Several: one follows another.", factory=dict
+        "Key id: PEM file of a public key that may sign bundles (P-256, Ed25519, RSA). Several: one follows another.",
+        factory=dict,
     )
     scope: str = setting("The scope that signatures must be for; empty: none.", "")
     max_age: int | None = setting(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from lockgate.gateway.policysettings import PolicySettings
 from lockgate.keys.pki import is_name
 from lockgate.keys.tls import TlsFiles
 from lockgate.wire.settingsfile import SettingInvalid, load_settings, setting
@@ -171,7 +172,6 @@ class UnsafeSettings:
     """What exists under the dev stamp only; each is shown on every screen and receipt."""
 
     no_sandbox: bool = setting("Accept runners that run jobs without a sandbox.", False)
-    unsigned_policy_data: bool = setting("Accept policy data that nobody signed.", False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,11 @@ class GatewaySettings:
     home: Path = setting("The gateway's own directory.", Path())
     store: Path = setting("The SQLite database.", Path("store.db"))
     catalog: Path = setting("Directory of the catalog's YAML files.", Path("catalog"))
-    policy_data: Path = setting("YAML file or directory of policy parameters.", Path("policy"))
+    policy_data: Path = setting(
+        "YAML file or directory of policy parameters: for `policy.source: library`, and what `lockgate policy build` takes.",
+        Path("policy"),
+    )
+    policy: PolicySettings = setting("Where policy comes from.", factory=PolicySettings)
     public: PublicListener = setting("The public listener.", factory=PublicListener)
     issuers: tuple[Mapping[str, Any], ...] = setting("Token issuers besides the built-in one; see identity.", ())
     builtin_human_tokens: bool = setting("The built-in issuer may make people's tokens; dev only.", False)
@@ -201,9 +205,14 @@ class GatewaySettings:
             self._check_production()
 
     def _check_production(self) -> None:
-        for name in ("no_sandbox", "unsigned_policy_data"):
-            if getattr(self.unsafe, name):
-                raise SettingInvalid(f"unsafe.{name}", "exists under `dev: true` only")
+        if self.unsafe.no_sandbox:
+            raise SettingInvalid("unsafe.no_sandbox", "exists under `dev: true` only")
+        if self.policy.source == "library":
+            raise SettingInvalid(
+                "policy.source", "policy data that nobody signed exists under `dev: true` only; name a signed bundle"
+            )
+        if not self.policy.keys:
+            raise SettingInvalid("policy.keys", "name the public key that signs your policy bundles")
         if self.builtin_human_tokens:
             raise SettingInvalid(
                 "builtin_human_tokens",

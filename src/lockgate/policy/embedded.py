@@ -125,6 +125,12 @@ class EmbeddedEngine:
     def needs(self) -> Needs:
         return self._needs
 
+    @property
+    def unanswered(self) -> tuple[Question, ...]:
+        """The questions that the module has no entry point for."""
+        known = self._loop_bench.prepare().entrypoints
+        return tuple(question for question in Question if entrypoint(question) not in known)
+
     async def decide(self, question: Question, document: Mapping[str, Any]) -> Decision:
         """See PolicyEngine.decide: never raises for policy, engine or document."""
         case = self._writer.begin(question)
@@ -139,12 +145,12 @@ class EmbeddedEngine:
 
     async def close(self) -> None:
         """See PolicyEngine.close."""
-        if self._closed:
-            return
-        self._closed = True
-        await asyncio.get_running_loop().run_in_executor(None, self._shut_down)
+        if not self._closed:
+            await asyncio.get_running_loop().run_in_executor(None, self.shut_down)
 
-    def _shut_down(self) -> None:
+    def shut_down(self) -> None:
+        """As `close`, for a thread of its own: it waits for the worker."""
+        self._closed = True
         self._worker.shutdown(wait=True)
         self._module.close()
 
@@ -182,3 +188,15 @@ class EmbeddedEngine:
 
     def _denied(self, case: Case, rule: str, detail: str) -> Decision:
         return self._writer.denied(case, rule, detail, revision=self._revision, engine=ENGINE_NAME)
+
+
+def complete_engine(bundle: PolicyBundle, settings: EngineSettings | None = None) -> EmbeddedEngine:
+    """An engine that answers all ten questions. Blocks (compiles a module). Raises PolicyLoadError, naming the questions it does not answer."""
+    engine = EmbeddedEngine(bundle, settings)
+    if unanswered := engine.unanswered:
+        engine.shut_down()
+        names = ", ".join(entrypoint(question) for question in unanswered)
+        raise PolicyLoadError(
+            bundle.source, f"has no entry point {names}; build it with `lockgate policy build`", field="policy.wasm"
+        )
+    return engine

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lockgate.contract.decision import Decision, Question
+from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.case import Writer, decision_id
 from lockgate.policy.freshness import Clocks, Freshness
 from lockgate.policy.needs import Needs, read_needs
@@ -21,6 +22,7 @@ from lockgate.policy.schemas import DocumentRefused
 NO_REVISION: Final = "none"
 NO_POLICY: Final = "lockgate.engine.no_policy"
 STALE: Final = "lockgate.engine.stale"
+_EMPTY: Final = PolicyBundle(wasm=b"", data=b"{}", source="no policy")
 
 
 class NoPolicy:
@@ -38,6 +40,11 @@ class NoPolicy:
     def revision(self) -> str:
         """No revision."""
         return NO_REVISION
+
+    @property
+    def bundle(self) -> PolicyBundle:
+        """Nothing in it."""
+        return _EMPTY
 
     @property
     def needs(self) -> Needs:
@@ -87,6 +94,11 @@ class Held:
     def revision(self) -> str:
         """The engine's."""
         return self.engine.revision
+
+    @property
+    def bundle(self) -> PolicyBundle:
+        """The engine's."""
+        return self.engine.bundle
 
     @property
     def needs(self) -> Needs:
@@ -142,6 +154,11 @@ class PolicyInForce:
         return self._held.revision
 
     @property
+    def bundle(self) -> PolicyBundle:
+        """The engine's in force."""
+        return self._held.bundle
+
+    @property
     def needs(self) -> Needs:
         """The engine's in force."""
         return self._held.needs
@@ -159,10 +176,14 @@ class PolicyInForce:
         """Put `engine` in force from the next question on. The one before is closed after its last decision, unless it is the same."""
         old = self._held
         if old.engine is engine:
-            old.freshness = freshness
+            self.refresh(freshness)
             return
         self._held = self._hold(engine, freshness)
         old.retire()
+
+    def refresh(self, freshness: Freshness | None) -> None:
+        """The same policy was released again: it may get older now."""
+        self._held.freshness = freshness
 
     async def close(self) -> None:
         """Close the engine in force, and wait for those before it."""

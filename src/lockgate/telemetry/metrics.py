@@ -28,6 +28,7 @@ _COUNTERS: Final[dict[Counted, tuple[str, tuple[str, ...]]]] = {
     Counted.ATTEMPTS: ("Attempts by phase and the state they came into.", ("phase", "state")),
     Counted.OPERATIONS_ENDED: ("Operations ended, by state.", ("state",)),
     Counted.POLICY_FAULTS: ("Decisions that the policy engine itself refused, by its rule: an alarm.", ("rule",)),
+    Counted.POLICY_LOAD_FAILED: ("Looks at the policy's source that brought nothing usable.", ()),
     Counted.TEARDOWN_UNPROVEN: ("Attempts whose sandboxes were not proven gone.", ()),
 }
 _TIMES: Final[dict[Timed, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
@@ -39,6 +40,10 @@ _LEVELS: Final[dict[Level, tuple[str, tuple[str, ...]]]] = {
     Level.QUEUE_DEPTH: ("Operations by state that have not ended: queued, leased, running, and so on.", ("state",)),
     Level.STORE_WAITING: ("Commands waiting for the store.", ()),
     Level.STORE_COMMITS: ("Transactions committed since the start, each with at least one fsync.", ()),
+    Level.POLICY_READY: ("1 while a policy is in force that is not too old; 0: everything is denied.", ()),
+    Level.POLICY_ERROR: ("1 while the newest that the policy's source has is not in force.", ()),
+    Level.POLICY_AGE: ("Seconds since the policy in force was signed; 0 for one that says no time.", ()),
+    Level.POLICY_INFO: ("Always 1; its labels are what is in force.", ("revision", "key", "sequence")),
     Level.LOOP_LAG_MAX: ("The longest lag of the event loop since it was last read.", ()),
 }
 
@@ -91,6 +96,11 @@ class Metrics:
         """Set a gauge to what it is now."""
         gauge = self._levels[name]
         (gauge.labels(*labels) if labels else gauge).set(value)
+
+    def only(self, name: Level, value: float, *labels: str) -> None:
+        """Set a gauge for these labels, and take away what it was for others."""
+        self._levels[name].clear()
+        self.level(name, value, *labels)
 
     def text(self) -> bytes:
         """Everything in the Prometheus text format."""

@@ -18,6 +18,7 @@ class Counted(StrEnum):
     OPERATIONS_ENDED = "lockgate_operations_ended"
     POLICY_FAULTS = "lockgate_policy_faults"
     TEARDOWN_UNPROVEN = "lockgate_teardown_unproven"
+    POLICY_LOAD_FAILED = "lockgate_policy_load_failures"
 
 
 class Timed(StrEnum):
@@ -35,6 +36,10 @@ class Level(StrEnum):
     STORE_WAITING = "lockgate_store_waiting"
     STORE_COMMITS = "lockgate_store_commits"
     LOOP_LAG_MAX = "lockgate_loop_lag_max_seconds"
+    POLICY_READY = "lockgate_policy_ready"
+    POLICY_ERROR = "lockgate_policy_error"
+    POLICY_AGE = "lockgate_policy_age_seconds"
+    POLICY_INFO = "lockgate_policy_info"
 
 
 class SpanName(StrEnum):

@@ -46,6 +46,11 @@ def gateway_yaml(layout: Layout, names: Names, dev: bool, ports: Ports, samples:
     }
     if not dev:
         del document["keys"]["issuer"]
+        document["policy"] = {
+            "source": "file",
+            "path": _below(layout, layout.policy_bundle),
+            "keys": {"release": _below(layout, layout.release_public)},
+        }
     return _text(_GATEWAY_HEAD, document, samples.gateway)
 
 

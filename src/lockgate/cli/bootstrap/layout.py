@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 FALLBACK_SANDBOXES: Final = Path("/var/lib/lockgate")
+RELEASE: Final = "release"
+"""The key id of the first release key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,21 @@ class Layout:
     def root_key(self) -> Path:
         """The root key, which signs keysets."""
         return self.offline / "root.pem"
+
+    @property
+    def release_key(self) -> Path:
+        """Signs policy bundles in production; gateways never have it."""
+        return self.offline / "policy-release.pem"
+
+    @property
+    def release_public(self) -> Path:
+        """The public half of `release_key`, which gateways pin."""
+        return self.trust / "policy-release.pub"
+
+    @property
+    def policy_bundle(self) -> Path:
+        """The signed bundle that a production gateway takes its policy from."""
+        return self.policy_data / "bundle.tar.gz"
 
     @property
     def ca(self) -> Path:

@@ -65,9 +65,12 @@ def init(
 
 def next_steps(made: Layout) -> tuple[str, ...]:
     """What a person does after `init`."""
+    from lockgate.cli.bootstrap.layout import RELEASE
+
     return (
         f"Say what can be changed: edit {made.catalog}, then: lockgate catalog check",
-        f"Say who may do what: edit {made.policy_data / 'data.yaml'}, then: lockgate policy check",
+        f"Say who may do what: edit {made.policy_data / 'data.yaml'}, then: lockgate policy check && lockgate policy build --output policy.tar.gz",
+        f"Release it: lockgate policy bundle sign policy.tar.gz --key {made.release_key} --key-id {RELEASE} --output {made.policy_bundle}",
         f"Say what the runner serves, at most: `targets` and `tools` in {made.runner_settings}",
         "lockgate doctor, then start `lockgate gateway` and `lockgate runner`, each under a user of its own",
     )

@@ -165,9 +165,9 @@ def _catalog(directory: Path) -> Iterator[Finding]:
 
 
 def _policy(path: Path) -> Iterator[Finding]:
-    from lockgate.gateway.reloading import data_file
     from lockgate.policy.bundle import load_library
     from lockgate.policy.port import PolicyLoadError
+    from lockgate.policy.sources.library import data_file
 
     try:
         bundle = load_library(data_file(path))

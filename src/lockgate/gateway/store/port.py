@@ -43,6 +43,7 @@ from lockgate.gateway.store.query import Query as Query  # noqa: PLC0414  (part 
 from lockgate.gateway.store.query import TreeHead as TreeHead  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.standing import Freezes as Freezes  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.standing import GetEpoch as GetEpoch  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.standing import RecordedRevision as RecordedRevision  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.standing import Revocation as Revocation  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.standing import Revocations as Revocations  # noqa: PLC0414  (part of the port)
 

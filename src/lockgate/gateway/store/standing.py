@@ -29,3 +29,10 @@ class Revocations(Query[tuple[Revocation, ...]]):
 @dataclass(frozen=True, slots=True)
 class Freezes(Query[tuple[str, ...]]):
     """Every frozen scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRevision(Query[str | None]):
+    """The subject of the last Control of this kind (`policy`, `catalog`, `keyset`) that changed something: what was in force last."""
+
+    kind: str

@@ -61,13 +61,16 @@ def signing_key(key_id: str, path: Path) -> BundleKey:
     return found
 
 
-def generate_signing_key(path: Path) -> Path:
-    """Make a P-256 key (ES256) at `path`, mode 0600, and its public half beside it as `path`.pub, which is returned. Raises KeyFileError."""
+def generate_signing_key(path: Path) -> None:
+    """Make a P-256 key (ES256) at `path`, mode 0600. Raises KeyFileError when the file exists."""
     key = ec.generate_private_key(ec.SECP256R1())
-    public = path.with_name(path.name + ".pub")
     write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    write_public(public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return public
+
+
+def write_verifying_key(private: Path, public: Path) -> None:
+    """Write the public half of the signing key `private` to `public`, to be pinned by gateways. Raises KeyFileError."""
+    key: Any = signing_key("", private).key.public_key
+    write_public(public, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 
 def _key(key_id: str, path: Path, pem: bytes) -> BundleKey:

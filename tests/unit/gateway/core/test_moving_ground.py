@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from tests.invariants.gate import Gate
+from tests.invariants.keepers import library_keeper
 from tests.invariants.parties import CATALOG, EMPTY, agent, catalog, human, plan_bytes
 
 from lockgate.contract.drivers import declarations
 from lockgate.gateway.catalog.watch import CatalogHolder
 from lockgate.gateway.errors import BadInput, Clash, NotFound, TooMany, Unavailable
-from lockgate.gateway.reloading import Reloader, load_engine
+from lockgate.gateway.reloading import Reloader
 from lockgate.gateway.scheduling.wakeups import Wakeups
 from lockgate.gateway.store.port import AuditEntries, Control, ControlKind, GetEpoch
 from lockgate.policy.bundle import LIBRARY
@@ -197,10 +198,12 @@ async def reloader(gate: Gate, tmp_path: Path) -> Any:
     (tmp_path / "catalog").mkdir()
     (tmp_path / "catalog" / "all.yaml").write_text(CATALOG)
     (tmp_path / "data.yaml").write_text(LIBRARY.joinpath("data.default.yaml").read_text("utf-8"))
-    gate.core.policy = load_engine(tmp_path)
+    keeper = library_keeper(tmp_path)
+    await keeper.begin()
+    gate.core.policy = keeper.in_force
     holder = CatalogHolder(tmp_path / "catalog", declarations())
     gate.core.catalog = holder
-    made = Reloader(gate.core, holder, tmp_path, gate.keys.keyset_envelope.decode())
+    made = Reloader(gate.core, holder, keeper, gate.keys.keyset_envelope.decode())
     await made.record()
     await made.look()
     yield made
@@ -212,9 +215,10 @@ async def test_a_broken_policy_file_keeps_the_old_policy_and_says_so(
 ) -> None:
     before, epoch = gate.core.policy.revision, gate.core.standing.epoch
     (tmp_path / "data.yaml").write_text("version: 1\nroles: [\n")
-    await reloader.look()
+    await reloader.policy.look()
+    await reloader.policy.record(gate.core)
     assert (gate.core.policy.revision, gate.core.standing.epoch) == (before, epoch)
-    assert "data.yaml" in str(reloader.policy_error)
+    assert "data.yaml" in str(reloader.policy.error)
     assert (await gate.ask()).state.value == "queued"
 
 
@@ -223,10 +227,11 @@ async def test_a_new_policy_file_counts_from_the_next_step(gate: Gate, reloader:
     before, epoch = gate.core.policy.revision, gate.core.standing.epoch
     path = tmp_path / "data.yaml"
     path.write_text(path.read_text().replace("questions: [list, request, plan, apply]\n", "questions: [list]\n"))
-    await reloader.look()
+    await reloader.policy.look()
+    await reloader.policy.record(gate.core)
     assert gate.core.policy.revision != before
     assert gate.core.standing.epoch == epoch + 1
-    assert reloader.policy_error is None
+    assert reloader.policy.error is None
     assert await gate.runner().poll() is None
     assert (await gate.operation(operation)).state.value == "denied"
     kinds = [entry.kind for entry in await gate.store.read(AuditEntries())]

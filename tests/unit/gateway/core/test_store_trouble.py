@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from tests.invariants.gate import Gate
+from tests.invariants.keepers import library_keeper
 from tests.invariants.parties import CATALOG
 
 from lockgate.contract.drivers import declarations
 from lockgate.gateway import app
 from lockgate.gateway.catalog.watch import CatalogHolder
-from lockgate.gateway.reloading import Reloader, load_engine
+from lockgate.gateway.reloading import Reloader
 from lockgate.gateway.scheduling.presence import Presence
 from lockgate.gateway.store.port import AuditEntries, Control, ControlKind, StoreError
 from lockgate.policy.bundle import LIBRARY
@@ -74,8 +75,10 @@ async def test_a_reload_that_could_not_be_recorded_is_recorded_at_the_next_turn(
     (tmp_path / "catalog" / "all.yaml").write_text(CATALOG)
     (tmp_path / "data.yaml").write_text(LIBRARY.joinpath("data.default.yaml").read_text("utf-8"))
     gate.core.catalog = holder = CatalogHolder(tmp_path / "catalog", declarations())
-    gate.core.policy = load_engine(tmp_path)
-    reloader = Reloader(gate.core, holder, tmp_path, gate.keys.keyset_envelope.decode())
+    keeper = library_keeper(tmp_path)
+    await keeper.begin()
+    gate.core.policy = keeper.in_force
+    reloader = Reloader(gate.core, holder, keeper, gate.keys.keyset_envelope.decode())
     await reloader.record()
     commit, failures, recorded = gate.store.commit, [], asyncio.Event()  # type: ignore[var-annotated]
 

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from lockgate.policy.bundle import PolicyBundle, Release, load_library
-from lockgate.policy.bundles.archive import pack
 from lockgate.policy.bundles.keys import BundleKey, signing_key, verifying_key
 from lockgate.policy.bundles.layout import bundle_files
 from lockgate.policy.bundles.signature import FILE, Verifier, sign_files
@@ -53,11 +52,6 @@ def signed_files(bundle: PolicyBundle, key: BundleKey, scope: str = "") -> Files
     """The files of a signed bundle."""
     files = bundle_files(bundle)
     return files | {FILE: sign_files(files, key, scope)}
-
-
-def signed_archive(bundle: PolicyBundle, key: BundleKey) -> bytes:
-    """The archive of a signed bundle."""
-    return pack(signed_files(bundle, key))
 
 
 def tar(*members: tuple[Mapping[str, Any], bytes], mode: Any = "w:gz") -> bytes:

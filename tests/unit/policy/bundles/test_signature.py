@@ -12,7 +12,13 @@ from tests.unit.policy.bundles.bundling import Files, key_files, key_pair, relea
 
 from lockgate.keys.privatefile import KeyFileError
 from lockgate.policy.bundles.digests import file_digest
-from lockgate.policy.bundles.keys import BundleKey, generate_signing_key, signing_key, verifying_key
+from lockgate.policy.bundles.keys import (
+    BundleKey,
+    generate_signing_key,
+    signing_key,
+    verifying_key,
+    write_verifying_key,
+)
 from lockgate.policy.bundles.signature import FILE, Verifier, sign_files
 from lockgate.policy.port import PolicyLoadError
 
@@ -192,7 +198,9 @@ def test_a_private_key_that_others_can_read_signs_nothing_and_one_is_never_pinne
 
 def test_a_made_key_is_its_owners_alone_and_never_replaced(tmp_path: Path) -> None:
     path = tmp_path / "release.pem"
-    public = generate_signing_key(path)
+    generate_signing_key(path)
+    public = tmp_path / "release.pub"
+    write_verifying_key(path, public)
     assert path.stat().st_mode & 0o777 == 0o600
     pinned = Verifier({"r": verifying_key("r", public)})
     assert pinned.verify(signed_files(released(), signing_key("r", path)), "x") == "r"

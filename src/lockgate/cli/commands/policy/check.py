@@ -30,10 +30,10 @@ def check_policy(
 ) -> None:
     """Read the policy data against its schema and, with --source, everything a build would make of it."""
     from lockgate.cli.home import gateway_settings
-    from lockgate.gateway.reloading import data_file
     from lockgate.policy.building import build_policy
     from lockgate.policy.bundle import load_library, read_data
     from lockgate.policy.opa import find_opa
+    from lockgate.policy.sources.library import data_file
     from lockgate.policy.testing import check_policies, is_library
 
     file = data_file(data or gateway_settings(session.home).policy_data)

@@ -179,6 +179,11 @@ def _plan_bytes(db: Connection, query: port.GetPlanBytes) -> bytes | None:
     return None if row is None else bytes(row[0])
 
 
+def _recorded(db: Connection, query: port.RecordedRevision) -> str | None:
+    row = db.execute("SELECT subject FROM revision WHERE kind = ?", (query.kind,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def _epoch(db: Connection, _: port.GetEpoch) -> int:
     return int(db.execute("SELECT epoch FROM head").fetchone()[0])
 
@@ -260,6 +265,7 @@ IN_LOOP: dict[type, Callable[[Connection, Any], Any]] = {
     port.AttemptByPoll: _attempt_by_poll,
     port.GetLock: _get_lock,
     port.GetEpoch: _epoch,
+    port.RecordedRevision: _recorded,
     port.TreeHead: _tree_head,
     port.TenantLoad: _load,
 }
