@@ -30,6 +30,7 @@ from lockgate.gateway.store.port import (
     StoreError,
     StoreUnknown,
 )
+from lockgate.policy.inforce import PolicyInForce
 from lockgate.policy.port import PolicyEngine
 
 
@@ -99,6 +100,11 @@ class Core:
     selected: Selections = field(default_factory=Selections)
     on_standing: Callable[[], None] = lambda: None
     observer: Observer = field(default_factory=Observer)
+
+    @property
+    def engine(self) -> PolicyEngine:
+        """What decides now, as one thing: another object as soon as another policy is in force."""
+        return self.policy.held if isinstance(self.policy, PolicyInForce) else self.policy
 
     def new_id(self, prefix: str) -> str:
         """An unguessable id: 128 random bits in base32."""

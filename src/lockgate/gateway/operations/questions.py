@@ -96,12 +96,12 @@ async def _kept(document: Mapping[str, Any]) -> KeptInput | None:
 async def _told(core: Core, question: Question, about: Subject, now: int) -> tuple[PolicyEngine, Told]:
     """What the engine in force needs to know of the past; read again when a reload has replaced it meanwhile."""
     while True:
-        engine = core.policy
+        engine = core.engine
         if question not in QUESTIONS or engine.needs == NOTHING or about.action is None or about.target is None:
             return engine, Told({})
         moment = Moment(about.principal, about.action, about.target, now, about.operation, about.spends, about.plan)
         told = await tell(core.store, engine.needs, core.selected.of(core.catalog.current), moment)
-        if engine is core.policy:
+        if engine is core.engine:
             return engine, told
 
 

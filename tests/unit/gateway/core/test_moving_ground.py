@@ -258,3 +258,19 @@ async def test_many_callers_at_once_are_each_recorded_once(gate: Gate) -> None:
     assert len({operation.id for operation in operations}) == 50
     entries = await gate.store.read(AuditEntries())
     assert [entry.seq for entry in entries] == list(range(len(entries)))
+
+
+async def test_a_question_is_decided_as_one_by_the_policy_in_force(gate: Gate, reloader: Reloader) -> None:
+    """What is told of the past is read for the engine that then decides: another policy is another object."""
+    before = gate.core.engine
+    assert before is gate.core.engine
+    reloader.policy.source.forget()
+    await reloader.policy.look()
+    assert gate.core.engine is before, "the same policy again is no other"
+    path = Path(reloader.policy.source.name)
+    path.write_text(path.read_text() + "# another text\n")
+    await reloader.policy.look()
+    assert gate.core.engine is before, "nor is the same policy with another comment"
+    path.write_text(path.read_text().replace("questions: [list, request, plan, apply]\n", "questions: [list]\n"))
+    await reloader.policy.look()
+    assert gate.core.engine is not before
