@@ -1,32 +1,53 @@
 # METADATA
 # title: Changes of a plan
-# description: The plan's resource changes by what would happen to them and by type, so that a rule looks up its types and scans nothing.
+# description: The plan's resource changes by type and by what would happen to them, so that a rule looks up its types and scans nothing.
 package lockgate.changes
 
-# Positions in `input.plan.resource_changes`, by type.
+# Both are type → positions in `input.plan.resource_changes`, without data sources.
 
-# What would stand after the change: created, changed in place, replaced, or taken under management as it is.
+# What would stand: created, changed in place, replaced, or taken under management as it is. `after` says how.
 standing[change.type] contains position if {
 	some position, change in input.plan.resource_changes
+	some action in change.change.actions
+	makes[action]
 	not is_data(change)
-	stands(change.change)
+}
+
+standing[change.type] contains position if {
+	some position, change in input.plan.resource_changes
+	is_object(change.change.importing)
+	not is_data(change)
 }
 
 # What would be gone: deleted, replaced, or forgotten by the state.
 gone[change.type] contains position if {
 	some position, change in input.plan.resource_changes
-	not is_data(change)
 	some action in change.change.actions
-	action in {"delete", "forget"}
+	loses[action]
+	not is_data(change)
 }
+
+makes := {"create": true, "update": true}
+
+loses := {"delete": true, "forget": true}
 
 is_data(change) if change.mode == "data"
 
-stands(body) if {
-	some action in body.actions
-	action in {"create", "update"}
-}
-
-stands(body) if is_object(body.importing)
+at(position) := input.plan.resource_changes[position]
 
 address(position) := input.plan.resource_changes[position].address
+
+# Addresses of what is gone and of a type that the patterns name.
+gone_of(patterns) := {address(position) |
+	some type, positions in gone
+	named(patterns, type)
+	some position in positions
+}
+
+# Whether patterns (names and beginnings, as Lockgate derives them) name a text.
+named(patterns, text) if patterns.names[text]
+
+named(patterns, text) if {
+	some prefix in patterns.prefixes
+	startswith(text, prefix)
+}

@@ -1,0 +1,261 @@
+# METADATA
+# title: Openings to the network
+# description: What the plan's firewall rules and security groups let in, from where and to which ports. What cannot be read is null.
+package lockgate.network
+
+import data.lockgate.changes
+import data.lockgate.configuration
+import data.lockgate.values
+
+# [position, protocol, low, high]: let in from everywhere. Any port is 0 to 65535; protocols are in small letters, any is "any".
+open contains [position, protocol, low, high] if {
+	some [position, protocol, low, high, source] in passages
+	is_world(source)
+	not null in [protocol, low, high]
+}
+
+# The same where the source or the ports cannot be read: wherever it may be open. A part that cannot be read is null.
+perhaps contains [position, protocol, low, high] if {
+	some [position, protocol, low, high, source] in passages
+	source == null
+}
+
+perhaps contains [position, protocol, low, high] if {
+	some [position, protocol, low, high, source] in passages
+	is_world(source)
+	null in [protocol, low, high]
+}
+
+# Whether an opening may reach one of the ports from `first` to `last`.
+reaches([_, protocol, low, high], first, last) if {
+	carries_ports(protocol)
+	at_most(low, last)
+	at_most(first, high)
+}
+
+carries_ports(protocol) if protocol == null
+
+carries_ports(protocol) if protocol in {"any", "tcp", "udp", "6", "17"}
+
+at_most(one, _) if one == null
+
+at_most(_, other) if other == null
+
+at_most(one, other) if {
+	one != null
+	other != null
+	one <= other
+}
+
+# Everywhere, and ranges so wide that a few of them make everywhere: shorter than /8 (IPv4) or /16 (IPv6, but not what is private). What is no range
+# that can be read counts as everywhere.
+is_world(source) if worlds[lower(trim_space(source))]
+
+is_world(source) if {
+	contains(source, "/")
+	not is_narrow(source)
+}
+
+worlds := {"*": true, "any": true, "internet": true, "all": true, "0.0.0.0": true, "::": true}
+
+is_narrow(source) if {
+	[address, length] := split(source, "/")
+	to_number(length) >= shortest(lower(address))
+}
+
+shortest(address) := 8 if {
+	not contains(address, ":")
+} else := 7 if {
+	substring(address, 0, 2) in {"fc", "fd"}
+} else := 16
+
+# Whether an attribute says one of these, in whatever letters. What is not there says nothing. (An argument of a negated call that is undefined would leave
+# the whole rule undefined, so the attribute is looked up in here.)
+says(whole, name, words) if whole[name] in words
+
+says(whole, name, words) if lower(whole[name]) in words
+
+# AWS: groups with their rules inside, and rules as resources of their own.
+
+aws_groups := {"aws_security_group": true, "aws_default_security_group": true}
+
+passages contains array.concat([position], passage) if {
+	some type, _ in aws_groups
+	some position in changes.standing[type]
+	change := changes.at(position)
+	not unsaid(change)
+	some block in values.each(change.change, "ingress")
+	some passage in aws_passages(block)
+}
+
+# Positions of groups whose ingress is not known and not configured, as far as the configuration shows: that of a new group which leaves its rules to
+# resources of their own, and of one that makes its blocks by `dynamic`.
+without_rules contains position if {
+	some type, _ in aws_groups
+	some position in changes.standing[type]
+	unsaid(changes.at(position))
+}
+
+unsaid(change) if {
+	change.change.after_unknown.ingress == true
+	not configuration.gives(change, "ingress")
+}
+
+aws_passages(block) := [[null, null, null, null]] if {
+	values.dark(block)
+} else := [[protocol, ends[0], ends[1], source] |
+	protocol := aws_protocol(values.member(block, "protocol"))
+	ends := aws_ports(protocol, values.member(block, "from_port"), values.member(block, "to_port"))
+	some source in aws_sources(block, ["cidr_blocks", "ipv6_cidr_blocks"])
+]
+
+passages contains [position, protocol, ends[0], ends[1], source] if {
+	some position in changes.standing.aws_security_group_rule
+	body := changes.at(position).change
+	not says(values.after(body)[0], "type", {"egress"})
+	whole := values.after(body)
+	protocol := aws_protocol(values.member(whole, "protocol"))
+	ends := aws_ports(protocol, values.member(whole, "from_port"), values.member(whole, "to_port"))
+	some source in aws_sources(whole, ["cidr_blocks", "ipv6_cidr_blocks"])
+}
+
+passages contains [position, protocol, ends[0], ends[1], source] if {
+	some position in changes.standing.aws_vpc_security_group_ingress_rule
+	whole := values.after(changes.at(position).change)
+	protocol := aws_protocol(values.member(whole, "ip_protocol"))
+	ends := aws_ports(protocol, values.member(whole, "from_port"), values.member(whole, "to_port"))
+	some source in aws_sources(whole, ["cidr_ipv4", "cidr_ipv6"])
+}
+
+aws_sources(whole, names) := {source |
+	some name in names
+	some pair in values.spread(values.member(whole, name))
+	source := readable(pair)
+}
+
+readable(pair) := null if {
+	values.dark(pair)
+} else := pair[0] if {
+	is_string(pair[0])
+} else := null
+
+aws_protocol(pair) := null if {
+	values.dark(pair)
+} else := "any" if {
+	pair[0] in {"-1", -1, "all", "ALL"}
+} else := lower(pair[0]) if {
+	is_string(pair[0])
+} else := format_int(pair[0], 10) if {
+	is_number(pair[0])
+} else := null
+
+# With any protocol AWS ignores the ports.
+aws_ports("any", _, _) := [0, 65535]
+
+aws_ports(protocol, low, high) := [port(low), port(high)] if protocol != "any"
+
+port(pair) := null if {
+	values.dark(pair)
+} else := null if {
+	pair[0] == null
+} else := number if {
+	number := to_number(pair[0])
+} else := null
+
+# Google: one firewall rule may let in several protocols from several ranges.
+
+passages contains [position, protocol, ends[0], ends[1], source] if {
+	some position in changes.standing.google_compute_firewall
+	body := changes.at(position).change
+	not says(values.after(body)[0], "direction", {"egress"})
+	not says(values.after(body)[0], "disabled", {true, "true"})
+	some allow in values.each(body, "allow")
+	protocol := google_protocol(values.member(allow, "protocol"))
+	some ends in google_ports(values.member(allow, "ports"))
+	some source in google_sources(body)
+}
+
+google_policies := {
+	"google_compute_firewall_policy_rule", "google_compute_network_firewall_policy_rule",
+	"google_compute_region_network_firewall_policy_rule",
+}
+
+passages contains [position, protocol, ends[0], ends[1], readable(source)] if {
+	some type in google_policies
+	some position in changes.standing[type]
+	body := changes.at(position).change
+	not says(values.after(body)[0], "direction", {"egress"})
+	not says(values.after(body)[0], "action", {"deny", "goto_next"})
+	not says(values.after(body)[0], "disabled", {true, "true"})
+	some match in values.each(body, "match")
+	some layer in values.spread(values.member(match, "layer4_configs"))
+	protocol := google_protocol(values.member(layer, "ip_protocol"))
+	some ends in google_ports(values.member(layer, "ports"))
+	some source in values.spread(values.member(match, "src_ip_ranges"))
+}
+
+google_sources(body) := {readable(pair) | some pair in pairs} if {
+	pairs := values.each(body, "source_ranges")
+	count(pairs) > 0
+} else := {"any"} if {
+	count(values.each(body, "source_tags")) == 0
+	count(values.each(body, "source_service_accounts")) == 0
+} else := set()
+
+google_protocol(pair) := null if {
+	values.dark(pair)
+} else := "any" if {
+	lower(pair[0]) == "all"
+} else := name if {
+	name := lower(pair[0])
+} else := null
+
+google_ports(pair) := [[0, 65535]] if {
+	count(values.spread(pair)) == 0
+} else := [range(item) | some item in values.spread(pair)]
+
+# "22", "1000-2000" or "*"; numbers are taken too.
+range(pair) := [null, null] if {
+	values.dark(pair)
+} else := [pair[0], pair[0]] if {
+	is_number(pair[0])
+} else := [0, 65535] if {
+	pair[0] == "*"
+} else := [to_number(trim_space(ends[0])), to_number(trim_space(ends[count(ends) - 1]))] if {
+	ends := split(pair[0], "-")
+} else := [null, null]
+
+# Azure: security groups with their rules inside, and rules as resources of their own.
+
+passages contains array.concat([position], passage) if {
+	some position in changes.standing.azurerm_network_security_rule
+	some passage in azure_passages(values.after(changes.at(position).change))
+}
+
+passages contains array.concat([position], passage) if {
+	some position in changes.standing.azurerm_network_security_group
+	some block in values.each(changes.at(position).change, "security_rule")
+	some passage in azure_passages(block)
+}
+
+azure_passages(block) := [[null, null, null, null]] if {
+	values.dark(block)
+} else := [[protocol, ends[0], ends[1], source] |
+	not says(block[0], "direction", {"outbound"})
+	not says(block[0], "access", {"deny"})
+	protocol := azure_protocol(values.member(block, "protocol"))
+	some port_name in ["destination_port_range", "destination_port_ranges"]
+	some port_pair in values.spread(values.member(block, port_name))
+	ends := range(port_pair)
+	some source_name in ["source_address_prefix", "source_address_prefixes"]
+	some source_pair in values.spread(values.member(block, source_name))
+	source := readable(source_pair)
+]
+
+azure_protocol(pair) := null if {
+	values.dark(pair)
+} else := "any" if {
+	pair[0] == "*"
+} else := name if {
+	name := lower(pair[0])
+} else := null
