@@ -2,7 +2,7 @@
 
 A rule brings its own parameters in the metadata of its Rego package (`policies/lockgate/rules/`), so a new rule needs nothing here. A parameter is a JSON
 Schema with three words more: `default` is filled in, `required` (true) must be given, and `form` says how Rego reads it: `set` (a list becomes
-value → true), `patterns` (names, or beginnings followed by `*`), `sets` and `patterns_by_name` (the same under each name of a
+value → true), `patterns` (names, or beginnings followed by `*`), `folded` (the same in small letters), `sets` and `patterns_by_name` (the same under each name of a
 map), or as it stands.
 """
 
@@ -148,6 +148,7 @@ _FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "set": set_of,
     "sets": lambda lists: {name: set_of(listed) for name, listed in lists.items()},
     "patterns": _patterns,
+    "folded": lambda listed: _patterns(pattern.lower() for pattern in listed),
     "patterns_by_name": lambda lists: {name: _patterns(listed) for name, listed in lists.items()},
 }
 

@@ -98,6 +98,8 @@ class PolicyModule:
         missing = {"opa_eval", "opa_malloc", "opa_json_parse", "opa_json_dump", "builtins", "entrypoints"} - names
         if missing:
             raise ModuleRefused(f"no OPA policy of ABI 1.3: it does not export {', '.join(sorted(missing))}")
+        self.constants_bytes = len(wasm)
+        """What its constants may at most take: OPA's compiler writes two pages into the module, however many they need."""
         self.ticker = Ticker(self.engine)
 
     def close(self) -> None:
@@ -119,7 +121,7 @@ class PolicyInstance:
         )
         self._builtin_names: dict[int, str] = {}
         with self._running(max(bounds.seconds, 5.0)):
-            self._memory = self._make_memory(module.module)
+            self._memory = self._make_memory(module)
             imports = [self._host(item) for item in module.module.imports]
             exports = wasmtime.Instance(self._store, module.module, imports).exports(self._store)
             self._functions = {name: item for name, item in exports.items() if isinstance(item, wasmtime.Func)}
@@ -161,10 +163,12 @@ class PolicyInstance:
     def _running(self, seconds: float) -> _Running:
         return _Running(self._store, self._ticker, seconds)
 
-    def _make_memory(self, module: wasmtime.Module) -> wasmtime.Memory:
-        least = next((i.type.limits.min for i in module.imports if isinstance(i.type, wasmtime.MemoryType)), None)
+    def _make_memory(self, module: PolicyModule) -> wasmtime.Memory:
+        imports = module.module.imports
+        least = next((i.type.limits.min for i in imports if isinstance(i.type, wasmtime.MemoryType)), None)
         if least is None:
             raise ModuleRefused("it imports no memory, so its memory cannot be limited")
+        least += -(-module.constants_bytes // PAGE)
         most = self._bounds.memory_bytes // PAGE
         if least > most:
             raise EvaluationFailed("lockgate.engine.memory", "the module alone needs more than is allowed")

@@ -294,6 +294,16 @@ def test_an_instance_gives_the_same_answers_after_large_and_small_inputs(opa: Pa
     module.close()
 
 
+@pytest.mark.opa
+def test_a_module_with_more_constants_than_opa_declares_memory_for_starts(opa: Path, tmp_path: Path) -> None:
+    """OPA writes "two pages at least" into every module, also into one whose constants do not fit into two."""
+    text = "x" * 300_000
+    module = PolicyModule(compile_one(opa, tmp_path, f'package lockgate.request\n\ndecision := "{text}"\n'))
+    instance = PolicyInstance(module, b"{}", Bounds(seconds=30))
+    assert instance.evaluate(entrypoint(Question.REQUEST), b"{}") == text
+    module.close()
+
+
 def compile_one(opa: Path, folder: Path, rego: str) -> bytes:
     (folder / "policy.rego").write_text(rego)
     output = folder / "out.tar.gz"

@@ -1,0 +1,133 @@
+# METADATA
+# title: AWS policy documents
+# description: Reads the policy documents, JSON as text, that the plan gives to AWS resources. Fields count whatever their letters, and one value is a list of one.
+package lockgate.aws_policies
+
+import data.lockgate.changes
+import data.lockgate.configuration
+import data.lockgate.values
+
+# Kind of document → type → where it stands.
+places := {
+	"identity": {
+		"aws_iam_group_policy": ["policy"], "aws_iam_policy": ["policy"], "aws_iam_role": ["inline_policy.policy"],
+		"aws_iam_role_policy": ["policy"], "aws_iam_user_policy": ["policy"],
+		"aws_ssoadmin_permission_set_inline_policy": ["inline_policy"],
+	},
+	"trust": {
+		"aws_api_gateway_rest_api": ["policy"], "aws_api_gateway_rest_api_policy": ["policy"], "aws_backup_vault_policy": ["policy"],
+		"aws_cloudwatch_event_bus_policy": ["policy"], "aws_codeartifact_domain_permissions_policy": ["policy_document"],
+		"aws_codeartifact_repository_permissions_policy": ["policy_document"], "aws_dynamodb_resource_policy": ["policy"],
+		"aws_ecr_registry_policy": ["policy"], "aws_ecr_repository_policy": ["policy"], "aws_efs_file_system_policy": ["policy"],
+		"aws_elasticsearch_domain": ["access_policies"], "aws_elasticsearch_domain_policy": ["access_policies"],
+		"aws_glacier_vault": ["access_policy"], "aws_glue_resource_policy": ["policy"], "aws_iam_role": ["assume_role_policy"],
+		"aws_kinesis_resource_policy": ["policy"], "aws_kms_external_key": ["policy"], "aws_kms_key": ["policy"],
+		"aws_kms_key_policy": ["policy"], "aws_kms_replica_key": ["policy"], "aws_opensearch_domain": ["access_policies"],
+		"aws_opensearch_domain_policy": ["access_policies"], "aws_secretsmanager_secret": ["policy"],
+		"aws_secretsmanager_secret_policy": ["policy"], "aws_sns_topic": ["policy"], "aws_sns_topic_policy": ["policy"],
+		"aws_sqs_queue": ["policy"], "aws_sqs_queue_policy": ["policy"],
+	},
+	"bucket": {
+		"aws_s3_access_point": ["policy"], "aws_s3_bucket": ["policy"], "aws_s3_bucket_policy": ["policy"],
+		"aws_s3control_access_point_policy": ["policy"],
+	},
+}
+
+# kind → [position, text]; null where the text cannot be read.
+texts[kind] contains [position, text(pair)] if {
+	some kind, types in places
+	some type, paths in types
+	some position in changes.standing[type]
+	some path in paths
+	change := changes.at(position)
+	not is_providers_own(change, path)
+	some pair in values.each(change.change, path)
+	not is_empty(pair)
+}
+
+text(pair) := pair[0] if {
+	not values.dark(pair)
+	is_string(pair[0])
+} else := null
+
+is_empty(pair) if trim_space(pair[0]) == ""
+
+# An attribute that is not known and that nobody configured: the provider fills it in with its own.
+is_providers_own(change, path) if {
+	[first] := split(path, ".")
+	change.change.after_unknown[first] == true
+	not configuration.gives(change, first)
+}
+
+# The same for blocks, which `dynamic` can make without a trace in the configuration: positions whose blocks are neither known nor configured.
+unsaid contains position if {
+	some position in changes.standing.aws_iam_role
+	change := changes.at(position)
+	change.change.after_unknown.inline_policy == true
+	not configuration.gives(change, "inline_policy")
+}
+
+# kind → positions of documents that cannot be read.
+unreadable[kind] contains position if {
+	some kind, documents in texts
+	some [position, document] in documents
+	not is_policy(document)
+	not unsaid[position]
+}
+
+is_policy(document) if {
+	policy := json.unmarshal(document)
+	is_object(policy)
+	some statement in listed(policy, "statement")
+	is_object(statement)
+}
+
+# kind → [position, statement] of every statement that is no deny.
+allowing[kind] contains [position, statement] if {
+	some kind, documents in texts
+	some [position, document] in documents
+	policy := json.unmarshal(document)
+	some statement in listed(policy, "statement")
+	not is_deny(statement)
+}
+
+is_deny(statement) if {
+	some effect in listed(statement, "effect")
+	lower(effect) == "deny"
+}
+
+# All values of a field, which is one value or a list, under its name in any letters.
+listed(whole, name) := [item |
+	some key, value in whole
+	lower(key) == name
+	some item in many(value)
+]
+
+many(value) := value if {
+	is_array(value)
+} else := [value]
+
+# Whether a statement is for everyone: `*` as principal or as any kind of principal, or everyone but some.
+is_for_everyone(statement) if {
+	some principal in listed(statement, "principal")
+	is_everyone(principal)
+}
+
+is_for_everyone(statement) if count(listed(statement, "notprincipal")) > 0
+
+is_everyone(principal) if trim_space(principal) == "*"
+
+is_everyone(principal) if {
+	some _, names in principal
+	some name in many(names)
+	trim_space(name) == "*"
+}
+
+# Whether one of these condition keys narrows a statement to what equals a value without wildcards.
+is_narrowed(statement, keys) if {
+	some condition in listed(statement, "condition")
+	some operator, tests in condition
+	lower(operator) in {"stringequals", "arnequals"}
+	some key, _ in tests
+	keys[lower(key)]
+}
