@@ -55,7 +55,8 @@ def test_entries_stand_under_the_questions_of_their_rule_in_the_form_rego_reads(
 
 def test_what_is_not_said_has_the_rules_own_default() -> None:
     derived = read_parameters(GOOD, "data.yaml")["rules"]["plan"]["stateful_delete"][1]
-    assert "aws_db_instance" in derived["types"]["names"]
+    assert "aws_s3_bucket" in derived["types"]["names"]
+    assert "aws_fsx_" in derived["types"]["prefixes"]
 
 
 def test_data_without_rules_has_none_on() -> None:
