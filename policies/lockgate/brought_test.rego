@@ -116,7 +116,7 @@ test_what_people_are_shown if {
 	reading({}, {"secret"}).type == "string"
 	not reading({}, {"secret"}).value
 	denials := {"b", {"msg": "a", "more": 1}, ["x", 1]}
-	reading({"reads": "denials"}, {denials}).value == ["[\"x\",1]", "a", "b"]
+	reading({"reads": "denials"}, {denials}).value == ["a", "a denial without a message: array", "b"]
 	reading({"reads": "denials"}, {{"k": "v"}}).value == ["k: v"]
 }
 

@@ -161,6 +161,15 @@ def test_a_rule_may_read_the_whole_document(decided: Any) -> None:
 
 
 @pytest.mark.opa
+def test_a_rule_that_says_yes_allows_nothing(decided: Any) -> None:
+    """Its yes is no permission: who holds no role is refused as before."""
+    nobodys = entry(path="data.team.authz", reads="allowed", effect="deny").replace("id: agent-1", "id: agent-2")
+    decision = decided(nobodys)
+    assert decision.readings[0].verdict is Verdict.PASSED
+    assert [violation.rule for violation in decision.violations] == ["role"]
+
+
+@pytest.mark.opa
 def test_the_library_alone_denies_what_was_never_built_in() -> None:
     """The shipped module knows no rule of anybody's: an entry for one is a no, not nothing."""
     from lockgate.policy.bundle import LIBRARY
