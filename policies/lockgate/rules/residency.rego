@@ -1,0 +1,120 @@
+# METADATA
+# title: Outside of the allowed regions
+# description: The target, or what would be made in it, lies or may lie in a region where this must not be.
+# custom:
+#   rule: residency
+#   severity: high
+#   why: Where data may be stored is law and contract; a plan names a region in a word that nobody reads.
+#   fix: Make these resources in an allowed region, and name the provider's region by a variable or on the resource, so that it can be told.
+#   cannot_see: Resources without a place of their own (an Azure subnet lies where its network does), copies that a service makes by itself, and, of AWS, a provider's region that is a literal, since literals of a configuration are hidden; those are unknown.
+#   questions: [request, plan, apply, heal]
+#   parameters:
+#     regions:
+#       type: array
+#       minItems: 1
+#       maxItems: 200
+#       items: {type: string, minLength: 1, maxLength: 64, pattern: '^[^*A-Z ]*\*?$'}
+#       form: patterns
+#       required: true
+#       description: The allowed regions, small letters without blanks; a name, or a beginning followed by *. A zone lies in its region.
+#     target_regions:
+#       type: array
+#       minItems: 1
+#       maxItems: 200
+#       items: {type: string, minLength: 1, maxLength: 128, pattern: '^[^*]*\*?$'}
+#       form: patterns
+#       description: The regions of Lockgate in which the target itself may lie. Left out, any of the tenant's.
+#       default: ["*"]
+#     types:
+#       type: array
+#       minItems: 1
+#       maxItems: 500
+#       items: {type: string, minLength: 1, maxLength: 128, pattern: '^[^*]*\*?$'}
+#       form: patterns
+#       description: Resource types that must say where they lie, on themselves or by their provider. Others are judged where they say it.
+#       default: ["aws_*"]
+#     everywhere:
+#       type: array
+#       maxItems: 500
+#       items: {type: string, minLength: 1, maxLength: 128, pattern: '^[^*]*\*?$'}
+#       form: patterns
+#       description: Resource types that lie nowhere in particular.
+#       default: ["aws_iam_*", "aws_route53_*", "aws_cloudfront_*", "aws_organizations_*", "aws_account_*", "aws_globalaccelerator_*", "aws_budgets_*", "aws_ce_*"]
+#   example:
+#     - targets: {labels: {data: [personal]}}
+#       effect: deny
+#       regions: ["eu-*", "europe-*", westeurope, northeurope]
+#       target_regions: ["eu-*"]
+package lockgate.rules.residency
+
+import data.lockgate.changes
+import data.lockgate.places
+import data.lockgate.rulebook
+
+facts[number] := {"region": input.target.region} if {
+	some number, entry in rulebook.selected.residency
+	not changes.named(entry.target_regions, input.target.region)
+}
+
+resources[number] contains changes.address(position) if {
+	some number, entry in rulebook.selected.residency
+	some position in judged(entry)
+	some region in places.regions(position)
+	not changes.named(entry.regions, region)
+}
+
+# Only its provider says where it lies, and all that the provider is configured for is not allowed.
+resources[number] contains changes.address(position) if {
+	some number, entry in rulebook.selected.residency
+	some position in left_to_provider(entry)
+	is_configured_elsewhere(entry, position)
+}
+
+unknown[number] contains changes.address(position) if {
+	some number, entry in rulebook.selected.residency
+	some position in judged(entry)
+	places.is_dark(position)
+}
+
+unknown[number] contains changes.address(position) if {
+	some number, entry in rulebook.selected.residency
+	some position in left_to_provider(entry)
+	not is_configured_within(entry, position)
+	not is_configured_elsewhere(entry, position)
+}
+
+judged(entry) := {position |
+	some type, positions in changes.standing
+	not changes.named(entry.everywhere, type)
+	some position in positions
+}
+
+left_to_provider(entry) := {position |
+	some type, positions in changes.standing
+	changes.named(entry.types, type)
+	not changes.named(entry.everywhere, type)
+	some position in positions
+	count(places.regions(position)) == 0
+	not places.is_dark(position)
+}
+
+configured(position) := object.get(places.by_provider, changes.at(position).provider_name, set())
+
+is_configured_elsewhere(entry, position) if {
+	regions := configured(position)
+	count(regions) > 0
+	every region in regions {
+		region != null
+		not changes.named(entry.regions, region)
+	}
+}
+
+# Every configuration of its provider is in an allowed region, and there is one.
+is_configured_within(entry, position) if {
+	regions := configured(position)
+	count(regions) > 0
+	every region in regions {
+		region != null
+		changes.named(entry.regions, region)
+	}
+}
