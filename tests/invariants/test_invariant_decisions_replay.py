@@ -7,17 +7,22 @@ from typing import Any
 
 import pytest
 from tests.invariants.gate import Gate
-from tests.invariants.parties import agent, human, plan_bytes
+from tests.invariants.parties import REASON, agent, human, plan_bytes
 
 from lockgate.contract.decision import Decision, Question
+from lockgate.gateway.core import Retention
 from lockgate.gateway.errors import Forbidden, Unavailable
+from lockgate.gateway.operations.masking import Masking, read_hidden_pointer, read_pointer
 from lockgate.gateway.operations.model import DecisionRecord
 from lockgate.gateway.operations.records import record_document, recorded
-from lockgate.gateway.store.port import AuditEntries, Decisions, ListOperations, StoreError
+from lockgate.gateway.scheduling.forgetting import forget
+from lockgate.gateway.store.port import AuditEntries, Decisions, ListOperations, StoreError, TreeHead
+from lockgate.gateway.store.sqlite.connection import open_reader
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.keeping import packed, unpacked
-from lockgate.policy.replay import UNHURRIED, Verdict, replay
+from lockgate.policy.replay import UNHURRIED, Replayed, Verdict, replay
 
+CANARY = "correct-horse-battery"
 APPROVER = human("ada", "approver", "admin")
 
 
@@ -135,3 +140,63 @@ async def test_what_cannot_be_recorded_does_not_happen(gate: Gate, monkeypatch: 
     assert gate.core.standing.frozen == frozenset()
     assert await gate.store.read(ListOperations("default")) == ()
     assert await gate.store.read(Decisions()) == ()
+
+
+async def replayed(gate: Gate) -> dict[str, Replayed]:
+    """Every record of the store made again under its own policy."""
+    again = EmbeddedEngine(unpacked(packed(gate.core.policy.bundle), gate.core.policy.revision), UNHURRIED)
+    found = {record.id: await replay(again, recorded(record)) for record in await every_record(gate)}
+    await again.close()
+    return found
+
+
+async def whole_store(gate: Gate, table: str) -> bytes:
+    """Every byte of a table."""
+    await gate.close()
+    database = open_reader(gate.path)
+    rows = database.execute(f"SELECT * FROM {table}").fetchall()
+    database.close()
+    await gate.open()
+    return b"".join(part if isinstance(part, bytes) else str(part).encode() for row in rows for part in row)
+
+
+async def test_what_is_hidden_is_in_no_record_and_replays_to_the_byte(gate: Gate) -> None:
+    gate.core.masking = Masking(b"k" * 32, hide=(read_hidden_pointer("/reason"),))
+    operation = await gate.ask(reason=f"{REASON} {CANARY}")
+    (record,) = await every_record(gate)
+    assert (record.hidden, record.masked, operation.state.value) == (("/reason",), (), "queued")
+    assert [found.verdict for found in (await replayed(gate)).values()] == [Verdict.SAME]
+    assert CANARY.encode() not in await whole_store(gate, "decision")
+
+
+async def test_what_is_masked_is_in_no_record_and_never_called_a_difference(gate: Gate) -> None:
+    pointers = ("/reason", "/subject/roles/*")
+    gate.core.masking = Masking(b"k" * 32, mask=tuple(map(read_pointer, pointers)))
+    await gate.ask(reason=f"{REASON} {CANARY}")
+    await gate.ask(agent(roles=()), reason=f"{REASON} {CANARY}")
+    allowed, denied = [(record, (await replayed(gate))[record.id]) for record in await every_record(gate)]
+    assert (allowed[0].masked, denied[0].masked) == (("/reason", "/subject/roles/0"), ("/reason",))
+    assert (allowed[1].verdict, allowed[1].why) == (Verdict.UNKNOWN, "masked: /reason, /subject/roles/0")
+    assert denied[1].verdict is Verdict.SAME
+    gate.core.masking = Masking(b"k" * 32, mask=(read_pointer("/reason"),))
+    last = await gate.ask(reason=f"{REASON} {CANARY}", idempotency_key="again")
+    assert (await replayed(gate))[last.decision].verdict is Verdict.SAME
+    assert CANARY.encode() not in await whole_store(gate, "decision")
+
+
+async def test_a_decision_whose_input_has_had_its_days_says_so(gate: Gate) -> None:
+    gate.core.retention = Retention(input_days=1, record_days=2)
+    old = await gate.ask()
+    assert not await forget(gate.core)
+    gate.clock.advance(86_401)
+    young = await gate.ask(idempotency_key="young")
+    size = (await gate.store.read(TreeHead())).size
+    assert await forget(gate.core)
+    found = await replayed(gate)
+    assert (found[old.decision].verdict, found[old.decision].why) == (Verdict.UNKNOWN, "its input is no longer kept")
+    assert found[young.decision].verdict is Verdict.SAME
+    assert not await forget(gate.core)
+    gate.clock.advance(86_401)
+    assert await forget(gate.core)
+    assert [record.id for record in await every_record(gate)] == [young.decision]
+    assert (await gate.store.read(TreeHead())).size == size

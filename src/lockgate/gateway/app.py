@@ -20,7 +20,7 @@ from lockgate.contract.intent import Principal
 from lockgate.gateway.api.app import WebSettings, public_app, runner_app
 from lockgate.gateway.api.offers import NOTHING, Offers
 from lockgate.gateway.catalog.watch import CatalogHolder
-from lockgate.gateway.core import Caps, Core, Timing
+from lockgate.gateway.core import Caps, Core, Retention, Timing
 from lockgate.gateway.dispatch import RunnerDesk
 from lockgate.gateway.errors import Refusal
 from lockgate.gateway.identity.configured import issuer_settings
@@ -29,10 +29,12 @@ from lockgate.gateway.identity.jwt import JwtVerifier
 from lockgate.gateway.identity.port import Audience
 from lockgate.gateway.identity.settings import IdentitySettings
 from lockgate.gateway.observing import Observer
+from lockgate.gateway.operations.masking import Masking
 from lockgate.gateway.operations.states import State
 from lockgate.gateway.policydesk import PolicyDesk
 from lockgate.gateway.policyopening import open_keeper
 from lockgate.gateway.reloading import Reloader
+from lockgate.gateway.scheduling.forgetting import forget
 from lockgate.gateway.scheduling.presence import Presence, note_unserved
 from lockgate.gateway.scheduling.rates import Rates
 from lockgate.gateway.scheduling.sweep import sweep
@@ -142,7 +144,7 @@ async def build(settings: GatewaySettings) -> Built:
     store = SqliteStore(settings.store, queue_limit=settings.bounds.store_queue)
     await store.migrate()
     try:
-        timing = settings.timing
+        timing, kept = settings.timing, settings.records
         core = Core(
             observer=observer,
             store=store,
@@ -156,6 +158,8 @@ async def build(settings: GatewaySettings) -> Built:
             dev=settings.dev,
             least_sandbox="process" if settings.unsafe.no_sandbox else "bubblewrap",
             caps=Caps(settings.bounds.queued_per_tenant, settings.bounds.running_per_tenant),
+            masking=Masking(os.urandom(32), settings.records.hidden_pointers, settings.records.masked_pointers),
+            retention=Retention(kept.input_days, kept.record_days, kept.policies),
             timing=Timing(timing.operation_deadline, timing.lease, approval_expiry=timing.approval_expiry),
         )
         await core.refresh()
@@ -240,6 +244,7 @@ async def sweeping(core: Core, presence: Presence) -> None:
         try:
             await sweep(core)
             await note_unserved(core, presence)
+            await forget(core)
         except (Refusal, StoreError) as error:
             LOG.warning("sweep", error=str(error))
 

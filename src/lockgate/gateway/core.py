@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +14,7 @@ from lockgate.contract.keyset import Keyset
 from lockgate.gateway.catalog.model import Catalog
 from lockgate.gateway.errors import Unavailable
 from lockgate.gateway.observing import Observer
+from lockgate.gateway.operations.masking import Masking
 from lockgate.gateway.operations.past import Selections
 from lockgate.gateway.scheduling.room import QueueRoom
 from lockgate.gateway.store.port import (
@@ -60,6 +62,15 @@ class Caps:
     running: int = 50
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what was decided on is kept, and the record of the decision, in days; and how many policies, to make decisions again under."""
+
+    input_days: float = 90
+    record_days: float = 400
+    policies: int = 50
+
+
 @dataclass(slots=True)
 class Standing:
     """What a decision saw besides policy and catalog: the epoch with its revocations and freezes, read together from the store."""
@@ -98,6 +109,8 @@ class Core:
     standing: Standing = field(default_factory=Standing)
     room: QueueRoom = field(default_factory=QueueRoom)
     selected: Selections = field(default_factory=Selections)
+    masking: Masking = field(default_factory=lambda: Masking(os.urandom(32)))
+    retention: Retention = field(default_factory=Retention)
     on_standing: Callable[[], None] = lambda: None
     observer: Observer = field(default_factory=Observer)
 

@@ -126,7 +126,8 @@ class PolicyKeeper:
         if bundle is None or not self._unrecorded:
             return
         # Before the log says that it decides: what it decides can be made again from then on.
-        await core.commit(KeepBundle(bundle.revision, await asyncio.to_thread(packed, bundle), core.clock()))
+        kept = await asyncio.to_thread(packed, bundle)
+        await core.commit(KeepBundle(bundle.revision, kept, core.clock(), core.retention.policies))
         draft = EntryDraft(EntryKind.POLICY_LOADED, None, None, loaded_entry(bundle))
         await core.commit(Control(ControlKind.POLICY, subject(bundle), (draft,), core.clock()))
         self._unrecorded = self.bundle is not bundle

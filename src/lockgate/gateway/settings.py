@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lockgate.gateway.policysettings import PolicySettings
+from lockgate.gateway.recordsettings import RecordSettings
 from lockgate.keys.pki import is_name
 from lockgate.keys.tls import TlsFiles
 from lockgate.wire.settingsfile import SettingInvalid, load_settings, setting
@@ -195,6 +196,7 @@ class GatewaySettings:
     builtin_human_tokens: bool = setting("The built-in issuer may make people's tokens; dev only.", False)
     timing: Timing = setting("Durations.", factory=Timing)
     bounds: Bounds = setting("Limits.", factory=Bounds)
+    records: RecordSettings = setting("Records of decisions.", factory=RecordSettings)
     telemetry: TelemetrySettings = setting("Metrics and traces.", factory=TelemetrySettings)
     unsafe: UnsafeSettings = setting("Unsafe choices; dev only.", factory=UnsafeSettings)
 

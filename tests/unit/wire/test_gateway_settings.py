@@ -140,3 +140,24 @@ def test_where_policy_comes_from_must_fit_together(policy: str, field: str) -> N
 def test_policy_may_come_from_this_machine_in_the_clear() -> None:
     for host in ("127.0.0.1:8888", "localhost", "[::1]:8888"):
         assert read(HEAD + f'policy: {{source: http, url: "http://{host}/b.tar.gz", {PINNED}}}').policy.poll == 30
+
+
+@pytest.mark.parametrize(
+    ("records", "field"),
+    [
+        ("hide: [/action/name]", "records.hide[0]"),
+        ("hide: [/reason, arguments]", "records.hide[1]"),
+        ("mask: [/version]", "records.mask[0]"),
+        (f"mask: [{', '.join(['/reason'] * 65)}]", "records.mask"),
+        ("input_days: 0", "records.input_days"),
+        ("record_days: 89", "records.record_days"),
+        ("policies: 0", "records.policies"),
+    ],
+)
+def test_what_is_kept_of_decisions_is_bounded_and_its_pointers_are_read_at_the_start(records: str, field: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(HEAD + f"records: {{{records}}}")
+    assert caught.value.field == field
+    assert [pointer.text for pointer in read(HEAD + "records: {hide: [/reason]}").records.hidden_pointers] == [
+        "/reason"
+    ]

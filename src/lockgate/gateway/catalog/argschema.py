@@ -13,6 +13,7 @@ import jsonschema_rs
 from lockgate.contract.canonical import canonical
 
 RESERVED: Final = frozenset({"target", "reason", "idempotency_key", "dry_run", "wait_seconds"})
+SENSITIVE_PREFIX: Final = "secret://"
 SENSITIVE_PATTERN: Final = r"^secret://[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$"
 """A reference to a secret store: `secret://prefix/name`; no segment begins with a point, so none leads upwards."""
 

@@ -58,7 +58,7 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
     """Ask one question now. Never raises for what policy does: a fault is a denial (invariant 4)."""
     now = core.clock()
     engine, told = await _told(core, question, about, now)
-    document = build_input(
+    document: Mapping[str, Any] = build_input(
         question=question,
         tenant=about.principal.tenant,
         subject=subject_document(about.principal),
@@ -70,16 +70,20 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
         approvals=vote_documents(about.votes, about.plan),
         context={**_context(core, about, now), **told.context},
     )
+    document, hidden = core.masking.hidden(document, about.action.spec.sensitive if about.action is not None else ())
     decision = await core.observer.decide(engine, question, document)
+    kept, said, masked = core.masking.masked(document, decision.to_document())
     record = DecisionRecord(
         id=decision.id,
         tenant=about.principal.tenant,
         operation=about.operation,
         question=question.value,
         allow=decision.allow,
-        document=decision.to_document(),
-        input=await _kept(document),
+        document=said,
+        input=await _kept(kept),
         at=now,
+        hidden=hidden,
+        masked=masked,
     )
     return Asked(decision, record, told.claims if decision.allow else ())
 
