@@ -37,6 +37,7 @@ def test_the_commands_are_those_of_the_issue() -> None:
         "unfreeze",
         "catalog+check",
         "policy+check",
+        "policy+friction",
         "policy+test",
         "token+issue",
         "token+revoke",
