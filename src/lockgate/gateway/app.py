@@ -40,6 +40,7 @@ from lockgate.gateway.scheduling.rates import Rates
 from lockgate.gateway.scheduling.sweep import sweep
 from lockgate.gateway.scheduling.wakeups import Wakeups
 from lockgate.gateway.settings import GatewaySettings, TelemetrySettings
+from lockgate.gateway.shadowing import Shadowing, shadow_loader
 from lockgate.gateway.store.port import QueueDepth, StoreError
 from lockgate.gateway.store.sqlite import SqliteStore
 from lockgate.keys.keysets import load_keyset
@@ -77,6 +78,7 @@ class Built:
     doors: Doors
     runners: RunnerDesk
     verifier: JwtVerifier
+    shadowing: Shadowing
 
     def verify(self, token: str, audience: Audience) -> Principal:
         """Verify a bearer token at a door, revocation looked up every time. Raises Unauthenticated."""
@@ -171,8 +173,12 @@ async def build(settings: GatewaySettings) -> Built:
         wakeups = Wakeups()
         core.on_standing = wakeups.wake_all
         rates = Rates(settings.bounds.calls_per_second, settings.bounds.burst, now_ms)
+        shadowing = Shadowing(core, shadow_loader(settings.policy.shadow))
+        await shadowing.look()
         doors = Doors(core, wakeups, reloader, store, rates, unsafe_choices(settings))
-        return Built(core, store, wakeups, reloader, doors, RunnerDesk(core, wakeups), make_verifier(settings, core))
+        doors.shadowing = shadowing
+        runners, verifier = RunnerDesk(core, wakeups), make_verifier(settings, core)
+        return Built(core, store, wakeups, reloader, doors, runners, verifier, shadowing)
     except BaseException:
         await store.close()
         raise
@@ -215,6 +221,7 @@ async def _run(
         asyncio.create_task(sweeping(built.core, built.runners.presence)),
         asyncio.create_task(built.reloader.run(settings.timing.reload)),
         asyncio.create_task(built.reloader.policy.run(built.core)),
+        asyncio.create_task(built.shadowing.run(settings.timing.reload)),
         asyncio.create_task(watch_lag(built.core.observer.lagged)),
     ]
     stopped = asyncio.create_task(stop.wait())
@@ -232,6 +239,7 @@ async def _run(
     finally:
         for task in (*background, stopped, *serving):
             task.cancel()
+        await built.shadowing.close()
         await built.store.close()
         await built.core.policy.close()
         await asyncio.to_thread(built.core.observer.tracing.close)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from lockgate.contract.decision import Decision, Question
 from lockgate.contract.dsse import EnvelopeSigner
 from lockgate.contract.intent import Principal
 from lockgate.contract.keyset import Keyset
@@ -41,6 +42,14 @@ class CatalogSource(Protocol):
 
     @property
     def current(self) -> Catalog: ...
+
+
+class Along(Protocol):
+    """Decides along and answers nobody (gateway.shadowing)."""
+
+    def offer(self, question: Question, document: Mapping[str, Any], decision: Decision) -> None:
+        """Hear of a decision that was made. Never waits, never raises."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,7 @@ class Core:
     retention: Retention = field(default_factory=Retention)
     on_standing: Callable[[], None] = lambda: None
     observer: Observer = field(default_factory=Observer)
+    shadow: Along | None = None
 
     @property
     def engine(self) -> PolicyEngine:

@@ -180,6 +180,10 @@ class HumanDoor(AgentDoor, Protocol):
         """
         ...
 
+    async def shadow(self, principal: Principal) -> dict[str, Any]:
+        """What the shadow policy would change, as `gateway.shadowing.Shadowing.document` (question `view`, tenant `default`). Raises Forbidden."""
+        ...
+
     async def health(self) -> dict[str, Any]:
         """{ready: bool, store, policy{revision,error}, catalog{revision,error}, epoch, version, dev, unsafe: [..]}; needs no identity."""
         ...

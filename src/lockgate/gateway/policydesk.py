@@ -5,14 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from lockgate.contract.intent import Principal
-from lockgate.gateway.errors import BadInput
+from lockgate.gateway.errors import BadInput, Forbidden
 from lockgate.gateway.friction import MAX_WINDOW_SECONDS, Window, measure
-from lockgate.gateway.oversight import HumanDesk, is_operator
+from lockgate.gateway.oversight import OPERATOR_TENANT, HumanDesk, is_operator
 from lockgate.gateway.permitting import may_view
+from lockgate.gateway.shadowing import Shadowing
 
 
 class PolicyDesk(HumanDesk):
     """Implements the rest of gateway.doors.HumanDoor."""
+
+    shadowing: Shadowing | None = None
+
+    async def shadow(self, principal: Principal) -> dict[str, Any]:
+        """See HumanDoor.shadow."""
+        await may_view(self._core, principal)
+        if not is_operator(principal):
+            raise Forbidden(
+                f"The shadow policy decides along for all tenants; its differences are for {OPERATOR_TENANT}."
+            )
+        return self.shadowing.document() if self.shadowing is not None else {"on": False, "error": None}
 
     async def friction(self, principal: Principal, window_seconds: int, collapse: bool) -> dict[str, Any]:
         """See HumanDoor.friction."""

@@ -46,6 +46,11 @@ class PolicySettings:
     )
     allow_rollback: bool = setting("Take up releases that are older than the one that was in force.", False)
     pin: str | None = setting("Take up this revision alone (`sha256:…`), also if it is older.", None)
+    shadow: Path | None = setting(
+        "A second policy that decides along and never enforces: a data file or its directory for the library, or a bundle (a `.tar.gz` file, or the "
+        "directory of an unpacked one). It costs about as much CPU as the first, in a thread of its own.",
+        None,
+    )
 
     def __post_init__(self) -> None:
         self._check_place()

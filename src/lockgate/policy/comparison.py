@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ class Change(StrEnum):
 
 GRAVITY: Final = {change: place for place, change in enumerate(Change)}
 DIFFERENCES: Final = frozenset(Change) - {Change.SAME, Change.UNKNOWN}
+TOLD_OF_THE_PAST: Final = frozenset({"request", "plan", "apply", "heal"})
+"""The questions whose input holds budgets and history, where policy data asks for them."""
 _FAULTS: Final = frozenset(ENGINE_RULES) - {"lockgate.engine.no_allow"}
 """An engine's own denials, which say nothing about the policy's mind."""
 _TURNS: Final = {
@@ -102,6 +105,8 @@ def lacking(needs: Needs, document: Mapping[str, Any]) -> str:
 
     An empty word is no promise that the policy asks for nothing else: what a rule misses, it denies.
     """
+    if document.get("question") not in TOLD_OF_THE_PAST:
+        return ""
     context = document.get("context") or {}
     target = document.get("target")
     told = context.get("budgets") or {}
@@ -113,6 +118,15 @@ def lacking(needs: Needs, document: Mapping[str, Any]) -> str:
             return f"the input holds no budget {budget.name!r}"
         if (entry.get("window_seconds"), entry.get("limit")) != (budget.window_seconds, budget.limit):
             return f"the input holds another window or limit of the budget {budget.name!r}"
-    if needs.history_seconds is not None and "history" not in context:
-        return "the input holds no history"
+    if needs.history_seconds is not None and not _reaches(context, needs.history_seconds):
+        return f"the input holds no history of the last {needs.history_seconds} seconds"
     return ""
+
+
+def _reaches(context: Mapping[str, Any], seconds: int) -> bool:
+    """Whether the history in an input goes back so far; times are to the second."""
+    since = (context.get("history") or {}).get("since")
+    if since is None:
+        return False
+    back = datetime.fromisoformat(context["now"]) - datetime.fromisoformat(since)
+    return back.total_seconds() >= seconds - 1

@@ -23,6 +23,15 @@ _COUNTERS: Final[dict[Counted, tuple[str, tuple[str, ...]]]] = {
     Counted.DECISIONS: ("Decisions by question and answer: allow, deny, or wait.", ("question", "answer")),
     Counted.DENIALS: ("Rules that denied, by name.", ("rule",)),
     Counted.REQUESTS_DENIED: ("Operations that a rule ended as denied; what a person rejected is not among them.", ()),
+    Counted.SHADOW_DECISIONS: (
+        "Decisions that the shadow policy made along, by question and what it would change.",
+        ("question", "change"),
+    ),
+    Counted.SHADOW_DROPPED: ("Decisions for which the shadow policy was too busy.", ()),
+    Counted.SHADOW_UNLOGGED: (
+        "Differences of the shadow policy that were counted and not logged, since there were too many.",
+        (),
+    ),
     Counted.AUTHENTICATION_REFUSED: ("Tokens refused at a door, by RFC 6750 code.", ("door", "error")),
     Counted.AUDIT_ENTRIES: ("Audit entries recorded, by kind.", ("kind",)),
     Counted.ATTEMPTS: ("Attempts by phase and the state they came into.", ("phase", "state")),

@@ -275,6 +275,21 @@ class FrictionReport(Answer):
     days: list[dict[str, Any]]
 
 
+class ShadowReport(Answer):
+    """What the shadow policy would change, since it was loaded; without one `on` is false, and `error` says why if it could not be loaded."""
+
+    on: bool
+    error: str | None
+    revision: str | None = None
+    since: str | None = None
+    compared: int = 0
+    dropped: int = 0
+    unlogged: int = 0
+    changes: dict[str, int] = {}
+    unknown: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
+
+
 class Problem(Answer):
     """RFC 9457. `code` is stable; `field` names the faulty input; `fix` is what to do."""
 

@@ -239,6 +239,11 @@ async def friction(asked: Asked) -> Result:
     return 200, await asked.door.friction(asked.principal, query.window_seconds, query.collapse)
 
 
+async def shadow(asked: Asked) -> Result:
+    """GET policy/shadow."""
+    return 200, await asked.door.shadow(asked.principal)
+
+
 ROUTES: Final = (
     Route("GET", "/actions", "Actions you may ask for", list_actions, m.Actions),
     Route("POST", "/operations", "Ask for an action", new_operation, m.OperationDocument, m.NewOperation, status=201),
@@ -260,6 +265,7 @@ ROUTES: Final = (
     Route("GET", "/audit", "Audit entries", audit, m.AuditEntries, query=m.AuditQuery),
     Route("GET", "/audit/checkpoint", "A fresh signed checkpoint", checkpoint, m.Checkpoint),
     Route("GET", "/policy/friction", "How much was denied", friction, m.FrictionReport, query=m.FrictionQuery),
+    Route("GET", "/policy/shadow", "What the shadow policy would change", shadow, m.ShadowReport),
 )
 _PATTERNS: Final = tuple(
     (re.compile(re.sub(r"\{\w+\}", rf"([A-Za-z0-9._:-]{{1,{MAX_PATH_ID}}})", PREFIX + route.path)), route)

@@ -47,6 +47,7 @@ class EntryKind(StrEnum):
     PLAN_VIEWED = "plan.viewed"
     AUDIT_EXPORTED = "audit.exported"
     RUNNER_SEEN = "runner.seen"
+    SHADOW_DIFFERED = "shadow.differed"
     ALARM = "alarm"
 
 

@@ -72,6 +72,9 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
     )
     document, hidden = core.masking.hidden(document, about.action.spec.sensitive if about.action is not None else ())
     decision = await core.observer.decide(engine, question, document)
+    if core.shadow is not None:
+        # After the fact, with nothing coming back: MUST NOT change what is answered (tests/unit/gateway/core/test_shadowing.py).
+        core.shadow.offer(question, document, decision)
     kept, said, masked = core.masking.masked(document, decision.to_document())
     record = DecisionRecord(
         id=decision.id,

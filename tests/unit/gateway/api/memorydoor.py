@@ -265,6 +265,9 @@ class MemoryDoor:
             **{name: [] for name in ("rules", "actions", "agents", "days")},
         }
 
+    async def shadow(self, principal: Principal) -> dict[str, Any]:
+        return {"on": False, "error": None}
+
     async def health(self) -> dict[str, Any]:
         return {"ready": True, "dev": True, "unsafe": ["no-sandbox"]}
 
