@@ -38,6 +38,7 @@ def test_the_commands_are_those_of_the_issue() -> None:
         "catalog+check",
         "policy+check",
         "policy+friction",
+        "policy+new-rule",
         "policy+shadow",
         "policy+test",
         "token+issue",
