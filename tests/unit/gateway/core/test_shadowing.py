@@ -76,7 +76,7 @@ async def story(gate: Gate) -> list[tuple[str, tuple[str, ...], dict[str, Any] |
         module(GROW),
         module("(unreachable)"),
     ],
-    ids=["denies all", "allows all", "asks for approvals", "loops", "explodes", "traps"],
+    ids=["denies-all", "allows-all", "asks-for-approvals", "loops", "explodes", "traps"],
 )
 async def test_no_shadow_changes_an_outcome(
     gate: Gate, wasm: bytes, tmp_path: Path, library: Callable[..., EmbeddedEngine]
