@@ -27,6 +27,7 @@ class Engine:
 
     name, revision = "spy", "sha256:spy"
     needs: Needs = NOTHING
+    bundle = PolicyBundle(wasm=b"", data=b"{}")
 
     def __init__(self, *, held: bool = False, raises: bool = False) -> None:
         self.gate, self.raises = threading.Event(), raises
