@@ -29,10 +29,7 @@ violations contains {"rule": "freeze", "details": {"waitable": true}} if {
 #   fix: Wait until the period ends; the operation continues by itself.
 violations contains {"rule": "freeze_period", "details": {"waitable": true, "name": freeze.name, "until": utc(freeze.until)}} if {
 	times_count
-	some freeze in parameters.freezes
-	freeze.from <= second
-	second < freeze.until
-	selectors.selects(freeze.targets, input.target)
+	some freeze in frozen
 	not excepted("freeze_period")
 }
 
@@ -46,14 +43,25 @@ violations contains {"rule": "freeze_period", "details": {"waitable": true, "nam
 #   fix: Wait for the next window; the operation continues by itself.
 violations contains {"rule": "change_window", "details": {"waitable": true, "windows": [w.name | some w in windows]}} if {
 	times_count
-	count(windows) > 0
-	not any_open
+	is_closed_now
 	not excepted("change_window")
 }
 
 times_count if {
 	input.question in {"apply", "heal"}
 	input.action.effect != "read"
+}
+
+frozen := [freeze |
+	some freeze in parameters.freezes
+	freeze.from <= second
+	second < freeze.until
+	selectors.selects(freeze.targets, input.target)
+]
+
+is_closed_now if {
+	count(windows) > 0
+	not any_open
 }
 
 windows := [window |
@@ -114,8 +122,10 @@ minute_of_day(zone) := minute if {
 	minute := (clock[0] * 60) + clock[1]
 }
 
+excepted(rule) if count(excepting(rule)) > 0
+
 # An exception holds until its moment, for the rules it names, and for what all of its parts say.
-excepted(rule) if {
+excepting(rule) := {exception |
 	some exception in parameters.exceptions
 	exception.rules[rule]
 	second < exception.until
@@ -123,6 +133,17 @@ excepted(rule) if {
 	selectors.names_action(exception.actions, input.action)
 	selectors.selects(exception.targets, input.target)
 }
+
+# What would have been held up but for an exception: it stands in the decision.
+exceptions contains {"rule": rule, "name": exception.name, "until": utc(exception.until)} if {
+	times_count
+	some rule in would_hold
+	some exception in excepting(rule)
+}
+
+would_hold contains "freeze_period" if count(frozen) > 0
+
+would_hold contains "change_window" if is_closed_now
 
 is_for(subjects) if subjects == null
 

@@ -73,3 +73,19 @@ test_an_exception_is_for_its_rules_and_subjects if {
 	held(now, {"freezes": [freeze], "exceptions": [object.union(exception, {"subjects": [{"issuer": {"i": true}, "subject": {"a2": true}}]})]}) == {"freeze_period"}
 	held(now, {"windows": [window("UTC", 0, 1)], "exceptions": [exception]}) == {"change_window"}
 }
+
+used(now, data_) := d.exceptions if {
+	nothing := {"windows": [], "freezes": [], "exceptions": []}
+	d := lockgate.apply.decision with input as base.ask("apply", {"plan": base.plan, "context": {"now": now, "freeze": false}})
+		with data.lockgate.parameters as object.union(base.parameters, object.union(nothing, data_))
+}
+
+test_a_decision_names_the_exception_it_made_use_of_and_no_other if {
+	both := {"freezes": [freeze], "exceptions": [exception, object.union(exception, {"name": "old", "until": "2026-12-20T00:00:00"})]}
+	used("2026-12-24T11:59:59Z", both) == {{"rule": "freeze_period", "name": "CHG-7", "until": "2026-12-24T12:00:00Z"}}
+	used("2026-12-24T12:00:00Z", both) == set()
+	used("2026-12-01T12:00:00Z", both) == set() # nothing was frozen
+	closed := {"windows": [window("UTC", 0, 1)], "exceptions": [object.union(exception, {"rules": {"change_window": true}})]}
+	used("2026-12-24T11:00:00Z", closed) == {{"rule": "change_window", "name": "CHG-7", "until": "2026-12-24T12:00:00Z"}}
+	used("2026-12-24T00:00:30Z", closed) == set()
+}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from lockgate.contract.excepted import UsedException
 from lockgate.contract.reading import Reading
 
 
@@ -296,6 +297,7 @@ class Decision:
     duration_us: int
     readings: tuple[Reading, ...] = ()
     """What brought rules said, those that passed too; shown to whoever approves."""
+    exceptions: tuple[UsedException, ...] = ()
 
     def __post_init__(self) -> None:
         if self.allow is not True and self.allow is not False:
@@ -341,7 +343,7 @@ class Decision:
         return cls.of(question, (Violation(rule, title, message, fix, dict(details or {})),), Obligations(), provenance)
 
     def to_document(self) -> dict[str, Any]:
-        """`readings` is there only where a rule was brought: most decisions have none."""
+        """`readings` and `exceptions` are there only where there are any: most decisions have none."""
         document = {
             "version": 1,
             "id": self.id,
@@ -356,6 +358,8 @@ class Decision:
         }
         if self.readings:
             document["readings"] = [reading.to_document() for reading in self.readings]
+        if self.exceptions:
+            document["exceptions"] = [exception.to_document() for exception in self.exceptions]
         return document
 
     @classmethod
@@ -374,6 +378,7 @@ class Decision:
             input_sha256=document["input_sha256"],
             duration_us=document["duration_us"],
             readings=tuple(Reading.from_document(item) for item in document.get("readings", ())),
+            exceptions=tuple(UsedException.from_document(item) for item in document.get("exceptions", ())),
         )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lockgate.contract.decision import Decision, Provenance, Question
 from lockgate.policy.input import encode_input, input_sha256, validate_input
-from lockgate.policy.output import read_answer, read_readings
+from lockgate.policy.output import read_answer, read_exceptions, read_readings
 from lockgate.policy.schemas import DocumentRefused
 
 
@@ -53,7 +53,9 @@ class Writer:
         """What policy answered; `rules` are the texts of the revision that did. Raises EvaluationFailed for what is no output v1."""
         violations, obligations = read_answer(value, rules)
         provenance = self._provenance(case, revision, engine)
-        return Decision.of(case.question, violations, obligations, provenance, read_readings(value, rules))
+        decision = Decision.of(case.question, violations, obligations, provenance, read_readings(value, rules))
+        exceptions = read_exceptions(value)
+        return replace(decision, exceptions=exceptions) if exceptions else decision
 
     def denied(self, case: Case, rule: str, detail: str, *, revision: str, engine: str) -> Decision:
         """The engine's own no."""

@@ -11,6 +11,7 @@ import jsonschema_rs
 import orjson
 
 from lockgate.contract.decision import ENGINE_RULES, Obligations, UnknownObligationError, Violation
+from lockgate.contract.excepted import UsedException
 from lockgate.contract.reading import RULE_PREFIX, Reading
 from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.schemas import DocumentRefused, compiled, require_valid
@@ -47,6 +48,11 @@ def read_readings(value: Mapping[str, Any], rules: Mapping[str, Mapping[str, Any
         title = rules.get(RULE_PREFIX + item["name"], {}).get("title", item["name"])
         readings.append(Reading.from_document({**item, "title": title}))
     return tuple(readings)
+
+
+def read_exceptions(value: Mapping[str, Any]) -> tuple[UsedException, ...]:
+    """The exceptions that were made use of, in order, of a value that `read_answer` took."""
+    return tuple(sorted(UsedException.from_document(item) for item in value.get("exceptions", ())))
 
 
 def _refuse_unknown_obligation(value: Any) -> None:

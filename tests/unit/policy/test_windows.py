@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockgate.contract.decision import Question
+from lockgate.contract.decision import Decision, Question
+from lockgate.contract.excepted import UsedException
 from lockgate.policy.builtins import call_builtin
-from lockgate.policy.bundle import LIBRARY
+from lockgate.policy.bundle import LIBRARY, library_bundle, library_manifest
 from lockgate.policy.compile import entrypoint
+from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.input import encode_input
 from lockgate.policy.opa import run_opa
 from lockgate.policy.parameters import read_parameters
@@ -92,18 +94,20 @@ def module() -> Iterator[PolicyModule]:
     module.close()
 
 
+BASE: dict[str, Any] = {
+    "version": 1,
+    "roles": {"r": {"questions": ["apply", "heal", "plan", "request"]}},
+    "bindings": [{"subject": {"issuer": "https://issuer.test", "id": "*"}, "roles": ["r"]}],
+    "regions": {"default": ["*"]},
+    "approvals": {"approvers": ["r"], "standard": {"count": 1, "groups": [], "expires_in_seconds": 60}},
+}
+
+
 class Deployment:
     """The compiled library under some data; one agent of it asks to apply."""
 
     def __init__(self, module: PolicyModule, **data: Any) -> None:
-        everything: dict[str, Any] = {
-            "version": 1,
-            "roles": {"r": {"questions": ["apply", "heal", "plan", "request"]}},
-            "bindings": [{"subject": {"issuer": "https://issuer.test", "id": "*"}, "roles": ["r"]}],
-            "regions": {"default": ["*"]},
-            "approvals": {"approvers": ["r"], "standard": {"count": 1, "groups": [], "expires_in_seconds": 60}},
-        }
-        parameters = read_parameters(json.dumps(everything | data), "data.json")
+        parameters = read_parameters(json.dumps(BASE | data), "data.json")
         self._instance = PolicyInstance(
             module, json.dumps({"lockgate": {"parameters": parameters}}).encode(), Bounds(seconds=5)
         )
@@ -304,6 +308,22 @@ def test_an_exception_opens_a_closed_window_and_never_an_administrators_freeze(m
     document = example_input(Question.APPLY, context={"now": now, "freeze": True})
     answer = deployment._instance.evaluate(entrypoint(Question.APPLY), encode_input(document))
     assert [violation["rule"] for violation in answer["violations"]] == ["freeze"]
+
+
+async def test_a_decision_names_the_exception_without_which_it_would_have_been_held() -> None:
+    text = json.dumps({**BASE, "freezes": [FREEZE], "exceptions": [NAMED]})
+    bundle = library_bundle(
+        LIBRARY.joinpath("policy.wasm").read_bytes(), library_manifest(), read_parameters(text, "data.json")
+    )
+    engine = EmbeddedEngine(bundle)
+    context = {"now": "2026-12-24T11:00:00Z", "freeze": False}
+    decision = await engine.decide(Question.APPLY, example_input(Question.APPLY, context=context))
+    later = {**context, "now": "2026-11-24T11:00:00Z"}
+    unused = await engine.decide(Question.APPLY, example_input(Question.APPLY, context=later))
+    await engine.close()
+    assert decision.exceptions == (UsedException("freeze_period", "CHG-7", "2026-12-24T12:00:00Z"),)
+    assert Decision.from_document(decision.to_document()) == decision
+    assert (unused.allow, unused.exceptions, "exceptions" in unused.to_document()) == (True, (), False)
 
 
 GOOD = """version: 1
