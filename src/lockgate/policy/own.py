@@ -83,7 +83,7 @@ def read_own(folders: Sequence[Path], opa: Path) -> OwnPolicy:
     taken: set[str] = set()
     for folder in folders:
         top = _top(folder, taken)
-        for path in _walk(folder):
+        for path in rego_and_data(folder):
             inside = path.relative_to(folder)
             if path.name in DATA_FILES:
                 _keep_data(data, inside, path)
@@ -107,8 +107,8 @@ def _top(folder: Path, taken: set[str]) -> str:
     return top
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Modules and data, in an order that does not depend on the disk; nothing hidden, nothing behind a link to a folder."""
+def rego_and_data(folder: Path) -> Iterator[Path]:
+    """Its modules and data, in an order that does not depend on the disk; nothing hidden, nothing behind a link to a folder."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):

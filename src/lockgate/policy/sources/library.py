@@ -1,16 +1,25 @@
-"""The built-in library with a deployment's own data file: what a laptop runs. Nobody signs it, so it exists under the dev stamp only."""
+"""The built-in library with a deployment's own data file and rules: what a laptop runs. Nobody signs it, so it exists under the dev stamp only."""
 
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from lockgate.policy.bundle import load_library
+from lockgate.policy.building import build_policy
+from lockgate.policy.bundle import PolicyBundle, load_library, read_data
 from lockgate.policy.bundles.layout import bundle_files
+from lockgate.policy.opa import OpaFailed, OpaMissing, find_opa
+from lockgate.policy.own import MAX_FILES, rego_and_data
+from lockgate.policy.port import PolicyLoadError
 from lockgate.policy.sources.port import Fetched
 
 DATA_FILE: Final = "data.yaml"
+OWN: Final = "own"
+"""The folder beside the data file whose Rego is built in, so that whoever writes a rule sees it live."""
+
+Stamp = tuple[tuple[str, int, int, int] | str, ...]
 
 
 def data_file(path: Path) -> Path:
@@ -18,13 +27,25 @@ def data_file(path: Path) -> Path:
     return path / DATA_FILE if path.is_dir() else path
 
 
+def own_folders(data: Path) -> list[Path]:
+    """The folder of Rego that belongs to a data file, where there is any in it."""
+    folder = data.parent / OWN
+    return [folder] if any(path.suffix == ".rego" for path in rego_and_data(folder)) else []
+
+
+def load_with_own(data: Path) -> PolicyBundle:
+    """The library with a data file and the Rego beside it; that takes the `opa` program, and seconds. Raises PolicyLoadError, OpaMissing, OpaFailed."""
+    folders = own_folders(data)
+    return build_policy(read_data(data), str(data), folders, find_opa()) if folders else load_library(data)
+
+
 class LibrarySource:
-    """Looks at the data file; the library is this program's own."""
+    """Looks at the data file and the folder beside it; the library is this program's own."""
 
     def __init__(self, path: Path) -> None:
         """Nothing is read yet."""
         self._path = path
-        self._seen: tuple[int, int, int] | str = ""
+        self._seen: Stamp = ()
 
     @property
     def name(self) -> str:
@@ -37,20 +58,26 @@ class LibrarySource:
 
     def forget(self) -> None:
         """See BundleSource.forget."""
-        self._seen = ""
+        self._seen = ()
 
     def _look(self) -> Fetched | None:
         path = data_file(self._path)
-        stamp = _stamp(path)
+        stamp = (_stamp(path), *map(_stamp, islice(rego_and_data(path.parent / OWN), MAX_FILES)))
         if stamp == self._seen:
             return None
         self._seen = stamp
-        return Fetched(str(path), bundle_files(load_library(path)))
+        try:
+            return Fetched(str(path), bundle_files(load_with_own(path)))
+        except OpaMissing as missing:
+            self._seen = ()  # it is looked for again
+            raise PolicyLoadError(str(path.parent / OWN), f"holds rules, and {missing}") from None
+        except OpaFailed as failed:
+            raise PolicyLoadError(str(path.parent / OWN), str(failed)) from None
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | str:
+def _stamp(path: Path) -> tuple[str, int, int, int] | str:
     try:
         stat = path.stat()
     except OSError as error:
         return error.strerror or "missing"
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    return str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -23,29 +23,29 @@ def check_policy(
     source: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Also check a folder of Rego (needs opa): the rules that the data brings; may stand several times.",
+            help="A folder of the rules that the data brings (needs opa); may stand several times. Default: `own` beside the data.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Read the policy data against its schema and, with --source, everything a build would make of it."""
+    """Read the policy data against its schema and, with rules of your own, everything a build would make of it."""
     from lockgate.cli.home import gateway_settings
     from lockgate.policy.building import build_policy
     from lockgate.policy.bundle import load_library, read_data
     from lockgate.policy.opa import find_opa
-    from lockgate.policy.sources.library import data_file
+    from lockgate.policy.sources.library import data_file, own_folders
     from lockgate.policy.testing import check_policies, is_library
 
     file = data_file(data or gateway_settings(session.home).policy_data)
     libraries = [folder for folder in source or () if is_library(folder)]
-    own = [folder for folder in source or () if folder not in libraries]
+    own = [folder for folder in source or () if folder not in libraries] if source else own_folders(file)
     for folder in libraries:
         check_policies(folder)
     bundle = build_policy(read_data(file), str(file), own, find_opa()) if own else load_library(file)
     document = {
         "ok": True,
         "data": str(file),
-        "source": [str(folder) for folder in source or ()],
+        "source": [str(folder) for folder in source or own],
         "revision": bundle.revision,
     }
     beside = f" and {', '.join(map(str, own))}" if own else ""
