@@ -40,7 +40,7 @@ texts[kind] contains [position, text(pair)] if {
 	some position in changes.standing[type]
 	some path in paths
 	change := changes.at(position)
-	not is_providers_own(change, path)
+	not configuration.is_providers_own(change, path)
 	some pair in values.each(change.change, path)
 	not is_empty(pair)
 }
@@ -51,13 +51,6 @@ text(pair) := pair[0] if {
 } else := null
 
 is_empty(pair) if trim_space(pair[0]) == ""
-
-# An attribute that is not known and that nobody configured: the provider fills it in with its own.
-is_providers_own(change, path) if {
-	[first] := split(path, ".")
-	change.change.after_unknown[first] == true
-	not configuration.gives(change, first)
-}
 
 # The same for blocks, which `dynamic` can make without a trace in the configuration: positions whose blocks are neither known nor configured.
 unsaid contains position if {

@@ -45,3 +45,11 @@ given[resource.type][resource.name] contains attribute if {
 gives(change, attribute) if given[change.type][change.name][attribute]
 
 gives(_, _) if not root
+
+# An attribute at a path that is not known and that nobody configured: the provider fills it in with its own. Attributes stand in the configuration, and so do
+# blocks, but for those that `dynamic` makes.
+is_providers_own(change, path) if {
+	first := split(path, ".")[0]
+	change.change.after_unknown[first] == true
+	not gives(change, first)
+}

@@ -32,6 +32,11 @@ at(body, path) := pairs if {
 	pairs := below(below(below([after(body)], first), second), third)
 }
 
+at(body, path) := pairs if {
+	[first, second, third, fourth] := split(path, ".")
+	pairs := below(below(below(below([after(body)], first), second), third), fourth)
+}
+
 # The same with what stands in a list one by one; none where nothing is set.
 each(body, path) := [pair | some whole in at(body, path); some pair in spread(whole)]
 

@@ -61,7 +61,7 @@ given contains [position, last_part(pair)] if {
 	some type, path in attachments
 	some position in changes.standing[type]
 	change := changes.at(position)
-	not is_providers_own(change, path)
+	not configuration.is_providers_own(change, path)
 	some pair in values.each(change.change, path)
 }
 
@@ -108,11 +108,6 @@ attachments := {
 	"aws_iam_user_policy_attachment": "policy_arn", "aws_iam_user_policy_attachments_exclusive": "policy_arns",
 	"aws_ssoadmin_managed_policy_attachment": "managed_policy_arn",
 	"azurerm_pim_active_role_assignment": "role_definition_id", "azurerm_pim_eligible_role_assignment": "role_definition_id",
-}
-
-is_providers_own(change, path) if {
-	change.change.after_unknown[path] == true
-	not configuration.gives(change, path)
 }
 
 last_part(pair) := null if {

@@ -149,6 +149,10 @@ _FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "sets": lambda lists: {name: set_of(listed) for name, listed in lists.items()},
     "patterns": _patterns,
     "folded": lambda listed: _patterns(pattern.lower() for pattern in listed),
+    "folded_by_path": lambda types: {
+        name: {path: set_of(value.lower() for value in values) for path, values in paths.items()}
+        for name, paths in types.items()
+    },
     "patterns_by_name": lambda lists: {name: _patterns(listed) for name, listed in lists.items()},
 }
 

@@ -1,0 +1,120 @@
+# METADATA
+# title: Tags missing
+# description: Resources that would be created or changed lack tags (or labels), or have values that are not accepted.
+# custom:
+#   rule: required_tags
+#   severity: low
+#   why: Tags say whom to call, who pays, and what may be deleted. What has none is nobody's.
+#   fix: Add the tags to the resource, or to the provider's default_tags (AWS) or default_labels (Google).
+#   cannot_see: >-
+#     Tags inside nested blocks (such as user_labels of a Google SQL instance) and on types whose provider shows neither tags nor labels; those are left out of account, also in `types`.
+#     What a resource inherits from an account or a resource group.
+#   parameters:
+#     tags:
+#       type: object
+#       minProperties: 1
+#       maxProperties: 64
+#       propertyNames: {type: string, minLength: 1, maxLength: 128}
+#       additionalProperties:
+#         type: array
+#         minItems: 1
+#         maxItems: 200
+#         items: {type: string, minLength: 1, maxLength: 256}
+#       form: patterns_by_name
+#       required: true
+#       description: name of each tag → accepted values; a value, or a beginning followed by *. `*` alone is any text but none at all
+#     types:
+#       type: array
+#       minItems: 1
+#       maxItems: 1000
+#       items: {type: string, minLength: 1, maxLength: 128}
+#       form: patterns
+#       default: ["*"]
+#       description: resource types that need them; a name, or a beginning followed by *
+#     except_types:
+#       type: array
+#       maxItems: 1000
+#       items: {type: string, minLength: 1, maxLength: 128}
+#       form: patterns
+#       default: []
+#       description: resource types that do not
+#   example:
+#     - effect: deny
+#       tags:
+#         owner: ["team-*"]
+#         cost-center: ["*"]
+#         environment: [dev, staging, production]
+#       except_types: [aws_autoscaling_group]
+package lockgate.rules.required_tags
+
+import data.lockgate.changes
+import data.lockgate.rulebook
+import data.lockgate.values
+
+resources[number] contains changes.address(position) if some [number, position, "missing"] in judged
+
+unknown[number] contains changes.address(position) if some [number, position, "unreadable"] in judged
+
+judged contains [number, position, verdict] if {
+	some number, entry in rulebook.selected.required_tags
+	some position, [tags, mark] in tagged
+	is_asked(entry, changes.at(position).type)
+	some name, accepted in entry.tags
+	verdict := meets_not([object.get(tags, name, null), mark_of(tags, mark, name)], accepted)
+}
+
+is_asked(entry, type) if {
+	changes.named(entry.types, type)
+	not changes.named(entry.except_types, type)
+}
+
+# Position → the tags in force, as value and mark.
+tagged[position] := tags if {
+	some type, positions in changes.standing
+	names := attributes(type)
+	some position in positions
+	tags := first_of(changes.at(position).change, names)
+}
+
+# With what the provider adds to all its resources first, where it shows that.
+attributes(type) := ["effective_labels", "terraform_labels", "labels", "resource_labels", "user_labels"] if {
+	startswith(type, "google_")
+} else := ["tags_all", "tags"]
+
+# Of the attributes that a resource has, the first that is set, and the mark beside it. Where one before it cannot be read, what is not in it may be there
+# all the same: then the mark is true, and so it is where none is set and one cannot be read.
+first_of(body, names) := [found[0][0], mark] if {
+	pairs := [pair | some name in names; pair := values.member(values.after(body), name)]
+	found := [pair | some pair in pairs; is_object(pair[0])]
+	count(found) > 0
+	mark := doubt(pairs, found[0])
+} else := [{}, true] if {
+	some name in names
+	values.dark(values.member(values.after(body), name))
+} else := [{}, false] if {
+	some name in names
+	object.keys(body.after)[name]
+}
+
+doubt(pairs, found) if {
+	some pair in pairs
+	values.dark(pair)
+} else := mark if {
+	[_, mark] := found
+}
+
+mark_of(tags, mark, name) := mark if {
+	is_boolean(mark)
+	not is_string(object.get(tags, name, null))
+} else := values.part(mark, name)
+
+meets_not([value, mark], accepted) := "unreadable" if {
+	values.dark([value, mark])
+} else := "missing" if {
+	not meets(value, accepted)
+}
+
+meets(value, accepted) if {
+	value != ""
+	changes.named(accepted, value)
+}
