@@ -150,7 +150,7 @@ class PolicyKeeper:
     async def _take(self, fetched: Fetched) -> None:
         """Raises PolicyLoadError; then what was in force stays."""
         # 1. Who signed it, what is in it. Nothing is read out of a bundle before its signature holds.
-        bundle = await asyncio.to_thread(self._read, fetched)
+        bundle = await asyncio.to_thread(read_fetched, fetched, self.trust)
         # 2. Whether it may follow what was in force.
         self.trust.acceptance.check(bundle, self._mark)
         # 3. An engine that answers every question; then it decides, from the next question on.
@@ -166,14 +166,6 @@ class PolicyKeeper:
             self._mark = Mark(bundle.release.sequence, bundle.revision)
         LOG.info("policy loaded", **loaded_entry(bundle))
 
-    def _read(self, fetched: Fetched) -> PolicyBundle:
-        key = self.trust.verifier.verify(fetched.files, fetched.name) if self.trust.verifier else None
-        files = {path: content for path, content in fetched.files.items() if path != FILE}
-        bundle = read_bundle(files, fetched.name, key)
-        if self.trust.max_age is not None and bundle.release is None:
-            raise PolicyLoadError(fetched.name, "says no signed_at, and policy.max_age is set", field=".manifest")
-        return bundle
-
     def _freshness(self, bundle: PolicyBundle) -> Freshness | None:
         return Freshness.of(bundle.release, self.trust.max_age, self.clocks)
 
@@ -183,6 +175,16 @@ class PolicyKeeper:
         if getattr(self, kind) != error:
             LOG.error("policy not taken; what was in force stays", error=error)
         setattr(self, kind, error)
+
+
+def read_fetched(fetched: Fetched, trust: Trust) -> PolicyBundle:
+    """What a source brought, its signature verified first. Raises PolicyLoadError."""
+    key = trust.verifier.verify(fetched.files, fetched.name) if trust.verifier else None
+    files = {path: content for path, content in fetched.files.items() if path != FILE}
+    bundle = read_bundle(files, fetched.name, key)
+    if trust.max_age is not None and bundle.release is None:
+        raise PolicyLoadError(fetched.name, "says no signed_at, and policy.max_age is set", field=".manifest")
+    return bundle
 
 
 def loaded_entry(bundle: PolicyBundle) -> dict[str, Any]:

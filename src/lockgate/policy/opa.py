@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 RUN_SECONDS = 300
+TESTED = "1.22.2"
+"""The version of `opa` that the library is compiled and tested with."""
 
 
 class OpaMissing(Exception):
-    """There is no `opa` program. Set LOCKGATE_OPA to one, put one on PATH, or build one with `tools/get opa`."""
+    """There is no `opa` program. Get one, and put it on PATH or name it in LOCKGATE_OPA."""
 
     def __init__(self) -> None:
         super().__init__(
-            "this needs the `opa` program, and none was found: set LOCKGATE_OPA to one, put one on PATH, "
-            "or build one with `tools/get opa`"
+            f"this needs the `opa` program, and none was found. Get version {TESTED} from www.openpolicyagent.org or by "
+            f"`go install github.com/open-policy-agent/opa@v{TESTED}` (in this work tree: `tools/get opa`), "
+            "and put it on PATH or name it in LOCKGATE_OPA"
         )
 
 

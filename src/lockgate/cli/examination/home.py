@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockgate.cli.examination.finding import Finding
+from lockgate.cli.examination.policy import check_policy
 
 if TYPE_CHECKING:
     from lockgate.gateway.settings import GatewaySettings
@@ -58,7 +59,7 @@ def _gateway(home: Path, settings: GatewaySettings) -> Iterator[Finding]:
     yield from _keyset(keys.keyset, keys.root_public, dev=settings.dev)
     yield from _listening(settings)
     yield from _catalog(settings.catalog)
-    yield from _policy(settings.policy_data)
+    yield from check_policy(settings)
     tokens = home / "tokens"
     if tokens.is_dir():
         yield from _private("tokens", tuple(sorted(tokens.iterdir())))
@@ -162,16 +163,3 @@ def _catalog(directory: Path) -> Iterator[Finding]:
             yield Finding("fault", "catalog", f"{directory}/{error}", "correct that line, then: lockgate catalog check")
     else:
         yield Finding("ok", "catalog", f"{len(found.actions)} actions, {len(found.targets)} targets")
-
-
-def _policy(path: Path) -> Iterator[Finding]:
-    from lockgate.policy.bundle import load_library
-    from lockgate.policy.port import PolicyLoadError
-    from lockgate.policy.sources.library import data_file
-
-    try:
-        bundle = load_library(data_file(path))
-    except PolicyLoadError as error:
-        yield Finding("fault", "policy", str(error), "correct that line, then: lockgate policy check")
-    else:
-        yield Finding("ok", "policy", f"revision {bundle.revision}")
