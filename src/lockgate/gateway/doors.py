@@ -184,6 +184,10 @@ class HumanDoor(AgentDoor, Protocol):
         """What the shadow policy would change, as `gateway.shadowing.Shadowing.document` (question `view`, tenant `default`). Raises Forbidden."""
         ...
 
+    async def budgets(self, principal: Principal) -> tuple[dict[str, Any], ...]:
+        """The budgets of the policy in force and who uses most of them in one's tenant, as `gateway.budgets.in_use` (question `view`)."""
+        ...
+
     async def health(self) -> dict[str, Any]:
         """{ready: bool, store, policy{revision,error}, catalog{revision,error}, epoch, version, dev, unsafe: [..]}; needs no identity."""
         ...

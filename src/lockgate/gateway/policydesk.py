@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lockgate.contract.intent import Principal
+from lockgate.gateway.budgets import in_use
 from lockgate.gateway.errors import BadInput, Forbidden
 from lockgate.gateway.friction import MAX_WINDOW_SECONDS, Window, measure
 from lockgate.gateway.oversight import OPERATOR_TENANT, HumanDesk, is_operator
@@ -36,3 +37,8 @@ class PolicyDesk(HumanDesk):
         # Up to and with this very millisecond.
         window = Window(now - window_seconds * 1000, now + 1, tenant, collapse)
         return (await measure(self._core.store, window)).document()
+
+    async def budgets(self, principal: Principal) -> tuple[dict[str, Any], ...]:
+        """See HumanDoor.budgets."""
+        await may_view(self._core, principal)
+        return await in_use(self._core, principal.tenant)

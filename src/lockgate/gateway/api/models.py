@@ -290,6 +290,23 @@ class ShadowReport(Answer):
     differences: list[dict[str, Any]] = []
 
 
+class BudgetDocument(Answer):
+    """A budget of the policy in force. `used`: {who, used} of those who use most of it now, at most 20; per owner `who` is a human."""
+
+    name: str
+    per: str
+    counts: str
+    window_seconds: int
+    limit: int
+    used: list[dict[str, Any]]
+
+
+class Budgets(Answer):
+    """Every budget that the policy in force declares."""
+
+    budgets: list[BudgetDocument]
+
+
 class Problem(Answer):
     """RFC 9457. `code` is stable; `field` names the faulty input; `fix` is what to do."""
 

@@ -244,6 +244,11 @@ async def shadow(asked: Asked) -> Result:
     return 200, await asked.door.shadow(asked.principal)
 
 
+async def budgets(asked: Asked) -> Result:
+    """GET policy/budgets."""
+    return 200, {"budgets": list(await asked.door.budgets(asked.principal))}
+
+
 ROUTES: Final = (
     Route("GET", "/actions", "Actions you may ask for", list_actions, m.Actions),
     Route("POST", "/operations", "Ask for an action", new_operation, m.OperationDocument, m.NewOperation, status=201),
@@ -264,6 +269,7 @@ ROUTES: Final = (
     Route("POST", "/revocations", "Revoke a token or a principal", revoke, m.Done, m.NewRevocation, status=201),
     Route("GET", "/audit", "Audit entries", audit, m.AuditEntries, query=m.AuditQuery),
     Route("GET", "/audit/checkpoint", "A fresh signed checkpoint", checkpoint, m.Checkpoint),
+    Route("GET", "/policy/budgets", "Who uses most of the budgets now", budgets, m.Budgets),
     Route("GET", "/policy/friction", "How much was denied", friction, m.FrictionReport, query=m.FrictionQuery),
     Route("GET", "/policy/shadow", "What the shadow policy would change", shadow, m.ShadowReport),
 )

@@ -1,10 +1,10 @@
-"""What exactly an operation waits for, in sentences for people with `view`: votes, a lock's holder, a freeze, a writer's end. It reads only."""
+"""What exactly an operation waits for, in sentences for people with `view`: votes, a lock's holder, a freeze, a budget, a writer's end. It reads only."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from lockgate.gateway import looking
+from lockgate.gateway import budgets, looking
 from lockgate.gateway.approvals.quorum import counting
 from lockgate.gateway.core import Core
 from lockgate.gateway.operations.judging import obligations_of
@@ -30,6 +30,8 @@ async def awaited(core: Core, operation: Operation) -> tuple[str, ...]:
     if operation.waiting_for == "freeze":
         scopes = {"*", f"tenant:{operation.tenant}", f"target:{operation.target}"} & core.standing.frozen
         return tuple(f"frozen: {scope}" for scope in sorted(scopes)) or (operation.waiting_for,)
+    if operation.waiting_for == "budget":
+        return await budgets.over(core, operation) or (operation.waiting_for,)
     return (operation.waiting_for,)
 
 

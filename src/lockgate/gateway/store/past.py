@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lockgate.gateway.store.query import Query
-from lockgate.policy.needs import Counts
+from lockgate.policy.needs import Counts, Per
 
 MAX_PAST = 64
 """How many operations history tells of."""
@@ -14,6 +14,9 @@ MAX_ADDED = 100_000
 """How many operations one sum adds up; where there are more of them it is `MAX_USED`."""
 
 MAX_USED = 1_000_000_000_000
+
+MOST = 20
+"""How many of those who use most of a budget are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +105,18 @@ class ReadPast(Query[Past]):
     since: int | None
     besides: str | None
     sums: tuple[Asking, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UsedMost(Query[tuple[tuple[str, int], ...]]):
+    """(who, used) of those who use most of what one budget adds up in a tenant, at most `MOST`; of a budget per tenant the tenant alone.
+
+    A human who shares an agent with another is told with what each of them stands behind.
+    """
+
+    tenant: str
+    per: Per
+    counts: Counts
+    now: int
+    window: int
+    targets: tuple[str, ...] | None

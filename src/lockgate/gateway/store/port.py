@@ -35,6 +35,7 @@ from lockgate.gateway.store.past import ReadPast as ReadPast  # noqa: PLC0414  (
 from lockgate.gateway.store.past import Scope as Scope  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.past import Sum as Sum  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.past import Used as Used  # noqa: PLC0414  (part of the port)
+from lockgate.gateway.store.past import UsedMost as UsedMost  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.query import AuditEntries as AuditEntries  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.query import ConsistencyProof as ConsistencyProof  # noqa: PLC0414  (part of the port)
 from lockgate.gateway.store.query import InclusionProof as InclusionProof  # noqa: PLC0414  (part of the port)

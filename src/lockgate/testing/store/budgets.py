@@ -15,7 +15,7 @@ from lockgate.gateway.operations.states import EffectShown, State
 from lockgate.gateway.store import port
 from lockgate.gateway.store.past import MAX_USED
 from lockgate.gateway.store.port import Claim, Done, Overdrawn, Scope, Sum, Used
-from lockgate.policy.needs import Counts
+from lockgate.policy.needs import Counts, Per
 from lockgate.testing.records import DIGEST, NOW, admit, operation, principal
 from lockgate.testing.store.commands import done, epoch_of, moved, transition
 from lockgate.testing.store.opening import Opening, OpenStore
@@ -224,3 +224,20 @@ class Budgets(Opening):
         store = await open_store()
         assert await used(store, total(), total(counts=Counts.CHANGES)) == (2, 2)
         await store.close()
+
+    async def test_those_who_use_most_are_told_first(self, store: port.Store) -> None:
+        both = replace(principal("both"), owner="https://issuer.example#zoe")
+        for who, target in ((both, "web-1"), (both, "web-2"), (principal("a"), "web-2"), (principal("b"), "web-3")):
+            await spending(store, f"{who.subject} {target}", principal=who, target=target, plan=plan(update=2))
+        gone = await spending(store, "gone", principal=principal("gone"))
+        await ended(store, gone, EffectShown.FULL, NOW - HOUR)
+        most = {
+            (Per.PRINCIPAL, None): ((both.id, 4), (principal("a").id, 2), (principal("b").id, 2)),
+            (Per.OWNER, None): ((ADA, 8), ("https://issuer.example#zoe", 4)),
+            (Per.TARGET, None): (("web-2", 4), ("web-1", 2), ("web-3", 2)),
+            (Per.TENANT, ("web-1", "web-2")): (("default", 6),),
+        }
+        for (per, targets), shares in most.items():
+            asked = port.UsedMost("default", per, Counts.CHANGES, NOW, HOUR, targets)
+            assert await store.read(asked) == shares
+            assert await store.read(replace(asked, tenant="acme")) == ()

@@ -268,6 +268,11 @@ class MemoryDoor:
     async def shadow(self, principal: Principal) -> dict[str, Any]:
         return {"on": False, "error": None}
 
+    async def budgets(self, principal: Principal) -> tuple[dict[str, Any], ...]:
+        numbers = {"window_seconds": 3600, "limit": 5}
+        used = [{"who": "https://idp.example#bot", "used": 5}]
+        return ({"name": "hourly", "per": "principal", "counts": "operations", **numbers, "used": used},)
+
     async def health(self) -> dict[str, Any]:
         return {"ready": True, "dev": True, "unsafe": ["no-sandbox"]}
 

@@ -13,9 +13,12 @@ from tests.invariants.gate import Gate, Lease
 from tests.invariants.parties import EMPTY, ISSUER, agent, human, plan_bytes
 
 from lockgate.contract.intent import Stage
-from lockgate.gateway.errors import Unavailable
+from lockgate.gateway.errors import Forbidden, Unavailable
 from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.operations.states import State
+from lockgate.gateway.policydesk import PolicyDesk
+from lockgate.gateway.scheduling.rates import Rates
+from lockgate.gateway.scheduling.wakeups import Wakeups
 from lockgate.gateway.store.port import Admit, Command, DecisionsOf, Outcome, Overdrawn
 from lockgate.policy.embedded import EmbeddedEngine
 
@@ -241,6 +244,24 @@ async def test_above_a_budget_that_asks_for_approval_a_human_decides(opened: Ope
     await gate.vote(second, human("carol"))
     assert (await apply(gate, second, FOUR, EMPTY)).state is State.SUCCEEDED
     assert (await told(gate, await gate.ask()))["changes"]["used"] == 8
+
+
+async def test_people_with_view_are_told_who_uses_what_and_what_a_waiting_operation_lacks(opened: Opened) -> None:
+    gate = await opened(budget("hourly", limit=1), budget("of production", targets={"environments": ["production"]}))
+    done = await apply(gate, await gate.planned(await gate.ask()), plan_bytes(), EMPTY)
+    waiting = await gate.ask()
+    carol, desk = human("carol"), PolicyDesk(gate.core, Wakeups(), Rates(1000.0, 1000, gate.clock))
+    hourly, production = await desk.budgets(carol)
+    assert hourly["used"] == [{"who": done.principal.id, "used": 1}]
+    assert (production["name"], production["used"]) == ("of production", [])
+    told = (await desk.explain(carol, waiting.id)).awaited
+    assert told == ("budget hourly: 1 used and 1 asked of 1 in 3600 s; enough is free at 2027-01-15T09:00:00Z",)
+    assert (await desk.explain(waiting.principal, waiting.id)).awaited == ()
+    with pytest.raises(Forbidden):
+        await desk.budgets(waiting.principal)
+    gate.clock.advance(HOUR)
+    assert (await desk.budgets(carol))[0]["used"] == []
+    assert (await desk.explain(carol, waiting.id)).awaited == ("budget",)
 
 
 class Contested:

@@ -19,6 +19,7 @@ from lockgate.gateway.store.sqlite.connection import Connection
 from lockgate.gateway.store.sqlite.decisions import decisions, decisions_of, get_bundle, get_decision, oldest_kept
 from lockgate.gateway.store.sqlite.past import read_past
 from lockgate.gateway.store.sqlite.rows import decode, entry_of
+from lockgate.gateway.store.sqlite.spends import used_most
 
 T = TypeVar("T")
 Values = tuple[Any, ...]
@@ -293,6 +294,7 @@ IN_THREAD: dict[type, Callable[[Connection, Any], Any]] = {
     port.Revocations: _revocations,
     port.Freezes: _freezes,
     port.ReadPast: read_past,
+    port.UsedMost: used_most,
     port.AuditEntries: _entries,
     port.LeafHashes: _leaves,
     port.ConsistencyProof: _consistency,

@@ -9,16 +9,22 @@ import orjson
 
 from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.operations.spending import UNDER_WAY, amounts_of, humans_behind, spends, until
-from lockgate.gateway.store.past import MAX_ADDED, MAX_USED, Claim, Sum
+from lockgate.gateway.store.past import MAX_ADDED, MAX_USED, MOST, Claim, Sum, UsedMost
 from lockgate.gateway.store.sqlite.bulk import insert
 from lockgate.gateway.store.sqlite.connection import Connection
-from lockgate.policy.needs import Counts
+from lockgate.policy.needs import Counts, Per
 
 _COLUMNS = "operation, tenant, principal, human, human_too, target, until, changes, destroys, weight"
 _UPSERT = (
     f"INSERT INTO spend ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (operation)"  # noqa: S608  (a constant)
     " DO UPDATE SET changes = excluded.changes, destroys = excluded.destroys, weight = excluded.weight"
 )
+_WHO = {
+    Per.PRINCIPAL: ("principal",),
+    Per.OWNER: ("human", "human_too"),
+    Per.TARGET: ("target",),
+    Per.TENANT: ("tenant",),
+}
 _AMOUNTS = {counts: "1" if counts is Counts.OPERATIONS else counts.value for counts in Counts}
 
 
@@ -66,6 +72,25 @@ def newest(db: Connection, asked: Sum) -> Iterator[tuple[int | None, int]]:
     sql = f"SELECT until, {_AMOUNTS[asked.counts]} FROM {counted} ORDER BY until DESC LIMIT {MAX_ADDED}"  # noqa: S608
     for ended, amount in db.execute(sql, values):
         yield None if ended == UNDER_WAY else ended, amount
+
+
+def used_most(db: Connection, query: UsedMost) -> tuple[tuple[str, int], ...]:
+    """The greatest users first, those of the same amount by name."""
+    values: dict[str, Any] = {"tenant": query.tenant, "since": query.now - query.window}
+    where = "tenant = :tenant AND until > :since"
+    if query.targets is not None:
+        where += " AND +target IN (SELECT value FROM json_each(:targets))"
+        values["targets"] = orjson.dumps(query.targets).decode()
+    amount = _AMOUNTS[query.counts]
+    rows = " UNION ALL ".join(
+        f"SELECT {column} AS who, {amount} AS amount FROM (SELECT * FROM spend INDEXED BY spend_of_tenant WHERE {where} LIMIT {MAX_ADDED})"  # noqa: S608
+        for column in _WHO[query.per]
+    )
+    sql = (
+        f"SELECT who, sum(amount) AS used FROM ({rows}) WHERE who IS NOT NULL"  # noqa: S608  (constants of this module)
+        f" GROUP BY who HAVING used > 0 ORDER BY used DESC, who LIMIT {MOST}"
+    )
+    return tuple((str(who), min(int(total), MAX_USED)) for who, total in db.execute(sql, values).fetchall())
 
 
 def _row(operation: Operation) -> tuple[Any, ...]:
