@@ -1,19 +1,17 @@
-"""Latency of policy decisions on the shipped engine with the full default library; it must not leave out encoding, checks or reading the answer."""
+"""Latency of policy decisions on the shipped engine with every rule of the library on; it must not leave out encoding, checks or reading the answer."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from tests.bench.cloudplans import cloud_plan, everything_on
 from tests.bench.figures import Figure, percentile
-from tests.bench.processes import POLICY_DATA
 
 from lockgate.contract.decision import Question
-from lockgate.policy.bundle import load_library
+from lockgate.policy.bundle import library_with
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.input import build_input
-
-DIGEST = "sha256:" + "a" * 64
 
 
 def document(question: Question, number: int, changes: int = 0) -> dict[str, Any]:
@@ -36,35 +34,10 @@ def document(question: Question, number: int, changes: int = 0) -> dict[str, Any
         target={"name": f"web-{number % 8}", "environment": "dev", "region": "local", "labels": {"tier": "web"}},
         arguments={"service": f"service-{number}", "replicas": number % 21, "note": "x" * 120},
         reason="the service is slow under the load of this week",
-        plan=plan(number, changes) if changes else None,
+        plan=cloud_plan(number, changes) if changes else None,
         approvals=[],
         context={"now": "2026-11-23T12:00:00Z", "freeze": False, "requester": None},
     )
-
-
-def plan(number: int, changes: int) -> dict[str, Any]:
-    """A plan of `changes` updates in Terraform's form."""
-    return {
-        "digests": {"file_sha256": DIGEST, "inputs_sha256": DIGEST, "semantic_sha256": DIGEST},
-        "fidelity": "predicted",
-        "incomplete": False,
-        "summary": {"create": 0, "update": changes, "delete": 0, "replace": 0},
-        "resource_changes": [
-            {
-                "address": f"service.web[{index}]",
-                "type": "service",
-                "name": "web",
-                "change": {
-                    "actions": ["update"],
-                    "before": {"replicas": index, "note": f"before {number}", "labels": {"tier": "web", "team": "a"}},
-                    "after": {"replicas": index + 1, "note": f"after {number}", "labels": {"tier": "web", "team": "b"}},
-                },
-            }
-            for index in range(changes)
-        ],
-        "provisioners": [],
-        "providers": [],
-    }
 
 
 async def latencies(engine: EmbeddedEngine, question: Question, count: int, changes: int = 0) -> list[float]:
@@ -84,7 +57,7 @@ async def latencies(engine: EmbeddedEngine, question: Question, count: int, chan
 
 async def measure(count: int = 3_000) -> list[Figure]:
     """Request decisions in the loop, plan decisions through the worker."""
-    engine = EmbeddedEngine(load_library(POLICY_DATA))
+    engine = EmbeddedEngine(library_with(everything_on(), "everything.json"))
     try:
         request = await latencies(engine, Question.REQUEST, count)
         small = await latencies(engine, Question.PLAN, 300, changes=5)
