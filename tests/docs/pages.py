@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT_PAGES = ROOT / "docs" / "how-to" / "clients"
-TOOL_PAGES = (ROOT / "docs" / "how-to" / "use-opentofu.md",)
+TOOL_PAGES = tuple(ROOT / "docs" / "how-to" / name for name in ("use-opentofu.md", "bring-your-terraform-policy.md"))
 """Pages that need tools which not every machine has: tests/docs/test_tool_pages.py does what they say."""
 RUN_LANGUAGES = ("console", "bash")
 _COMMENT = re.compile(r"\s*<!-- (file|merge|test): (.+?) -->\s*")

@@ -29,7 +29,7 @@ from lockgate.cli.samples import TARGET_GID
 
 START_SECONDS = 120.0
 COMMAND_SECONDS = 240.0
-RELOAD_SECONDS = 20.0
+RELOAD_SECONDS = 60.0
 READY = "Ctrl-C stops it."
 ASKS = b"[y/N]: "
 

@@ -1,4 +1,4 @@
-"""The page about OpenTofu, done with the real program and providers."""
+"""The pages about OpenTofu and about a Terraform policy of one's own, done with the real programs and providers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.docs.pages import TOOL_PAGES, read_page
+from tests.docs.pages import TOOL_PAGES, Block, read_page
 from tests.docs.reader import Reader
 from tests.docs.test_pages import follow
 
@@ -21,9 +21,24 @@ PROGRAM = "/usr/local/bin/tofu"
 def test_the_page_about_opentofu_does_what_it_says(
     readers: Callable[[], AbstractContextManager[Reader]], tofu: Path, provider_mirror: Path
 ) -> None:
-    (page,) = map(read_page, TOOL_PAGES)
+    page, _ = map(read_page, TOOL_PAGES)
     with readers() as reader:
         reader.programs = (tofu.parent,)
         shutil.copytree(provider_mirror, reader.home / "providers")
-        blocks = tuple(replace(block, text=block.text.replace(PROGRAM, str(tofu))) for block in page.to_run)
-        follow(blocks, reader)
+        follow(_with_program(page.to_run, tofu), reader)
+
+
+@pytest.mark.opa
+@pytest.mark.tofu
+@pytest.mark.slow
+def test_a_terraform_policy_becomes_a_rule_as_its_page_says(
+    readers: Callable[[], AbstractContextManager[Reader]], tofu: Path, opa: Path
+) -> None:
+    _, page = map(read_page, TOOL_PAGES)
+    with readers() as reader:
+        reader.programs = (tofu.parent, opa.parent)
+        follow(_with_program(page.to_run, tofu), reader)
+
+
+def _with_program(blocks: tuple[Block, ...], tofu: Path) -> tuple[Block, ...]:
+    return tuple(replace(block, text=block.text.replace(PROGRAM, str(tofu))) for block in blocks)

@@ -87,11 +87,11 @@ def test_an_approver_sees_what_every_brought_rule_said_passed_or_not() -> None:
     passed = reading(verdict="passed", value=3)
     nothing = reading(verdict="undefined", title="Gone")
     text = text_of(plan_text(details(readings=[reading(), denials, passed, nothing])))
-    assert "rule Blast radius (data.team.r): 31 (up to 30 passes): needs approval" in text
-    assert "rule Blast radius (data.team.r): 3 (up to 30 passes): passes" in text
-    assert "rule Conftest (data.team.r): 25 denials: denies" in text
+    assert "rule Blast radius: 31 (up to 30 passes): needs approval" in text
+    assert "rule Blast radius: 3 (up to 30 passes): passes" in text
+    assert "rule Conftest: 25 denials: denies" in text
     assert "    no owner" in text and "… and 23 more" in text
-    assert "rule Gone (data.team.r): no value: denies" in text
+    assert "rule Gone: no value: denies" in text
 
 
 def test_what_a_brought_rule_says_cannot_look_like_our_words() -> None:

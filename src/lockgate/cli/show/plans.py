@@ -55,8 +55,9 @@ def reading_lines(reading: dict[str, Any]) -> list[Text]:
         said = f"{reading['count']} denials" if "count" in reading else flat(json.dumps(value), limit=100)
         said += f" (up to {reading['limit']:g} passes)" if "limit" in reading else ""
     follows = {"passed": "passes", "violated": "needs approval" if reading["effect"] == "approve" else "denies"}
-    title = f"rule {flat(reading['title'], limit=200)} ({flat(reading['path'], limit=300)})"
-    lines = [Text(f"{title}: {said}: {follows.get(verdict, 'denies')}", style="" if verdict == "passed" else "yellow")]
+    title = f"rule {flat(reading['title'], limit=200)}: {said}: {follows.get(verdict, 'denies')}"
+    lines = [Text(title, style="" if verdict == "passed" else "yellow")]
+    lines.append(Text(f"    {flat(reading['path'], limit=300)}", style="dim"))
     lines += [Text(f"    {flat(str(item), limit=MAX_VALUE)}") for item in denials]
     left = reading.get("count", 0) - len(denials)
     if left > 0:
