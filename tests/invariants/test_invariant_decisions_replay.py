@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.invariants.days import APPROVER, a_busy_day, every_record
 from tests.invariants.gate import Gate
-from tests.invariants.parties import REASON, agent, human, plan_bytes
+from tests.invariants.parties import REASON, agent
 
 from lockgate.contract.decision import Decision, Question
 from lockgate.gateway.core import Retention
-from lockgate.gateway.errors import Forbidden, Unavailable
+from lockgate.gateway.errors import Unavailable
 from lockgate.gateway.operations.masking import Masking, read_hidden_pointer, read_pointer
-from lockgate.gateway.operations.model import DecisionRecord
 from lockgate.gateway.operations.records import record_document, recorded
 from lockgate.gateway.scheduling.forgetting import forget
 from lockgate.gateway.store.port import AuditEntries, Decisions, ListOperations, StoreError, TreeHead
@@ -23,7 +23,6 @@ from lockgate.policy.keeping import packed, unpacked
 from lockgate.policy.replay import UNHURRIED, Replayed, Verdict, replay
 
 CANARY = "correct-horse-battery"
-APPROVER = human("ada", "approver", "admin")
 
 
 @pytest.fixture
@@ -41,33 +40,6 @@ def made(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Decision]
 
     monkeypatch.setattr(type(observer), "decide", noted)
     yield answers
-
-
-async def a_busy_day(gate: Gate) -> None:
-    """A wait that another ends, a change at once, one with an approval, denials, looks, a freeze and a revocation."""
-    waits = await gate.ask()
-    await gate.desk.freeze(APPROVER, "target:web-dev", True, "a quiet hour")
-    assert await gate.runner().poll() is None
-    await gate.desk.cancel(APPROVER, waits.id)
-    await gate.desk.freeze(APPROVER, "target:web-dev", False, "over again")
-    await gate.applied()
-    held = await gate.pending(plan=plan_bytes())
-    await gate.vote(held, APPROVER)
-    await gate.runner().take()
-    await gate.desk.show(APPROVER, held.id)
-    await gate.desk.explain(APPROVER, held.id)
-    await gate.desk.list(APPROVER, states=(), target=None, before=None, limit=10)
-    await gate.ask(agent(roles=()))
-    with pytest.raises(Forbidden):
-        await gate.desk.freeze(human("eve", "nobody"), "*", True, "because I can")
-    await gate.desk.revoke(APPROVER, "principal", "https://idp.example#nobody", "who is that")
-
-
-async def every_record(gate: Gate) -> list[DecisionRecord]:
-    found: list[DecisionRecord] = []
-    while page := await gate.store.read(Decisions(after=found[-1].id if found else None, limit=7)):
-        found += page
-    return found
 
 
 async def test_every_decision_of_a_busy_day_is_recorded_whole(gate: Gate, made: list[Decision]) -> None:

@@ -12,21 +12,27 @@ from typing import Any, Final
 
 import orjson
 
-from lockgate.contract.decision import Decision
+from lockgate.contract.decision import ENGINE_FAULTS, Decision
 from lockgate.policy.embedded import EngineSettings
 from lockgate.policy.input import encode_input, input_sha256
 from lockgate.policy.port import PolicyEngine
 from lockgate.policy.schemas import DocumentRefused
 from lockgate.policy.wasm import Bounds
 
-NO_ANSWER: Final = frozenset(f"lockgate.engine.{name}" for name in ("timeout", "memory", "trap", "busy", "unavailable"))
-"""Denials that are an engine's trouble at that moment: no policy gave them, so no policy gives them again."""
+_ANSWERED: Final = frozenset(
+    f"lockgate.engine.{name}" for name in ("builtin", "undefined", "output", "obligation", "input")
+)
+NO_ANSWER: Final = ENGINE_FAULTS - _ANSWERED | {"lockgate.engine.input_size"}
+"""Denials that are an engine's or a machine's trouble at that moment: no policy gave them, so no policy gives them again."""
 
 UNHURRIED: Final = EngineSettings(
     loop=Bounds(memory_bytes=256 << 20, input_bytes=16 << 20, seconds=30.0),
     worker=Bounds(memory_bytes=256 << 20, input_bytes=16 << 20, seconds=30.0),
 )
 """For an engine that only replays: nobody waits, and a slow machine must not look like another answer."""
+
+
+_SAID: Final = ("question", "allow", "violations", "obligations", "readings")
 
 
 class Verdict(StrEnum):
@@ -69,9 +75,12 @@ class Replayed:
 
 
 def answer_bytes(decision: Decision) -> bytes:
-    """What a decision says, as canonical bytes: question, allow, violations with their words, obligations; not its id, engine, revision or time."""
+    """What a decision says, as canonical bytes: question, allow, violations with their words, obligations, and what brought rules read.
+
+    Not its id, engine, revision or time.
+    """
     document = decision.to_document()
-    answer = {name: document[name] for name in ("question", "allow", "violations", "obligations")}
+    answer = {name: document[name] for name in _SAID if name in document}
     return orjson.dumps(answer, option=orjson.OPT_SORT_KEYS)
 
 
@@ -130,6 +139,8 @@ def differences(old: Decision, new: Decision) -> tuple[str, ...]:
     for name in sorted({*demanded, *demands}):
         if demanded.get(name) != demands.get(name):
             found.append(f"/obligations/{name}: {_said(demanded.get(name))} then, {_said(demands.get(name))} now")
+    if old.readings != new.readings:
+        found.append("/readings: what brought rules said is another")
     if not found and answer_bytes(old) != answer_bytes(new):
         found.append("/violations: as many of a kind, in another order or number")
     return tuple(found)

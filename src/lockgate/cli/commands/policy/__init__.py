@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from lockgate.cli.commands.policy import budgets, build, bundle, check, friction, new_rule, shadow, test
+from lockgate.cli.commands.policy import (
+    budgets,
+    build,
+    bundle,
+    check,
+    decisions,
+    friction,
+    new_rule,
+    replay,
+    shadow,
+    test,
+)
 from lockgate.cli.frame import App
 
 app = App("Check and test policies and their data.")
-for module in (budgets, build, bundle, check, friction, new_rule, shadow, test):
+for module in (budgets, build, bundle, check, decisions, friction, new_rule, replay, shadow, test):
     module.register(app)
