@@ -36,6 +36,7 @@ def test_the_commands_are_those_of_the_issue() -> None:
         "freeze",
         "unfreeze",
         "catalog+check",
+        "policy+budgets",
         "policy+build",
         "policy+bundle+build",
         "policy+bundle+key",
