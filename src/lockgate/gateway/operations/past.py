@@ -21,6 +21,8 @@ QUESTIONS: Final = frozenset({Question.REQUEST, Question.PLAN, Question.APPLY, Q
 """The questions that are told of the past: those whose yes leads to a run."""
 
 MAX_RULES: Final = 32
+MAX_RULE: Final = 256
+"""How many rules of a denial are told, and how many characters of each: an input that breaks its schema would deny everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,6 @@ def _operation_document(one: PastOperation, catalog: Catalog) -> dict[str, Any]:
         "target": one.target,
         "environment": None if target is None else target.spec.environment,
         "state": one.state,
-        "rules": list(one.rules[:MAX_RULES]),
+        "rules": [rule[:MAX_RULE] for rule in one.rules[:MAX_RULES]],
         "at": rfc3339(one.at),
     }

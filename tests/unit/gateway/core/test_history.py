@@ -11,10 +11,13 @@ import pytest
 from tests.invariants.gate import Gate
 from tests.invariants.parties import agent, plan_bytes
 
-from lockgate.gateway.operations.model import Operation
-from lockgate.gateway.operations.states import State
-from lockgate.gateway.store.port import DecisionsOf
+from lockgate.contract.decision import Decision
+from lockgate.gateway.operations.changes import moved
+from lockgate.gateway.operations.model import Operation, Reason
+from lockgate.gateway.operations.states import Event, State
+from lockgate.gateway.store.port import DecisionsOf, Done, Transition
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.replay import Recorded, Verdict, replay
 
 
 @pytest.fixture
@@ -90,3 +93,27 @@ async def test_a_flood_cannot_push_a_denial_out_without_being_seen(asking: Gate)
 async def test_without_budgets_or_history_in_policy_data_nothing_is_looked_up(gate: Gate) -> None:
     operation = await gate.ask()
     assert set((await contexts(gate, operation))[0]) == {"now", "freeze", "requester"}
+
+
+async def test_a_decision_is_made_again_from_its_record_alone(asking: Gate) -> None:
+    """Replay needs no store: what was told of the past stands in the input."""
+    await asking.ask(agent(roles=("stranger",)))
+    operation = await asking.planned(await asking.ask(target="web-prod"), plan_bytes())
+    records = await asking.store.read(DecisionsOf(operation.id))
+    assert len(records) == 4
+    for record in records:
+        assert record.input is not None
+        again = await replay(asking.engine, Recorded(Decision.from_document(record.document), record.input.data()))
+        assert again.verdict is Verdict.SAME
+
+
+async def test_a_denial_by_many_rules_of_long_names_is_told_within_the_schemas_bounds(asking: Gate) -> None:
+    """An input that breaks its schema would deny this caller everything else."""
+    operation = await asking.ask()
+    reasons = tuple(Reason("r" * 400, "t", "m", "f") for _ in range(100))
+    denied = moved(operation, Event.DENIED, asking.clock(), reasons=reasons)
+    change = Transition(now=asking.clock(), entries=(), operation=denied, expected_version=operation.version)
+    assert isinstance(await asking.core.commit(change), Done)
+    following = await asking.ask()
+    assert following.state is State.QUEUED
+    assert [len(rule) for rule in (await history(asking, following))["operations"][0]["rules"]] == [256] * 32
