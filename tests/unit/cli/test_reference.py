@@ -9,6 +9,7 @@ from lockgate.cli.reference.__main__ import main
 from lockgate.cli.reference.markdown import schema_table, table
 from lockgate.gateway.api.rest import ROUTES
 from lockgate.gateway.operations.states import Event, State
+from lockgate.policy.rules import library_rules
 
 
 def test_the_pages_in_the_tree_are_what_the_code_says(root: Path, tmp_path: Path) -> None:
@@ -40,6 +41,7 @@ def test_a_page_nobody_makes_any_more_goes_away(tmp_path: Path) -> None:
         ("catalog", ["`spec.effect`"]),
         ("policy-input", ["`context.freeze`"]),
         ("policy-output", ["`obligations"]),
+        ("rules", [f"## {name}" for name in library_rules()]),
         ("errors", ["`not_found`", "four_eyes"]),
     ],
 )

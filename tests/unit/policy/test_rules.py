@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lockgate.policy.compile import RuleMetadataInvalid, rule_texts
 from lockgate.policy.parameters import read_parameters
@@ -105,6 +106,11 @@ def test_every_rule_to_configure_has_an_example_that_is_correct() -> None:
     listed = {name: rule["example"] for name, rule in RULES.items() if "parameters" in rule}
     text = json.dumps({**_without_rules(), "rules": listed})
     assert read_parameters(text, "data.json")["rules"]
+
+
+def test_the_example_of_policy_data_shows_every_rule() -> None:
+    shown = yaml.safe_load((Path(__file__).parents[3] / "policies" / "data.example.yaml").read_text("utf-8"))["rules"]
+    assert set(shown) == {name for name, rule in RULES.items() if "parameters" in rule}
 
 
 def _without_rules() -> dict[str, object]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lockgate.cli.reference.commands import cli_page
 from lockgate.cli.reference.markdown import schema_table, table
+from lockgate.cli.reference.rulepage import rules_page
 
 
 def pages() -> dict[str, str]:
@@ -20,6 +21,7 @@ def pages() -> dict[str, str]:
         "policy-input": schema_page("policy-input-v1.json", "Policy input, version 1"),
         "policy-output": schema_page("policy-output-v1.json", "Policy output, version 1"),
         "policy-data": schema_page("policy-data-v1.json", "Policy data, version 1"),
+        "rules": rules_page(),
         "rest": rest_page(),
         "states": states_page(),
         "errors": errors_page(),
