@@ -11,6 +11,7 @@ import orjson
 import wasmtime
 
 from lockgate.policy.builtins import BuiltinRefused, call_builtin
+from lockgate.policy.builtins.values import read, write
 from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.wasmcall import IntegerCall, NotOfIntegers
 
@@ -18,6 +19,9 @@ PAGE: Final = 65536
 TICK_SECONDS: Final = 0.005
 IDLE_SECONDS: Final = 1.0
 ABI: Final = (1, 3)
+_NEEDED: Final = frozenset(
+    "opa_eval opa_malloc opa_json_parse opa_json_dump opa_value_parse opa_value_dump builtins entrypoints".split()
+)
 
 
 class ModuleRefused(Exception):
@@ -95,7 +99,7 @@ class PolicyModule:
         except wasmtime.WasmtimeError as error:
             raise ModuleRefused(f"no WebAssembly module: {str(error)[:200]}") from None
         names = {export.name for export in self.module.exports}
-        missing = {"opa_eval", "opa_malloc", "opa_json_parse", "opa_json_dump", "builtins", "entrypoints"} - names
+        missing = _NEEDED - names
         if missing:
             raise ModuleRefused(f"no OPA policy of ABI 1.3: it does not export {', '.join(sorted(missing))}")
         self.constants_bytes = len(wasm)
@@ -196,17 +200,21 @@ class PolicyInstance:
 
     def _builtin(self, number: int, _context: int, *operands: int) -> int:
         name = self._builtin_names.get(number, f"builtin {number}")
-        values = [
-            orjson.loads(self._read(self._call("opa_json_dump", item), self._bounds.output_bytes)) for item in operands
-        ]
-        return self._parse(orjson.dumps(call_builtin(name, values)))
+        try:
+            values = [
+                read(self._read(self._call("opa_value_dump", item), self._bounds.output_bytes)) for item in operands
+            ]
+            result = write(call_builtin(name, values))
+        except (ValueError, RecursionError):
+            raise BuiltinRefused(name, "its operands or its value cannot be passed on") from None
+        return self._parse(result, "opa_value_parse")
 
-    def _parse(self, document: bytes) -> int:
+    def _parse(self, document: bytes, function: str = "opa_json_parse") -> int:
         address = self._call("opa_malloc", len(document))
         self._write(address, document)
-        parsed = self._call("opa_json_parse", address, len(document))
+        parsed = self._call(function, address, len(document))
         if parsed == 0:
-            raise EvaluationFailed("lockgate.engine.trap", "the policy module cannot parse its data")
+            raise EvaluationFailed("lockgate.engine.trap", "the policy module cannot parse what it is given")
         return parsed
 
     def _load_json(self, function: str) -> dict[str, Any]:
