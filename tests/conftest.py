@@ -23,7 +23,14 @@ def root() -> Path:
     return ROOT
 
 
-NEEDS = {"opa": "opa", "client": "clients", "tofu": "tofu", "terraform": "tofu", "provider_mirror": "tofu"}
+NEEDS = {
+    "opa": "opa",
+    "opa_cases": "opa",
+    "client": "clients",
+    "tofu": "tofu",
+    "terraform": "tofu",
+    "provider_mirror": "tofu",
+}
 """Fixture → the marker of the tests that take it."""
 
 
@@ -36,6 +43,12 @@ def opa() -> Path:
     path = tool_path("opa")
     os.environ["LOCKGATE_OPA"] = str(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def opa_cases() -> Path:
+    """The zip of OPA's module, with its own conformance cases: LOCKGATE_OPA_CASES, else what `tools/get opa-cases` has. It carries `opa`, too."""
+    return tool_path("opa-cases", os.R_OK)
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +88,7 @@ def provider_mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return mirror
 
 
-def tool_path(tool: str) -> Path:
+def tool_path(tool: str, access: int = os.X_OK) -> Path:
     """What the environment names for a tool, else what `tools/get` builds or finds."""
     variable = f"LOCKGATE_{tool.upper().replace('-', '_')}"
     given = os.environ.get(variable)
@@ -83,7 +96,7 @@ def tool_path(tool: str) -> Path:
         argv: list[str | Path] = [sys.executable, ROOT / "tools" / "get", tool]
         given = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
     path = Path(given)
-    assert os.access(path, os.X_OK), f"{variable}={given} is not a program"
+    assert os.access(path, access), f"{variable}={given} cannot be used"
     return path
 
 

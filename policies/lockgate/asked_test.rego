@@ -43,7 +43,10 @@ removed(address) := change(address, ["delete"], {"before": {}, "after": null})
 later(address, after, unknown) := change(address, ["create"], {"after": after, "after_unknown": unknown})
 
 # The type in an address: its last part but one, without any index.
-type_of(address) := parts[count(parts) - 2] if parts := split(regex.replace(address, `\[[^\]]*\]`, ""), ".")
+type_of(address) := parts[count(parts) - 2] if {
+	bare := [end | some piece in split(address, "["); ends := split(piece, "]"); end := ends[count(ends) - 1]]
+	parts := split(concat("", bare), ".")
+}
 
 # Addresses that `rule` denies under one entry.
 denied(rule, own, changes) := faults if {

@@ -55,13 +55,13 @@ async def test_a_policy_that_does_not_come_to_an_answer_denies(gate: Gate, load:
         "",
         "null",
         "[]",
-        '[{"result":true}]',
-        '[{"result":{"allow":"true","violations":[],"obligations":{}}}]',
-        '[{"result":{"allow":1,"violations":[],"obligations":{}}}]',
-        '[{"result":{"allow":true}}]',
-        '[{"result":{"allow":true,"violations":[],"obligations":{"two_keys":1}}}]',
-        '[{"result":{"allow":true,"violations":[],"obligations":{"sandbox":"vm"}}}]',
-        '[{"result":{"allow":false,"violations":[],"obligations":{}}}]',
+        '{{"result":true}}',
+        '{{"result":{"allow":"true","violations":[],"obligations":{}}}}',
+        '{{"result":{"allow":1,"violations":[],"obligations":{}}}}',
+        '{{"result":{"allow":true}}}',
+        '{{"result":{"allow":true,"violations":[],"obligations":{"two_keys":1}}}}',
+        '{{"result":{"allow":true,"violations":[],"obligations":{"sandbox":"vm"}}}}',
+        '{{"result":{"allow":false,"violations":[],"obligations":{}}}}',
     ],
 )
 async def test_an_answer_that_is_no_well_formed_yes_denies(gate: Gate, load: Load, text: str) -> None:
@@ -70,7 +70,7 @@ async def test_an_answer_that_is_no_well_formed_yes_denies(gate: Gate, load: Loa
 
 
 async def test_a_yes_that_carries_a_violation_denies(gate: Gate, load: Load) -> None:
-    text = '[{"result":{"allow":true,"violations":[{"rule":"mine","details":{}}],"obligations":{}}}]'
+    text = '{{"result":{"allow":true,"violations":[{"rule":"mine","details":{}}],"obligations":{}}}}'
     gate.core.policy = load(module(ANSWER, text))
     assert await denied(gate) == "mine"
     with pytest.raises(ValueError, match="denies"):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import rfc8785
 
@@ -19,12 +19,8 @@ from lockgate.policy.opa import OpaFailed, run_opa
 from lockgate.policy.own import OwnPolicy, read_own
 from lockgate.policy.parameters import read_parameters
 from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.purity import explained
 from lockgate.policy.staging import staged, translated
-
-IMPURE_HINT: Final = (
-    "a function that is not known here reads a clock, the network, randomness or its surroundings: a decision is made from its input alone "
-    "(the time is input.context.now)"
-)
 
 
 def build_policy(text: str, name: str, folders: Sequence[Path], opa: Path) -> PolicyBundle:
@@ -68,8 +64,7 @@ def check_own(own: OwnPolicy, parameters: Mapping[str, Any], opa: Path) -> None:
         try:
             run_opa(opa, ["check", "--bundle", ".", "--capabilities", "capabilities.json"], folder=folder)
         except OpaFailed as failed:
-            said = own.named(str(failed))
-            raise OpaFailed(f"{said}\n{IMPURE_HINT}" if "undefined function" in said else said) from None
+            raise OpaFailed(explained(own.named(str(failed)))) from None
 
 
 def _compiled(text: str, parameters: dict[str, Any], own: OwnPolicy, opa: Path) -> PolicyBundle:

@@ -11,23 +11,12 @@ from typing import Any, Final
 
 from lockgate.contract.decision import Question
 from lockgate.policy.opa import find_opa, run_opa
+from lockgate.policy.purity import ALLOWED
 
 WASM_NAME: Final = "policy.wasm"
 MANIFEST_NAME: Final = "manifest.json"
 MODULES_NAME: Final = "modules.json"
 CAPABILITIES_NAME: Final = "capabilities.json"
-
-IMPURE_BUILTINS: Final = frozenset(
-    {
-        "crypto.x509.parse_and_verify_certificates",
-        "crypto.x509.parse_and_verify_certificates_with_options",
-        "io.jwt.decode_verify",
-        "json.match_schema",
-        "json.verify_schema",
-        "rego.parse_module",
-    }
-)
-"""Besides what OPA itself calls non-deterministic: what reads a clock, fetches a schema, or parses policy at run time."""
 
 
 def entrypoint(question: Question) -> str:
@@ -36,15 +25,9 @@ def entrypoint(question: Question) -> str:
 
 
 def pure_capabilities(opa: Path) -> dict[str, Any]:
-    """OPA's capabilities less clock, network, randomness and environment: what is left is a function of its input."""
+    """OPA's capabilities less all that reads clock, network, randomness or environment, and less what the embedded engine does not answer."""
     capabilities: dict[str, Any] = json.loads(run_opa(opa, ["capabilities", "--current"]))
-    capabilities["builtins"] = [
-        builtin
-        for builtin in capabilities["builtins"]
-        if not builtin.get("nondeterministic")
-        and builtin["name"] not in IMPURE_BUILTINS
-        and not builtin["name"].startswith("net.")
-    ]
+    capabilities["builtins"] = [builtin for builtin in capabilities["builtins"] if builtin["name"] in ALLOWED]
     capabilities["allow_net"] = []
     return capabilities
 
@@ -55,7 +38,8 @@ def compile_bundle(opa: Path, source: Path) -> dict[str, bytes]:
     manifest = {"version": 1, "opa": opa_version(opa), "rules": rule_texts(opa, source)}
     documents = {MANIFEST_NAME: manifest, MODULES_NAME: rego_modules(source)}
     texts = {name: (json.dumps(document, indent=1, sort_keys=True) + "\n") for name, document in documents.items()}
-    return {WASM_NAME: wasm, **{name: text.encode() for name, text in texts.items()}}
+    capabilities = (source / CAPABILITIES_NAME).read_bytes()
+    return {WASM_NAME: wasm, CAPABILITIES_NAME: capabilities, **{name: text.encode() for name, text in texts.items()}}
 
 
 def build_wasm(opa: Path, source: Path) -> tuple[bytes, dict[str, Any]]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import as_file
 from pathlib import Path
 from typing import Any
 
-from lockgate.policy.bundle import ROOT
+from lockgate.policy.bundle import LIBRARY, ROOT
 from lockgate.policy.compile import CAPABILITIES_NAME, rego_modules
 from lockgate.policy.coverage import FileCoverage, read_coverage
 from lockgate.policy.opa import OpaFailed, find_opa, run_opa
 from lockgate.policy.own import read_own
 from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.purity import explained
 from lockgate.policy.staging import staged
 
 
@@ -31,15 +33,17 @@ class RegoTest:
 
 
 def check_policies(source: Path, opa: Path | None = None) -> None:
-    """`opa check --strict` of the bundle folder under its capabilities: no clock, network or randomness.
+    """`opa check --strict` of the bundle folder under its capabilities, or those that are shipped: no clock, network or randomness.
 
-    Raises OpaMissing, or OpaFailed with every error's file and line.
+    Raises OpaMissing, or OpaFailed with every error's file and line, and why a built-in may not be used.
     """
-    arguments = ["check", "--strict", "--bundle", str(source)]
-    capabilities = source / CAPABILITIES_NAME
-    if capabilities.exists():
-        arguments += ["--capabilities", str(capabilities)]
-    run_opa(opa or find_opa(), arguments)
+    opa, own = opa or find_opa(), source / CAPABILITIES_NAME
+    with as_file(LIBRARY.joinpath(CAPABILITIES_NAME)) as shipped:
+        capabilities = own if own.exists() else shipped
+        try:
+            run_opa(opa, ["check", "--strict", "--bundle", str(source), "--capabilities", str(capabilities)])
+        except OpaFailed as failed:
+            raise OpaFailed(explained(str(failed))) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import orjson
 import wasmtime
 
 from lockgate.policy.builtins import BuiltinRefused, call_builtin
-from lockgate.policy.builtins.values import read, write
+from lockgate.policy.builtins.values import plain, read, write
 from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.wasmcall import IntegerCall, NotOfIntegers
 
@@ -19,8 +19,18 @@ PAGE: Final = 65536
 TICK_SECONDS: Final = 0.005
 IDLE_SECONDS: Final = 1.0
 ABI: Final = (1, 3)
+_REGO_VALUE: Final = 1
 _NEEDED: Final = frozenset(
-    "opa_eval opa_malloc opa_json_parse opa_json_dump opa_value_parse opa_value_dump builtins entrypoints".split()
+    [
+        "opa_eval",
+        "opa_malloc",
+        "opa_json_parse",
+        "opa_json_dump",
+        "opa_value_parse",
+        "opa_value_dump",
+        "builtins",
+        "entrypoints",
+    ]
 )
 
 
@@ -141,6 +151,11 @@ class PolicyInstance:
         except NotOfIntegers as other:
             raise ModuleRefused(f"no OPA policy of ABI 1.3: opa_eval {other}") from None
 
+    @property
+    def host_functions(self) -> set[str]:
+        """The built-ins that the module asks its host for."""
+        return set(self._builtin_names.values())
+
     def evaluate(self, entrypoint: str, document: bytes) -> Any:
         """The value of `entrypoint` for `document` (JSON). Raises EvaluationFailed."""
         number = self.entrypoints.get(entrypoint)
@@ -151,18 +166,10 @@ class PolicyInstance:
         with self._running(self._bounds.seconds):
             self._write(self._base, document)
             heap = _aligned(self._base + len(document))
-            result = self._eval(0, number, self._data, self._base, len(document), heap, 0)
+            # As a Rego value: JSON would give the members of a set in no order of their own, and OPA gives them sorted.
+            result = self._eval(0, number, self._data, self._base, len(document), heap, _REGO_VALUE)
             text = self._read(result, self._bounds.output_bytes)
-        try:
-            answer = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            raise EvaluationFailed("lockgate.engine.output", "is no JSON") from None
-        match answer:
-            case [{"result": value}]:
-                return value
-            case []:
-                raise EvaluationFailed("lockgate.engine.undefined", f"{entrypoint} is undefined")
-        raise EvaluationFailed("lockgate.engine.output", "is no result set")
+        return _only_result(text, entrypoint)
 
     def _running(self, seconds: float) -> _Running:
         return _Running(self._store, self._ticker, seconds)
@@ -283,6 +290,29 @@ _RULE_OF_TRAP: Final[dict[wasmtime.TrapCode | None, str]] = {
     wasmtime.TrapCode.ALLOCATION_TOO_LARGE: "lockgate.engine.memory",
     wasmtime.TrapCode.STACK_OVERFLOW: "lockgate.engine.memory",
 }
+
+
+def _only_result(text: bytes, entrypoint: str) -> Any:
+    """The value in a result set of one. Raises EvaluationFailed."""
+    if text == b"set()":
+        raise EvaluationFailed("lockgate.engine.undefined", f"{entrypoint} is undefined")
+    if text[:1] + text[-1:] != b"{}":
+        raise EvaluationFailed("lockgate.engine.output", "is no result set")
+    try:
+        answer = _json(text[1:-1])
+    except (ValueError, RecursionError):
+        raise EvaluationFailed("lockgate.engine.output", "is no value") from None
+    if not isinstance(answer, dict) or answer.keys() != {"result"}:
+        raise EvaluationFailed("lockgate.engine.output", "is no result set")
+    return answer["result"]
+
+
+def _json(text: bytes) -> Any:
+    """Nearly every value is JSON as it stands; sets and keys that are no strings are made JSON as OPA makes them. Raises ValueError, RecursionError."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return plain(read(text))
 
 
 def _aligned(address: int) -> int:

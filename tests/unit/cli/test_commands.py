@@ -91,8 +91,22 @@ def test_policy_check_names_the_line_of_a_fault(run: Run, home: Path) -> None:
     assert run("policy", "check", "--json").document["ok"] is True
     (home / "policy" / "data.yaml").write_text("version: 1\nrolls: {}\n")
     ran = run("policy", "check", "--json")
-    assert ran.exit == Exit.USAGE
-    assert "data.yaml" in ran.document["error"]["message"] and "policy check" in ran.document["error"]["fix"]
+    assert (ran.exit, ran.document["ok"]) == (Exit.FAILED, False)
+    (fault,) = ran.document["errors"]
+    assert (fault["file"], fault["line"], fault["message"]) == (str(home / "policy" / "data.yaml"), 1, "is missing 'roles'")
+
+
+@pytest.mark.opa
+def test_policy_check_names_file_line_and_reason_of_a_built_in_that_is_not_allowed(
+    run: Run, home: Path, opa: Path, tmp_path: Path
+) -> None:
+    made(home)
+    (tmp_path / "mine.rego").write_text("package mine\n\nlate if time.now_ns() > 0\n")
+    ran = run("policy", "check", "--json", "--source", str(tmp_path))
+    assert ran.exit == Exit.FAILED
+    (fault,) = ran.document["errors"]
+    assert (fault["file"], fault["line"]) == (str(tmp_path / "mine.rego"), 3)
+    assert "time.now_ns: not allowed in a policy: it reads the clock" in fault["message"]
 
 
 def test_a_broken_settings_file_is_named_by_line(run: Run, home: Path) -> None:

@@ -13,7 +13,7 @@ from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.port import PolicyLoadError
 from lockgate.testing.policy_engine import example_input
 
-YES = '[{"result":{"allow":true,"violations":[],"obligations":{}}}]'
+YES = '{{"result":{"allow":true,"violations":[],"obligations":{}}}}'
 LOOP = "(loop $l (br $l)) (i32.const 0)"
 GROW = """(loop $l
     (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then (call $abort (i32.const 256))))
@@ -115,25 +115,29 @@ async def test_what_ends_without_an_answer_denies_and_the_next_question_is_answe
     [
         ("", "lockgate.engine.output"),
         ("yes", "lockgate.engine.output"),
-        ("[]", "lockgate.engine.undefined"),
+        ("set()", "lockgate.engine.undefined"),
+        ("[]", "lockgate.engine.output"),
+        ("{}", "lockgate.engine.output"),
+        ("{{}", "lockgate.engine.output"),
+        ('{{"result":1},{"result":2}}', "lockgate.engine.output"),
         ("{}", "lockgate.engine.output"),
         ("null", "lockgate.engine.output"),
         ("true", "lockgate.engine.output"),
         ('{"0":{"result":{}}}', "lockgate.engine.output"),
         ("[1]", "lockgate.engine.output"),
-        ('[{"result":true}]', "lockgate.engine.output"),
-        ('[{"result":null}]', "lockgate.engine.output"),
-        ('[{"result":{}}]', "lockgate.engine.output"),
-        ('[{"result":{"allow":true}}]', "lockgate.engine.output"),
-        ('[{"result":{"allow":"true","violations":[],"obligations":{}}}]', "lockgate.engine.output"),
-        ('[{"result":{"allow":1,"violations":[],"obligations":{}}}]', "lockgate.engine.output"),
-        ('[{"result":{"allow":true,"violations":{},"obligations":{}}}]', "lockgate.engine.output"),
-        ('[{"result":{"allow":true,"violations":[],"obligations":{},"deny":true}}]', "lockgate.engine.output"),
-        ('[{"result":{"allow":true,"violations":[],"obligations":{"two_keys":1}}}]', "lockgate.engine.obligation"),
-        ('[{"result":{"allow":true,"violations":[],"obligations":{"sandbox":"vm"}}}]', "lockgate.engine.obligation"),
-        ('[{"result":{"allow":true,"violations":[],"obligations":{"max_seconds":0}}}]', "lockgate.engine.output"),
-        ('[{"result":{"allow":true,"violations":[{"rule":"x"}],"obligations":{}}}]', "x"),
-        ('[{"result":{"allow":false,"violations":[],"obligations":{}}}]', "lockgate.engine.no_allow"),
+        ('{{"result":true}}', "lockgate.engine.output"),
+        ('{{"result":null}}', "lockgate.engine.output"),
+        ('{{"result":{}}}', "lockgate.engine.output"),
+        ('{{"result":{"allow":true}}}', "lockgate.engine.output"),
+        ('{{"result":{"allow":"true","violations":[],"obligations":{}}}}', "lockgate.engine.output"),
+        ('{{"result":{"allow":1,"violations":[],"obligations":{}}}}', "lockgate.engine.output"),
+        ('{{"result":{"allow":true,"violations":{},"obligations":{}}}}', "lockgate.engine.output"),
+        ('{{"result":{"allow":true,"violations":[],"obligations":{},"deny":true}}}', "lockgate.engine.output"),
+        ('{{"result":{"allow":true,"violations":[],"obligations":{"two_keys":1}}}}', "lockgate.engine.obligation"),
+        ('{{"result":{"allow":true,"violations":[],"obligations":{"sandbox":"vm"}}}}', "lockgate.engine.obligation"),
+        ('{{"result":{"allow":true,"violations":[],"obligations":{"max_seconds":0}}}}', "lockgate.engine.output"),
+        ('{{"result":{"allow":true,"violations":[{"rule":"x"}],"obligations":{}}}}', "x"),
+        ('{{"result":{"allow":false,"violations":[],"obligations":{}}}}', "lockgate.engine.no_allow"),
     ],
 )
 async def test_an_answer_that_is_not_exactly_a_yes_denies(start: Start, text: str, rule: str) -> None:

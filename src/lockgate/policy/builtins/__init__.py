@@ -12,10 +12,10 @@ from typing import Any, Final
 from lockgate.policy.builtins.formatting import sprintf
 from lockgate.policy.builtins.networks import NETWORKS
 from lockgate.policy.builtins.texts import TEXTS
-from lockgate.policy.builtins.times import TIMES, UnknownZone, zone
+from lockgate.policy.builtins.times import TIMES, UnknownZone, parse_rfc3339_ns, zone
 from lockgate.policy.builtins.units import UNITS
 
-__all__ = ["OFFERED", "BuiltinRefused", "ZoneMissing", "call_builtin", "zone"]
+__all__ = ["OFFERED", "BuiltinRefused", "ZoneMissing", "call_builtin", "parse_rfc3339_ns", "zone"]
 
 
 class BuiltinRefused(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -32,9 +33,9 @@ class _Flags:
         most = int(precision or 0)
         if number > MAX_WIDTH or most > MAX_WIDTH:
             raise ValueError("width too large")
-        return cls(
-            *(flag in flags for flag in "-+# "), "0" in flags and "-" not in flags, number, most if dot else None
-        )
+        zero = "0" in flags and "-" not in flags
+        minus, plus, sharp, space = (flag in flags for flag in "-+# ")
+        return cls(minus, plus, sharp, space, zero, number, most if dot else None)
 
 
 def sprintf(template: Any, values: Any) -> str:
@@ -75,6 +76,8 @@ def _plus_of_v(verb: str, argument: Any, flags: _Flags) -> tuple[Any, _Flags]:
 
 def _argument(value: Any) -> Any:
     """What OPA gives to Go: numbers and strings as they are, all else as Rego writes it."""
+    if isinstance(value, Real) and math.isinf(value):
+        return value.text
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return value
     return term(value)

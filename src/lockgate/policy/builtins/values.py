@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 _TOKEN: Final = re.compile(
-    r'[ \t\n\r]*(?:(?P<string>"(?:[^"\\]|\\.)*")|(?P<number>-?[0-9][0-9.eE+-]*)|(?P<word>true|false|null)|(?P<empty>set\(\))|(?P<mark>[\[\]{},:]))',
+    r'[ \t\n\r]*(?:(?P<string>"(?:[^"\\]|\\.)*")|(?P<number>-?[0-9.][0-9.eE+-]*)|(?P<word>true|false|null)|(?P<empty>set\(\))|(?P<mark>[\[\]{},:]))',
     re.DOTALL,
 )
 _WORDS: Final = {"true": True, "false": False, "null": None}
@@ -52,7 +52,7 @@ def read(text: bytes) -> Any:
         return json.loads(text, parse_float=Real)
     except json.JSONDecodeError:
         tokens = _tokens(text.decode("utf-8"))
-        value = _value(next(tokens), tokens)
+        value = _value(next(tokens, _NOTHING), tokens)
         if next(tokens, None) is not None:
             raise ValueError("more than one term") from None
         return value
@@ -73,6 +73,24 @@ def is_json(value: Any) -> bool:
         case list():
             return all(is_json(item) for item in value)
     return True
+
+
+def plain(value: Any) -> Any:
+    """The JSON that OPA makes of a value: a set is its members in order, a key that is no string is the text of its JSON."""
+    match value:
+        case RegoSet() | list() if not isinstance(value, RegoObject):
+            return [plain(member) for member in value]
+        case dict() | RegoObject():
+            return {_key(key): plain(item) for key, item in pairs(value)}
+        case bool() | None | str():
+            return value
+        case int() if -(1 << 63) <= value < 1 << 64:
+            return value
+    return float(value)
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else _written(plain(key))
 
 
 def order(value: Any) -> tuple[Any, ...]:
@@ -134,8 +152,11 @@ def _value(token: tuple[str, str], tokens: Iterator[tuple[str, str]]) -> Any:
             return RegoSet()
         case ("word", word):
             return _WORDS[word]
-        case ("string" | "number", text):
-            return json.loads(text, parse_float=Real)
+        case ("string", text):
+            return json.loads(text)
+        case ("number", text):
+            # Rego also writes `.5`, as it was written in the policy.
+            return int(text) if text.lstrip("-").isdigit() else Real(text)
     raise ValueError("no term")
 
 
@@ -151,6 +172,8 @@ def _items(tokens: Iterator[tuple[str, str]], end: str) -> tuple[list[Any], bool
             keyed, value = True, (value, _value(next(tokens, _NOTHING), tokens))
             token = next(tokens, _NOTHING)
         items.append(value)
+        if keyed != isinstance(items[0], tuple) or keyed != isinstance(value, tuple):
+            raise ValueError("no term")
         if token == ("mark", ","):
             token = next(tokens, _NOTHING)
         elif token != ("mark", end):

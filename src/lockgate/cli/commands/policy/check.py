@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from lockgate.cli.exits import Exit
 from lockgate.cli.frame import App, Session
 
 
@@ -27,28 +29,52 @@ def check_policy(
             show_default=False,
         ),
     ] = None,
-) -> None:
-    """Read the policy data against its schema and, with rules of your own, everything a build would make of it."""
+) -> Exit:
+    """Read the policy data against its schema and, with rules of your own, everything a build would make of it: faults are told by file and line."""
     from lockgate.cli.home import gateway_settings
+    from lockgate.policy.opa import OpaFailed
+    from lockgate.policy.port import PolicyLoadError
+    from lockgate.policy.sources.library import data_file, own_folders
+
+    file = data_file(data or gateway_settings(session.home).policy_data)
+    folders = list(source) if source else list(own_folders(file))
+    document: dict[str, Any] = {"ok": True, "data": str(file), "source": [str(folder) for folder in folders]}
+    try:
+        revision = _revision(file, folders)
+    except PolicyLoadError as error:
+        faults = [{"file": error.file, "line": error.line, "field": error.field, "message": error.problem}]
+        return _faulty(session, document, faults, [str(error)])
+    except OpaFailed as failed:
+        lines = [line for line in str(failed).splitlines() if not re.fullmatch(r"\d+ errors occurred:", line)]
+        return _faulty(session, document, [_fault(line) for line in lines], lines)
+    beside = f" and {', '.join(map(str, folders))}" if folders else ""
+    said = f"{file} is correct; with the library{beside} its revision is {revision}"
+    session.screen.answer({**document, "revision": revision}, lambda out: print(said))
+    return Exit.OK
+
+
+def _revision(file: Path, folders: list[Path]) -> str:
+    """Raises PolicyLoadError, OpaMissing, OpaFailed."""
     from lockgate.policy.building import build_policy
     from lockgate.policy.bundle import load_library, read_data
     from lockgate.policy.opa import find_opa
-    from lockgate.policy.sources.library import data_file, own_folders
     from lockgate.policy.testing import check_policies, is_library
 
-    file = data_file(data or gateway_settings(session.home).policy_data)
-    libraries = [folder for folder in source or () if is_library(folder)]
-    own = [folder for folder in source or () if folder not in libraries] if source else own_folders(file)
+    libraries = [folder for folder in folders if is_library(folder)]
+    own = [folder for folder in folders if folder not in libraries]
     for folder in libraries:
         check_policies(folder)
     bundle = build_policy(read_data(file), str(file), own, find_opa()) if own else load_library(file)
-    document = {
-        "ok": True,
-        "data": str(file),
-        "source": [str(folder) for folder in source or own],
-        "revision": bundle.revision,
-    }
-    beside = f" and {', '.join(map(str, own))}" if own else ""
-    session.screen.answer(
-        document, lambda out: print(f"{file} is correct; with the library{beside} its revision is {bundle.revision}")
-    )
+    return bundle.revision
+
+
+def _faulty(session: Session, document: dict[str, Any], faults: list[dict[str, Any]], lines: list[str]) -> Exit:
+    session.screen.answer({**document, "ok": False, "errors": faults}, lambda out: print("\n".join(lines)))
+    return Exit.FAILED
+
+
+def _fault(line: str) -> dict[str, Any]:
+    """A line of `opa`: file, line and what is wrong, where it says so."""
+    found = re.fullmatch(r"(?:\d+ errors? occurred: )?(.+?):(\d+): (.*)", line)
+    file, number, message = found.groups() if found else (None, None, line)
+    return {"file": file, "line": int(number) if number else None, "field": None, "message": message}
