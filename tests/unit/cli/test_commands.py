@@ -93,7 +93,11 @@ def test_policy_check_names_the_line_of_a_fault(run: Run, home: Path) -> None:
     ran = run("policy", "check", "--json")
     assert (ran.exit, ran.document["ok"]) == (Exit.FAILED, False)
     (fault,) = ran.document["errors"]
-    assert (fault["file"], fault["line"], fault["message"]) == (str(home / "policy" / "data.yaml"), 1, "is missing 'roles'")
+    assert (fault["file"], fault["line"], fault["message"]) == (
+        str(home / "policy" / "data.yaml"),
+        1,
+        "is missing 'roles'",
+    )
 
 
 @pytest.mark.opa
