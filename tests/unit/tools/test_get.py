@@ -219,3 +219,9 @@ def test_a_local_go_module_is_built(shed):
 def test_opa_is_the_pinned_version(opa):
     told = subprocess.run([opa, "version"], capture_output=True, text=True, check=True).stdout
     assert "Version: 1.22.2" in told
+
+
+def test_a_go_module_without_its_pinned_checksum_is_refused(shed):
+    define(shed, kind="go-module", package="github.com/open-policy-agent/opa", binary="opa.zip")
+    failed = get(shed, "fake")
+    assert failed.returncode == 1 and "sum its h1: checksum" in failed.stderr
