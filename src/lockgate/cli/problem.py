@@ -43,6 +43,7 @@ _FIXES: Mapping[str, tuple[Exit, str]] = {
     "lockgate.wire.settingsfile:SettingsError": (Exit.USAGE, "correct that line; `lockgate doctor` checks all of it"),
     "lockgate.gateway.catalog.errors:CatalogErrors": (Exit.USAGE, "correct these lines, then: lockgate catalog check"),
     "lockgate.policy.port:PolicyLoadError": (Exit.USAGE, "correct that line, then: lockgate policy check"),
+    "lockgate.policy.sources.port:SourceUnavailable": (Exit.USAGE, "check the path and its mode"),
     "lockgate.policy.opa:OpaMissing": (Exit.UNAVAILABLE, "tools/get opa, or set LOCKGATE_OPA"),
     "lockgate.policy.opa:OpaFailed": (Exit.FAILED, "correct what opa names"),
     "lockgate.keys.privatefile:KeyFileError": (Exit.USAGE, "lockgate doctor"),

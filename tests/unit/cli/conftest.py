@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.invariants.conftest import library
 from typer.testing import CliRunner
 
 from lockgate.cli.main import app
+
+__all__ = ["home", "library", "run"]
 
 
 @dataclass(frozen=True)

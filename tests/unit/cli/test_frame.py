@@ -48,6 +48,7 @@ def test_the_commands_are_those_of_the_issue() -> None:
         "policy+decisions+show",
         "policy+decisions+export",
         "policy+friction",
+        "policy+impact",
         "policy+new-rule",
         "policy+replay",
         "policy+shadow",

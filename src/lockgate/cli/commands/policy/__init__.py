@@ -9,6 +9,7 @@ from lockgate.cli.commands.policy import (
     check,
     decisions,
     friction,
+    impact,
     new_rule,
     replay,
     shadow,
@@ -17,5 +18,5 @@ from lockgate.cli.commands.policy import (
 from lockgate.cli.frame import App
 
 app = App("Check and test policies and their data.")
-for module in (budgets, build, bundle, check, decisions, friction, new_rule, replay, shadow, test):
+for module in (budgets, build, bundle, check, decisions, friction, impact, new_rule, replay, shadow, test):
     module.register(app)
