@@ -52,6 +52,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_a_copy_is_measured_without_a_gateway_and_left_as_it_was(run: Run, store: Path) -> None:
+    (store.parent / "store.db.lock").unlink()
     before = {item.name: hashlib.sha256(item.read_bytes()).hexdigest() for item in store.parent.iterdir()}
     found = run("policy", "friction", str(store), "--json").document
     assert (found["denied"], found["asked"], found["objective"]["met"]) == (2, 4, False)

@@ -55,11 +55,14 @@ def state(folder: Path) -> dict[str, str]:
     return {item.name: hashlib.sha256(item.read_bytes()).hexdigest() for item in folder.iterdir()}
 
 
-def test_the_store_is_left_as_it_was(run: Run, store: Path, strict: Path) -> None:
-    before = state(store.parent)
-    found = run("policy", "impact", str(store), "--bundle", str(strict), "--json").document
+def test_the_store_is_left_as_it_was_and_nothing_is_made_beside_it(run: Run, store: Path, strict: Path) -> None:
+    copy = store.parent.parent / "alone" / "store.db"
+    copy.parent.mkdir(0o700)
+    copy.write_bytes(store.read_bytes())
+    before = state(copy.parent)
+    found = run("policy", "impact", str(copy), "--bundle", str(strict), "--json").document
     assert (found["decisions"], found["changes"]["would_deny"], found["changes"]["same"]) == (2, 1, 1)
-    assert state(store.parent) == before
+    assert state(copy.parent) == before
 
 
 def test_the_store_of_a_gateway_that_is_at_work_is_read_beside_it(run: Run, store: Path, library: MakeEngine) -> None:
