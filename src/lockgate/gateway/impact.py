@@ -76,12 +76,15 @@ class _Breakdown:
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         order = sorted(self.counts.items(), key=lambda item: (-item[1].total(), item[0]))[:MAX_SHOWN]
-        return [{name: key, "total": counts.total(), "changes": _by_name(counts)} for key, counts in order]
+        return [
+            {name: key, "total": counts.total(), "changes": {change.value: n for change, n in counts.items()}}
+            for key, counts in order
+        ]
 
 
 @dataclass(slots=True)
 class Impact:
-    """What changes, in bounded memory: counts whole, names of at most MAX_NAMED decisions that differ, the gravest kept."""
+    """What changes, in bounded memory: counts whole, at most MAX_NAMED differences by name, the gravest first."""
 
     span: Span
     revision: str
@@ -93,7 +96,7 @@ class Impact:
     _unknown: Counter[str] = field(default_factory=Counter)
     _by: dict[str, _Breakdown] = field(default_factory=dict)
     _operations: dict[str, Change] = field(default_factory=dict)
-    _named: dict[Change, list[dict[str, Any]]] = field(default_factory=dict)
+    _named: dict[Change, dict[tuple[str, ...], dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, item: Judged) -> None:
         """Count one decision."""
@@ -130,9 +133,13 @@ class Impact:
         for name, values in keys.items():
             for value in values:
                 self._by.setdefault(name, _Breakdown()).add(value, item.change)
-        named = self._named.setdefault(item.change, [])
-        if len(named) < MAX_NAMED:
-            named.append(_named(item, rules))
+        named = self._named.setdefault(item.change, {})
+        # A request is decided anew at each lease: the same said of the same operation is one row.
+        key = (item.record.operation or item.record.id, item.record.question, *rules)
+        if key in named:
+            named[key]["count"] += 1
+        elif len(named) < MAX_NAMED:
+            named[key] = _named(item, rules)
 
     @property
     def differs(self) -> bool:
@@ -152,7 +159,7 @@ class Impact:
     def document(self) -> dict[str, Any]:
         """Everything as JSON, the gravest first."""
         gravest = Counter(self._operations.values())
-        named = [one for change in Change for one in self._named.get(change, ())][:MAX_NAMED]
+        named = [one for change in Change for one in self._named.get(change, {}).values()][:MAX_NAMED]
         before, after = self._answers
         return {
             "since": _rfc3339(self.span.since),
@@ -169,7 +176,8 @@ class Impact:
             "unknown": [{"why": why, "count": count} for why, count in self._unknown.most_common(MAX_SHOWN)],
             **{f"{name}s": found.rows(name) for name, found in self._breakdowns().items()},
             "differences": named,
-            "differences_left_out": sum(self._changes[change] for change in DIFFERENCES) - len(named),
+            "differences_left_out": sum(self._changes[change] for change in DIFFERENCES)
+            - sum(one["count"] for one in named),
         }
 
     def _breakdowns(self) -> dict[str, _Breakdown]:
@@ -255,6 +263,7 @@ def _named(item: Judged, rules: tuple[str, ...]) -> dict[str, Any]:
         "at": _rfc3339(item.record.at),
         "question": item.record.question,
         "change": item.change.value,
+        "count": 1,
         "rules": list(rules[:20]),
         "action": item.about.action,
         "target": item.about.target,

@@ -50,9 +50,8 @@ def impact_text(found: dict[str, Any], *, blocks: bool) -> Lines:
             parts += [Text(), _breakdown(rows, name, blocks=blocks)]
     if found["differences"]:
         parts += [Text(), _differences(found["differences"])]
-    left = len(found["differences"]) - MAX_ROWS + found["differences_left_out"]
-    if left > 0:
-        parts.append(Text(f"… and {left} more: --json names up to 1000"))
+    if len(found["differences"]) > MAX_ROWS or found["differences_left_out"]:
+        parts.append(Text("… and more: --json names up to 1000"))
     return Lines(*parts)
 
 
