@@ -54,28 +54,28 @@ def store(tmp_path: Path) -> Path:
 def test_a_copy_is_measured_without_a_gateway_and_left_as_it_was(run: Run, store: Path) -> None:
     (store.parent / "store.db.lock").unlink()
     before = {item.name: hashlib.sha256(item.read_bytes()).hexdigest() for item in store.parent.iterdir()}
-    found = run("policy", "friction", str(store), "--json").document
+    found = run("policy", "friction", "--store", str(store), "--json").document
     assert (found["denied"], found["asked"], found["objective"]["met"]) == (2, 4, False)
-    assert run("policy", "friction", str(store), "--since", "8w", "--json").document["denied"] == 3
+    assert run("policy", "friction", "--store", str(store), "--since", "8w", "--json").document["denied"] == 3
     after = {item.name: hashlib.sha256(item.read_bytes()).hexdigest() for item in store.parent.iterdir()}
     assert after == before
 
 
 def test_people_read_the_sentence_the_objective_the_bars_and_the_fix(run: Run, store: Path) -> None:
-    text = run("policy", "friction", str(store)).out
+    text = run("policy", "friction", "--store", str(store)).out
     assert "2 of 4 requests were denied (50 %). Objective: under 2 %: missed" in text
     assert "not counted as denied: 2 that wait or are under way" in text
     assert "role: No role. Fix: Ask for a role." in text
     assert any(line.strip().startswith("role") and "1" in line and "25 %" in line for line in text.splitlines())
     assert "\u202e" not in text
-    by_agent = run("policy", "friction", str(store), "--by", "agent").out
+    by_agent = run("policy", "friction", "--store", str(store), "--by", "agent").out
     assert "https://issuer.example#agent-1" in by_agent and "100 %" in by_agent
-    assert run("policy", "friction", str(store), "--by", "day").out.count("nothing") == 0
+    assert run("policy", "friction", "--store", str(store), "--by", "day").out.count("nothing") == 0
 
 
 def test_the_picture_is_one_file_that_stands_alone_and_trusts_no_name(run: Run, store: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "friction.svg"
-    ran = run("policy", "friction", str(store), "--svg", str(drawn), "--json")
+    ran = run("policy", "friction", "--store", str(store), "--svg", str(drawn), "--json")
     assert ran.document["denied"] == 2
     text = drawn.read_text("utf-8")
     root = Tree.fromstring(text)
@@ -88,7 +88,7 @@ def test_the_picture_is_one_file_that_stands_alone_and_trusts_no_name(run: Run, 
 
 @pytest.mark.parametrize("since", ["", "7", "7 days", "-1d", "0d", "1.5h", "9999w", "367d", "d7", "７d"])
 def test_nonsense_for_a_time_is_named(run: Run, store: Path, since: str) -> None:
-    ran = run("policy", "friction", str(store), "--since", since, "--json")
+    ran = run("policy", "friction", "--store", str(store), "--since", since, "--json")
     assert ran.exit == Exit.USAGE
     assert ran.document["error"]["field"] == "since" and "7d" in ran.document["error"]["fix"]
 
@@ -112,13 +112,13 @@ def test_no_request_in_range_is_said_and_is_no_failure(run: Run, tmp_path: Path)
         await store.close()
 
     asyncio.run(make())
-    ran = run("policy", "friction", str(path))
+    ran = run("policy", "friction", "--store", str(path))
     assert ran.exit == Exit.OK and "nothing was asked" in ran.out
-    assert run("policy", "friction", str(path), "--json").document["objective"]["met"] is None
+    assert run("policy", "friction", "--store", str(path), "--json").document["objective"]["met"] is None
 
 
 def test_what_is_no_store_is_said_by_name(run: Run, tmp_path: Path) -> None:
-    missing = run("policy", "friction", str(tmp_path / "none.db"), "--json")
+    missing = run("policy", "friction", "--store", str(tmp_path / "none.db"), "--json")
     assert missing.exit == Exit.NOT_FOUND and "none.db" in missing.document["error"]["message"]
     text = tmp_path / "text.db"
     text.write_text("not a database at all, but long enough to look like one\n" * 50)
@@ -128,7 +128,7 @@ def test_what_is_no_store_is_said_by_name(run: Run, tmp_path: Path) -> None:
     database.commit()
     database.close()
     for path in (text, other):
-        ran = run("policy", "friction", str(path), "--json")
+        ran = run("policy", "friction", "--store", str(path), "--json")
         assert ran.exit == Exit.UNAVAILABLE, ran.out
         assert path.name in ran.document["error"]["message"]
 

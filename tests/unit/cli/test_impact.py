@@ -60,7 +60,7 @@ def test_the_store_is_left_as_it_was_and_nothing_is_made_beside_it(run: Run, sto
     copy.parent.mkdir(0o700)
     copy.write_bytes(store.read_bytes())
     before = state(copy.parent)
-    found = run("policy", "impact", str(copy), "--bundle", str(strict), "--json").document
+    found = run("policy", "impact", "--store", str(copy), "--bundle", str(strict), "--json").document
     assert (found["decisions"], found["changes"]["would_deny"], found["changes"]["same"]) == (2, 1, 1)
     assert state(copy.parent) == before
 
@@ -74,7 +74,7 @@ def test_the_store_of_a_gateway_that_is_at_work_is_read_beside_it(run: Run, stor
         gate.clock.now = now_ms()
         await gate.open()
         await gate.ask(replicas=7)
-        ran = await asyncio.to_thread(run, "policy", "impact", str(store), "--bundle", str(live), "--json")
+        ran = await asyncio.to_thread(run, "policy", "impact", "--store", str(store), "--bundle", str(live), "--json")
         assert (await gate.ask(replicas=8)).state.value == "queued"
         await gate.close()
         return ran
@@ -84,7 +84,7 @@ def test_the_store_of_a_gateway_that_is_at_work_is_read_beside_it(run: Run, stor
 
 
 def test_people_read_before_and_after_the_operation_and_what_makes_it_so(run: Run, store: Path, strict: Path) -> None:
-    text = run("policy", "impact", str(store), "--bundle", str(strict)).out
+    text = run("policy", "impact", "--store", str(store), "--bundle", str(strict)).out
     assert "1 of 2 decisions would be otherwise, in 1 of 2 operations" in text
     (allowed,) = [line.split() for line in text.splitlines() if line.split()[:1] == ["allow"]]
     assert allowed[1] == "1" and allowed[-1] == "0"
@@ -102,7 +102,7 @@ def test_a_bundle_is_tried_packed_and_unpacked(run: Run, store: Path, tmp_path: 
         (unpacked / name).parent.mkdir(parents=True, exist_ok=True)
         (unpacked / name).write_bytes(content)
     for place in (packed, unpacked):
-        found = run("policy", "impact", str(store), "--bundle", str(place), "--fail-on", "any", "--json")
+        found = run("policy", "impact", "--store", str(store), "--bundle", str(place), "--fail-on", "any", "--json")
         assert found.exit == Exit.OK and found.document["revision"] == library().bundle.revision
         assert found.document["changes"]["same"] == 2
 
@@ -122,19 +122,19 @@ def test_the_exit_code_is_what_a_pipeline_asks_for(
 ) -> None:
     (tmp_path / "data.yaml").write_text(data)
     options = ["--fail-on", fail_on] if fail_on else []
-    assert run("policy", "impact", str(store), "--bundle", str(tmp_path), *options, "--json").exit == exit
+    assert run("policy", "impact", "--store", str(store), "--bundle", str(tmp_path), *options, "--json").exit == exit
 
 
 def test_where_nothing_could_be_judged_a_pipeline_does_not_pass(run: Run, store: Path, tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text(LIVE + "\nhistory: {window_seconds: 3600}\n")
-    ran = run("policy", "impact", str(store), "--bundle", str(tmp_path), "--fail-on", "any", "--json")
+    ran = run("policy", "impact", "--store", str(store), "--bundle", str(tmp_path), "--fail-on", "any", "--json")
     assert ran.exit == Exit.FAILED and ran.document["changes"]["unknown"] == 2
     assert "no history" in ran.document["unknown"][0]["why"]
 
 
 def test_the_picture_stands_alone(run: Run, store: Path, strict: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "impact.svg"
-    run("policy", "impact", str(store), "--bundle", str(strict), "--svg", str(drawn), "--json")
+    run("policy", "impact", "--store", str(store), "--bundle", str(strict), "--svg", str(drawn), "--json")
     root = Tree.fromstring(drawn.read_text("utf-8"))
     said = "".join(root.itertext())
     assert "Under this policy" in said and "would be denied" in said and "1 of 2 decisions" in said
@@ -154,16 +154,16 @@ def test_a_broken_policy_is_named(
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    ran = run("policy", "impact", str(store), "--bundle", str(tmp_path / name), "--json")
+    ran = run("policy", "impact", "--store", str(store), "--bundle", str(tmp_path / name), "--json")
     assert ran.exit == Exit.USAGE and words in ran.document["error"]["message"]
 
 
 def test_nonsense_for_a_time_and_a_store_that_is_none_are_named(run: Run, store: Path, strict: Path) -> None:
-    nonsense = run("policy", "impact", str(store), "--bundle", str(strict), "--since", "soon", "--json")
+    nonsense = run("policy", "impact", "--store", str(store), "--bundle", str(strict), "--since", "soon", "--json")
     assert nonsense.exit == Exit.USAGE and nonsense.document["error"]["field"] == "since"
-    missing = run("policy", "impact", str(store.parent / "none.db"), "--bundle", str(strict), "--json")
+    missing = run("policy", "impact", "--store", str(store.parent / "none.db"), "--bundle", str(strict), "--json")
     assert missing.exit == Exit.NOT_FOUND and "none.db" in missing.document["error"]["message"]
-    unreadable = run("policy", "impact", str(strict), "--bundle", str(strict), "--json")
+    unreadable = run("policy", "impact", "--store", str(strict), "--bundle", str(strict), "--json")
     assert unreadable.exit == Exit.UNAVAILABLE and "strict.yaml" in unreadable.document["error"]["message"]
 
 

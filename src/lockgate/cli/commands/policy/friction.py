@@ -9,9 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lockgate.cli.exits import Exit
 from lockgate.cli.frame import App, Session
-from lockgate.cli.problem import Problem
 
 
 class By(StrEnum):
@@ -32,7 +30,7 @@ def friction(
     session: Session,
     store: Annotated[
         Path | None,
-        typer.Argument(help="A copy of a store, read offline; default: ask the gateway.", show_default=False),
+        typer.Option(help="A copy of a store, read offline; default: ask the gateway.", show_default=False),
     ] = None,
     since: Annotated[str, typer.Option(metavar="TIME", help="How far back: 90m, 12h, 7d, 4w.")] = "7d",
     by: Annotated[By, typer.Option(help="What the table is by.")] = By.RULE,
@@ -54,9 +52,7 @@ def friction(
         collapsed = "true" if collapse else None
         found = people(session).get("/policy/friction", window_seconds=seconds, collapse=collapsed)
     else:
-        if not store.exists():
-            raise Problem(Exit.NOT_FOUND, f"{store}: there is no such store", fix="name a copy of a gateway's store.db")
-        found = asyncio.run(_offline(store, seconds, collapse))
+        found = asyncio.run(_offline(session, store, seconds, collapse))
     if svg is not None:
         svg.write_text(friction_picture(found), "utf-8")
         session.screen.note(f"drawn into {svg}")
@@ -64,11 +60,11 @@ def friction(
     session.screen.answer(found, lambda out: out.print(friction_text(found, by.value, blocks=blocks)))
 
 
-async def _offline(store: Path, seconds: int, collapse: bool) -> dict[str, Any]:
+async def _offline(session: Session, store: Path, seconds: int, collapse: bool) -> dict[str, Any]:
     from lockgate.cli.home import now_ms
-    from lockgate.cli.storecopy import copied_store
+    from lockgate.cli.records import opened
     from lockgate.gateway.friction import Window, measure
 
     now = now_ms()
-    async with copied_store(store, still=True) as copy:
+    async with opened(session, store) as copy:
         return (await measure(copy, Window(now - seconds * 1000, now + 1, None, collapse))).document()

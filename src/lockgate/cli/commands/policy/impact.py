@@ -40,8 +40,7 @@ def impact(
         typer.Option(metavar="NEW", help="The policy to try: a bundle, packed or not, or a data file for the library."),
     ],
     store: Annotated[
-        Path | None,
-        typer.Argument(help="A copy of a store; default: this home's own, copied first.", show_default=False),
+        Path | None, typer.Option(help="A copy of a store; default: this home's own, copied first.", show_default=False)
     ] = None,
     since: Annotated[str, typer.Option(metavar="TIME", help="How far back: 90m, 12h, 7d, 4w.")] = "7d",
     fail_on: Annotated[
@@ -61,12 +60,11 @@ def impact(
     from lockgate.cli.since import seconds_of
 
     seconds = seconds_of(since)
-    place = _store(session, store)
-    measured = asyncio.run(_measure(session, place, bundle, seconds, all_questions))
+    measured = asyncio.run(_measure(session, store, bundle, seconds, all_questions))
     if measured.judged == 0:
         raise Problem(
             Exit.NOT_FOUND,
-            f"no decision of the last {since} is recorded in {place}",
+            f"no decision of the last {since} is recorded",
             field="since",
             fix="look back further, or name another store",
         )
@@ -87,18 +85,9 @@ def _exit(measured: Impact, fail_on: FailOn | None) -> Exit:
     return Exit.FAILED if bad or measured.known == 0 else Exit.OK
 
 
-def _store(session: Session, named: Path | None) -> Path:
-    from lockgate.cli.home import gateway_settings
-
-    place = named or gateway_settings(session.home).store
-    if not place.exists():
-        raise Problem(Exit.NOT_FOUND, f"{place}: there is no such store", fix="start the gateway once, or name a copy")
-    return place
-
-
-async def _measure(session: Session, place: Path, bundle: Path, seconds: int, all_questions: bool) -> Impact:
+async def _measure(session: Session, store: Path | None, bundle: Path, seconds: int, all_questions: bool) -> Impact:
     from lockgate.cli.home import now_ms
-    from lockgate.cli.storecopy import copied_store
+    from lockgate.cli.records import opened
     from lockgate.contract.decision import Question
     from lockgate.gateway.impact import REQUESTS, Span, measure
 
@@ -106,7 +95,7 @@ async def _measure(session: Session, place: Path, bundle: Path, seconds: int, al
     now = now_ms()
     questions = tuple(Question) if all_questions else REQUESTS
     try:
-        async with copied_store(place, still=True) as copy:
+        async with opened(session, store) as copy:
             return await measure(copy, engine, Span(now - seconds * 1000, now + 1, questions), _told(session))
     finally:
         await engine.close()
