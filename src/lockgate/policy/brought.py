@@ -86,22 +86,25 @@ def unbuilt(text: str, name: str) -> PolicyLoadError:
 
 
 def rule_texts(parameters: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Rule id → title, message, fix, severity of every brought rule in derived parameters, as `manifest.json` has them of the library."""
+    """Rule id → title, message, fix, severity of every brought rule in derived parameters, as `manifest.json` has them of the library.
+
+    The messages are for agents too: they name neither path nor limit.
+    """
     texts: dict[str, dict[str, str]] = {}
     for name, entry in parameters.get("bring", {}).items():
-        own = {"title": entry["title"], "fix": entry["fix"], "severity": entry["severity"]}
+        rule, title = RULE_PREFIX + name, entry["title"]
+        own = {"title": title, "fix": entry["fix"], "severity": entry["severity"]}
         broken = {
             **own,
-            "fix": "Ask an administrator to run `lockgate policy check`, and to correct the rule or its entry under `bring`.",
+            "fix": "Ask an administrator: the rule, or its entry under `bring` in the policy data, is wrong.",
         }
-        rule, path = RULE_PREFIX + name, entry["path"]
-        texts[rule] = {**own, "message": f"The rule {path}, which this deployment brought, does not let this pass."}
+        texts[rule] = {**own, "message": f"{title}: this rule of the deployment's own does not let it pass."}
         texts[f"{rule}.{Verdict.UNDEFINED}"] = {
             **broken,
-            "message": f"The rule {path} gave no value, and no value is a no.",
+            "message": f"{title}: this rule of the deployment's own gave no value, and no value is a no.",
         }
         texts[f"{rule}.{Verdict.MISTYPED}"] = {
             **broken,
-            "message": f"The rule {path} gave a value that cannot be read as `{entry['reads']}`, and an unclear value is a no.",
+            "message": f"{title}: what this rule of the deployment's own gave cannot be read, and an unclear value is a no.",
         }
     return texts

@@ -47,3 +47,11 @@ def glue(bring: Mapping[str, Mapping[str, Any]]) -> str:
             )
         )
     return "".join(parts)
+
+
+def is_of(modules: Mapping[str, str], bring: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether modules hold the glue of exactly these entries; where none is brought, any will do. Raises nothing for entries of another form: False."""
+    try:
+        return not bring or modules.get(GLUE_NAME) == glue(bring)
+    except (AttributeError, KeyError, TypeError):
+        return False

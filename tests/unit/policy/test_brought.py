@@ -106,7 +106,8 @@ def test_a_score_above_its_limit_denies_in_the_entrys_own_words(decided: Any) ->
     (violation,) = decision.violations
     assert (violation.rule, violation.title, violation.fix) == ("brought.mine", "Blast radius", "Split the change.")
     assert violation.details["value"] == 3
-    assert "data.team.score" in violation.message
+    assert violation.details["path"] == "data.team.score"
+    assert "score" not in violation.message, "agents read it, and it tells them no path"
 
 
 @pytest.mark.opa

@@ -1,11 +1,14 @@
 """A policy bundle of the library, policy data and rules that somebody already had, unchanged; and everything that refuses to become one."""
 
 import asyncio
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
 from tests.ownrules import ANALYSIS_V0, AUTHZ, DATA, DENY, SCORE, changes, team_folder
 
 from lockgate.contract.decision import Decision, Question
@@ -75,6 +78,19 @@ def test_what_was_built_is_a_bundle_that_opa_would_take(bundle: PolicyBundle) ->
     modules = {name: text for name, text in bundle.modules.items() if name.startswith("own/")}
     assert len(modules) == 2
     assert all("import rego.v1" in text for text in modules.values()), "every module reads as Rego v1"
+
+
+def test_a_bundle_whose_data_brings_what_its_glue_does_not_join_is_refused(bundle: PolicyBundle) -> None:
+    data = json.loads(bundle.data)
+    entry = data["lockgate"]["parameters"]["bring"]["blast_radius"]
+    for edit in ({"path": "data.terraform.analysis.authz"}, {"input": "document"}, None, {"path": 1}):
+        changed = {
+            **data["lockgate"]["parameters"],
+            "bring": {"blast_radius": {**entry, **edit}} if edit else [1],
+        }
+        other = replace(bundle, data=rfc8785.dumps({**data, "lockgate": {"parameters": changed}}))
+        with pytest.raises(PolicyLoadError, match=r"lockgate/glue\.rego: .*build the bundle again"):
+            read_bundle(bundle_files(other), "bundle.tar.gz")
 
 
 def test_the_same_sources_give_the_same_bundle(bundle: PolicyBundle, team: Path, opa: Path) -> None:

@@ -15,6 +15,7 @@ import rfc8785
 from lockgate.contract import strictjson
 from lockgate.policy.bundle import AUTHZ_ROOT, ROOT, PolicyBundle
 from lockgate.policy.bundles.manifest import Manifest, read_manifest, write_manifest
+from lockgate.policy.glue import GLUE_NAME, is_of
 from lockgate.policy.port import PolicyLoadError
 
 MANIFEST: Final = ".manifest"
@@ -73,6 +74,9 @@ def read_bundle(files: Mapping[str, bytes], name: str, key: str | None = None) -
     if bundle.revision != manifest.revision:
         problem = f"is {manifest.revision[:80]!r}, but these files are {bundle.revision}; build the bundle again"
         raise PolicyLoadError(name, problem, field=f"{MANIFEST}: revision")
+    if not is_of(bundle.modules, data[ROOT]["parameters"].get("bring", {})):
+        problem = "is not what joins the rules that the data brings to the library; build the bundle again"
+        raise PolicyLoadError(name, problem, field=GLUE_NAME)
     return bundle
 
 
