@@ -7,33 +7,93 @@ import data.lockgate.changes
 import data.lockgate.values
 
 # Where clouds write a place: at the top of a resource, and in blocks of what is copied elsewhere.
-own := ["region", "location", "availability_zone", "zone", "regions", "locations", "zones", "availability_zones", "node_locations", "zone_ids"]
+own := ["region", "location", "availability_zone", "zone", "availability_zones", "zones", "locations", "regions", "node_locations"]
 
-copies := ["replica.region_name", "replica.region", "geo_location.location", "region.region_name", "failover_location.location", "replication.user_managed.replicas.location", "replica_configuration.region"]
-
-# The pairs of a change: what it says itself of its place.
-said(body) := array.concat(
-	[pair | some name in own; some pair in values.each(body, name); pair != [null, false]; not is_object(pair[0])],
-	[pair | some path in copies; some pair in deep(body, path); pair != [null, false]],
-)
-
-# A path below an attribute that is no block is not there.
-deep(body, path) := values.each(body, path) if {
-	[first, second] := split(path, ".")
-	second != ""
-	not is_text(body, first)
+copies := {
+	"replica": ["region_name", "region"], "replica_configuration": ["region"], "geo_location": ["location"],
+	"failover_location": ["location"], "replication": ["user_managed.replicas.location"],
 }
 
-deep(body, path) := pairs if {
-	[first, second, third, fourth] := split(path, ".")
-	not is_text(body, first)
+# Place as it is written → positions of the resources that would stand there.
+at[place] contains position if {
+	some position in standing
+	after := changes.at(position).change.after
+	some name in own
+	some place in texts(after[name])
+}
+
+at[place] contains position if {
+	some position, blocks in copied
+	some pairs in blocks
+	some [place, mark] in pairs
+	not values.dark([place, mark])
+}
+
+# Positions of resources of whose places something is not known yet, or hidden.
+dark contains position if {
+	some position in standing
+	unknown := changes.at(position).change.after_unknown
+	some name in own
+	is_marked(unknown[name])
+}
+
+dark contains position if {
+	some position in standing
+	changes.at(position).change.after_unknown == true
+}
+
+dark contains position if {
+	some place, positions in at
+	values.is_hidden(place)
+	some position in positions
+}
+
+dark contains position if {
+	some position, blocks in copied
+	some pairs in blocks
+	some pair in pairs
+	values.dark(pair)
+}
+
+told contains position if {
+	some _, positions in at
+	some position in positions
+}
+
+standing contains position if {
+	some _, positions in changes.standing
+	some position in positions
+}
+
+texts(value) := [value] if is_string(value)
+
+texts(value) := value if is_array(value)
+
+is_marked(mark) if mark == true
+
+is_marked(mark) if true in mark
+
+copied[position][block] := pairs if {
+	some position in standing
+	body := changes.at(position).change
+	some block, names in copies
+	has_block(body, block)
 	pairs := [pair |
-		some whole in values.below(values.each(body, concat(".", [first, second, third])), fourth)
-		some pair in values.spread(whole)
+		some name in names
+		some pair in below(values.each(body, block), split(name, "."))
+		pair != [null, false]
 	]
 }
 
-is_text(body, name) if is_string(body.after[name])
+has_block(body, block) if body.after[block]
+
+has_block(body, block) if body.after_unknown[block]
+
+below(pairs, [first]) := spread(values.below(pairs, first))
+
+below(pairs, [first, second, third]) := spread(values.below(spread(values.below(spread(values.below(pairs, first)), second)), third))
+
+spread(pairs) := [pair | some whole in pairs; some pair in values.spread(whole)]
 
 # The region in a place: a cloud's zone lies in the region it is named after. Letters and blanks are of no matter: West Europe.
 region_of(place) := region if {
@@ -71,16 +131,3 @@ configured(provider) := region_of(value) if {
 	is_string(value)
 	not values.is_hidden(value)
 } else := null
-
-# What is said of one resource: regions, and whether anything of it is in the dark.
-regions(position) := {region_of(place) |
-	some [place, mark] in said(changes.at(position).change)
-	not values.dark([place, mark])
-	is_string(place)
-	not is_zone_number(place)
-}
-
-is_dark(position) if {
-	some pair in said(changes.at(position).change)
-	values.dark(pair)
-}

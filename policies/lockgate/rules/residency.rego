@@ -44,12 +44,13 @@
 #     - targets: {labels: {data: [personal]}}
 #       effect: deny
 #       regions: ["eu-*", "europe-*", westeurope, northeurope]
-#       target_regions: ["eu-*"]
+#       target_regions: ["eu*"]
 package lockgate.rules.residency
 
 import data.lockgate.changes
 import data.lockgate.places
 import data.lockgate.rulebook
+import data.lockgate.values
 
 facts[number] := {"region": input.target.region} if {
 	some number, entry in rulebook.selected.residency
@@ -58,44 +59,58 @@ facts[number] := {"region": input.target.region} if {
 
 resources[number] contains changes.address(position) if {
 	some number, entry in rulebook.selected.residency
-	some position in judged(entry)
-	some region in places.regions(position)
-	not changes.named(entry.regions, region)
+	some place, positions in places.at
+	is_elsewhere(entry, place)
+	some position in positions
+	judged[number][position]
 }
 
 # Only its provider says where it lies, and all that the provider is configured for is not allowed.
 resources[number] contains changes.address(position) if {
-	some number, entry in rulebook.selected.residency
-	some position in left_to_provider(entry)
+	some number, positions in left_to_provider
+	entry := rulebook.selected.residency[number]
+	some position in positions
 	is_configured_elsewhere(entry, position)
 }
 
 unknown[number] contains changes.address(position) if {
-	some number, entry in rulebook.selected.residency
-	some position in judged(entry)
-	places.is_dark(position)
+	some number, positions in judged
+	some position in places.dark
+	positions[position]
 }
 
 unknown[number] contains changes.address(position) if {
-	some number, entry in rulebook.selected.residency
-	some position in left_to_provider(entry)
+	some number, positions in left_to_provider
+	entry := rulebook.selected.residency[number]
+	some position in positions
 	not is_configured_within(entry, position)
 	not is_configured_elsewhere(entry, position)
 }
 
-judged(entry) := {position |
+is_elsewhere(entry, place) if {
+	is_string(place)
+	not values.is_hidden(place)
+	not places.is_zone_number(place)
+	not changes.named(entry.regions, places.region_of(place))
+}
+
+judged[number] := {position: true |
 	some type, positions in changes.standing
 	not changes.named(entry.everywhere, type)
 	some position in positions
+} if {
+	some number, entry in rulebook.selected.residency
 }
 
-left_to_provider(entry) := {position |
+left_to_provider[number] := {position |
 	some type, positions in changes.standing
 	changes.named(entry.types, type)
 	not changes.named(entry.everywhere, type)
 	some position in positions
-	count(places.regions(position)) == 0
-	not places.is_dark(position)
+	not position in places.told
+	not position in places.dark
+} if {
+	some number, entry in rulebook.selected.residency
 }
 
 configured(position) := object.get(places.by_provider, changes.at(position).provider_name, set())

@@ -45,6 +45,8 @@ test_copies_elsewhere_count_too if {
 	at_fault(asked.created("aws_dynamodb_table.a", {"region": "eu-west-1", "replica": [{"region_name": "us-east-1"}]}))
 	passes(asked.created("aws_dynamodb_table.a", {"region": "eu-west-1", "replica": [{"region_name": "eu-central-1"}]}))
 	at_fault(asked.created("azurerm_cosmosdb_account.a", {"location": "westeurope", "geo_location": [{"location": "westeurope"}, {"location": "East US"}]}))
+	two := {"location": "westeurope", "geo_location": [{"location": "westeurope"}], "failover_location": [{"location": "eastus"}]}
+	at_fault(asked.created("azurerm_cosmosdb_account.a", two))
 	at_fault(asked.created("google_secret_manager_secret.a", {"replication": [{"user_managed": [{"replicas": [{"location": "us-east1"}]}]}]}))
 }
 
@@ -52,6 +54,9 @@ test_a_place_that_is_not_known_yet_does_not_pass if {
 	in_the_dark(asked.later("google_compute_disk.a", {}, {"zone": true}))
 	in_the_dark(asked.created("google_storage_bucket.a", {"location": "hmac-sha256:00"}))
 	in_the_dark(asked.later("aws_dynamodb_table.a", {"region": "eu-west-1"}, {"replica": true}))
+	in_the_dark(asked.later("aws_dynamodb_table.a", {"region": "eu-west-1", "replica": [{}]}, {"replica": [{"region_name": true}]}))
+	in_the_dark(asked.later("aws_subnet.a", {}, {"availability_zones": [true]}))
+	in_the_dark(asked.later("aws_subnet.a", {}, true))
 }
 
 # What a provider's configuration says, for a resource that says nothing.

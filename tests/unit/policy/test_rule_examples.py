@@ -57,6 +57,11 @@ def configuration(**root: Any) -> dict[str, Any]:
     return example_plan(configuration={"root_module": root})
 
 
+def pod(spec: dict[str, Any]) -> dict[str, Any]:
+    return {"manifest": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "shop"}, "spec": spec}}
+
+
+RESOURCES = {"limits": {"memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Gi"}}
 RULE = "aws_vpc_security_group_ingress_rule"
 DATA = {"address": "data.external.x", "mode": "data", "type": "external", "name": "x", "expressions": {}}
 TAGS = {"owner": "team-a", "cost-center": "1", "environment": "dev"}
@@ -138,6 +143,36 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]] =
         example_plan(provisioners=["aws_instance.a: local-exec"]),
         example_plan(),
         None,
+    ),
+    "residency": (
+        changes(change("google_storage_bucket", {"location": "US"})),
+        changes(change("google_storage_bucket", {"location": "EUROPE-WEST1"})),
+        unknown("aws_s3_bucket", "region"),
+    ),
+    "kubernetes_privileged": (
+        changes(change("kubernetes_manifest", pod({"hostPID": True}))),
+        changes(change("kubernetes_manifest", pod({"hostPID": False}))),
+        None,  # its example leaves what cannot be told to people
+    ),
+    "kubernetes_host_path": (
+        changes(change("kubernetes_manifest", pod({"volumes": [{"hostPath": {"path": "/etc"}}]}))),
+        changes(change("kubernetes_manifest", pod({"volumes": [{"emptyDir": {}}]}))),
+        unknown("kubernetes_manifest", "manifest"),
+    ),
+    "kubernetes_image_tag": (
+        changes(change("kubernetes_manifest", pod({"containers": [{"image": "registry:5000/shop"}]}))),
+        changes(change("kubernetes_manifest", pod({"containers": [{"image": "registry:5000/shop:1.2"}]}))),
+        unknown("helm_release", "metadata"),
+    ),
+    "kubernetes_limits": (
+        changes(change("kubernetes_manifest", pod({"containers": [{"image": "shop:1"}]}))),
+        changes(change("kubernetes_manifest", pod({"containers": [{"resources": RESOURCES}]}))),
+        unknown("kubectl_manifest", "yaml_body"),
+    ),
+    "kubernetes_delete": (
+        changes(change("kubernetes_namespace_v1", None, "delete")),
+        changes(change("kubernetes_config_map", None, "delete")),
+        changes(change("helm_release", None, "delete")),
     ),
     "external_data": (
         configuration(resources=[DATA]),
