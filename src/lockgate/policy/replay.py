@@ -32,7 +32,7 @@ UNHURRIED: Final = EngineSettings(
 """For an engine that only replays: nobody waits, and a slow machine must not look like another answer."""
 
 
-_SAID: Final = ("question", "allow", "violations", "obligations", "readings")
+_OF_THE_MOMENT: Final = frozenset({"version", "id", "revision", "engine", "input_sha256", "duration_us"})
 
 
 class Verdict(StrEnum):
@@ -75,12 +75,12 @@ class Replayed:
 
 
 def answer_bytes(decision: Decision) -> bytes:
-    """What a decision says, as canonical bytes: question, allow, violations with their words, obligations, and what brought rules read.
+    """What a decision says, as canonical bytes: question, allow, violations with their words, obligations, and whatever else it answers with.
 
     Not its id, engine, revision or time.
     """
     document = decision.to_document()
-    answer = {name: document[name] for name in _SAID if name in document}
+    answer = {name: value for name, value in document.items() if name not in _OF_THE_MOMENT}
     return orjson.dumps(answer, option=orjson.OPT_SORT_KEYS)
 
 
@@ -131,18 +131,17 @@ def differences(old: Decision, new: Decision) -> tuple[str, ...]:
     found: list[str] = []
     if old.allow != new.allow:
         found.append(f"/allow: {_word(old)} then, {_word(new)} now")
-    before = {_violation(item): item.rule for item in old.violations}
-    after = {_violation(item): item.rule for item in new.violations}
-    found += [f"/violations: {before[key]} then, not now" for key in sorted(before.keys() - after.keys())]
-    found += [f"/violations: {after[key]} now, not then" for key in sorted(after.keys() - before.keys())]
+    then = {_violation(item): item.rule for item in old.violations}
+    now = {_violation(item): item.rule for item in new.violations}
+    found += [f"/violations: {then[key]} then, not now" for key in sorted(then.keys() - now.keys())]
+    found += [f"/violations: {now[key]} now, not then" for key in sorted(now.keys() - then.keys())]
     demanded, demands = old.obligations.to_document(), new.obligations.to_document()
     for name in sorted({*demanded, *demands}):
         if demanded.get(name) != demands.get(name):
             found.append(f"/obligations/{name}: {_said(demanded.get(name))} then, {_said(demands.get(name))} now")
-    if old.readings != new.readings:
-        found.append("/readings: what brought rules said is another")
     if not found and answer_bytes(old) != answer_bytes(new):
-        found.append("/violations: as many of a kind, in another order or number")
+        before, after = orjson.loads(answer_bytes(old)), orjson.loads(answer_bytes(new))
+        found += [f"/{name}: another" for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
     return tuple(found)
 
 

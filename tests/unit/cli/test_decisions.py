@@ -233,3 +233,35 @@ def test_both_engines_decide_again_to_the_byte(run: Run, day: Path, opa: Path, m
         "embedded": "same",
         "opa": "same",
     }
+
+
+def test_a_denial_is_explained_with_what_made_it_and_what_would_pass(run: Run, day: Path) -> None:
+    name = decisions(day, "question = 'request' AND CAST(document AS TEXT) LIKE '%None of the caller%'")[0]
+    found = run("policy", "explain", name, "--store", str(day), "--json").document
+    assert [rule["rule"] for rule in found["rules"]] == ["role"]
+    assert "/subject/roles" in {cause["pointer"] for cause in found["rules"][0]["made_by"]}
+    said = {(cure["pointer"], cure["instead"]): cure["demands"] for cure in found["would_pass"]}
+    assert said["/subject/roles", "the role operator"]["sandbox"] == "process"
+    assert (found["hidden"], found["problem"]) == (["/reason"], None)
+    text = run("policy", "explain", name, "--store", str(day)).out
+    assert "would pass with the role operator at /subject/roles" in text
+    assert "hidden     /reason" in text
+
+
+def test_an_operation_is_explained_by_its_last_decision(run: Run, day: Path) -> None:
+    shown = run("policy", "decisions", "list", "--question", "plan", "--store", str(day), "--json").document
+    operation = shown["decisions"][0]["operation"]
+    found = run("policy", "explain", operation, "--store", str(day), "--json").document
+    assert (found["operation"], found["question"], found["allow"]) == (operation, "apply", True)
+    assert "/subject/roles" in {item["pointer"] for item in found["hangs_on"]}
+
+
+def test_what_cannot_be_asked_again_is_explained_in_the_records_own_words(run: Run, store: Path) -> None:
+    name = decisions(store, "question = 'request' AND NOT allow")[0]
+    changed(store, "DELETE FROM policy_bundle")
+    ran = run("policy", "explain", name, "--store", str(store))
+    assert ran.exit == Exit.OK
+    assert "! the policy could not be asked again: the policy sha256:" in ran.out and "fix " in ran.out
+    changed(store, f"UPDATE decision SET document = CAST('{{\"revision\": 1}}' AS BLOB) WHERE id = '{name}'")
+    ran = run("policy", "explain", name, "--store", str(store), "--json")
+    assert (ran.exit, ran.document["error"]["fix"]) == (Exit.FAILED, "lockgate audit verify")

@@ -47,6 +47,7 @@ def test_the_commands_are_those_of_the_issue() -> None:
         "policy+decisions+list",
         "policy+decisions+show",
         "policy+decisions+export",
+        "policy+explain",
         "policy+friction",
         "policy+impact",
         "policy+new-rule",

@@ -71,3 +71,59 @@ def record_text(found: dict[str, Any]) -> Group:
     else:
         parts += [Text(), Text(flat(json.dumps(found["input"], sort_keys=True), limit=20_000))]
     return Group(*parts)
+
+
+def explained_text(found: dict[str, Any]) -> Group:
+    """Why, in the order a person asks: what was answered, by which rules, what made them, what would pass."""
+    answer = "allowed" if found["allow"] else "denied"
+    parts: list[Any] = [
+        Text(f"{found['decision']}: `{found['question']}` was {answer} at {when(found['at'])} (UTC)"),
+        Text(f"operation  {found['operation'] or 'none'}"),
+        Text(f"policy     {found['revision']}"),
+    ]
+    parts += [Text(f"hidden     {flat(item)}") for item in found["hidden"]]
+    parts += [Text(f"masked     {flat(item)}") for item in found["masked"]]
+    for rule in found["rules"]:
+        parts += [Text(), *_rule(rule, bool(found["problem"]))]
+    if found["problem"]:
+        return Group(*parts, Text(), Text(f"! the policy could not be asked again: {flat(found['problem'])}"))
+    parts.append(Text())
+    if found["allow"]:
+        parts += [
+            Text(f"hangs on   {_at(item, 'denied by ' + ', '.join(item['denied_by']))}") for item in found["hangs_on"]
+        ]
+        if not found["hangs_on"]:
+            parts.append(Text("no single change that was tried would have denied it"))
+    else:
+        parts += [Text(f"would pass with {_instead(item)}") for item in found["would_pass"]]
+        if not found["would_pass"]:
+            parts.append(Text("no single change that was tried would make it pass: see each rule's fix"))
+    if found["obligations"]:
+        parts.append(Text(f"demands    {flat(json.dumps(found['obligations'], sort_keys=True))}"))
+    bound = "; its bound was reached, there may be more" if found["exhausted"] else ""
+    parts.append(Text(f"found by asking the policy {found['evaluations']} times with one thing changed{bound}"))
+    return Group(*parts)
+
+
+def _rule(rule: dict[str, Any], unasked: bool) -> list[Text]:
+    severity = f" ({rule['severity']})" if rule["severity"] else ""
+    lines = [Text(f"rule {flat(rule['rule'])}{severity}: {flat(rule['title'])}. {flat(rule['message'])}")]
+    if rule["why"]:
+        lines.append(Text(f"  why      {flat(rule['why'])}"))
+    if rule["details"]:
+        lines.append(Text(f"  details  {flat(json.dumps(rule['details'], sort_keys=True), limit=500)}"))
+    lines += [Text(f"  made by  {_at(item)}") for item in rule["made_by"]]
+    if not rule["made_by"] and not unasked:
+        lines.append(Text("  made by  not found: no single change that was tried took it away"))
+    lines.append(Text(f"  fix      {flat(rule['fix'])}"))
+    return lines
+
+
+def _at(item: dict[str, Any], then: str = "not said") -> str:
+    instead = item["instead"] if item["instead"].startswith("without") else f"with {item['instead']}"
+    return flat(f"{item['pointer']} = {item['value']} ({then} {instead})", limit=500)
+
+
+def _instead(item: dict[str, Any]) -> str:
+    demands = f", and then demands {json.dumps(item['demands'], sort_keys=True)}" if item["demands"] else ""
+    return flat(f"{item['instead']} at {item['pointer']}{demands}", limit=500)

@@ -8,6 +8,7 @@ from lockgate.cli.commands.policy import (
     bundle,
     check,
     decisions,
+    explain,
     friction,
     impact,
     new_rule,
@@ -18,5 +19,18 @@ from lockgate.cli.commands.policy import (
 from lockgate.cli.frame import App
 
 app = App("Check and test policies and their data.")
-for module in (budgets, build, bundle, check, decisions, friction, impact, new_rule, replay, shadow, test):
+for module in (
+    budgets,
+    build,
+    bundle,
+    check,
+    decisions,
+    explain,
+    friction,
+    impact,
+    new_rule,
+    replay,
+    shadow,
+    test,
+):
     module.register(app)
