@@ -66,7 +66,7 @@ import rego.v1
 deny contains {"msg": msg, "resource": change.address} if {
 	some change in input.resource_changes
 	not change.change.after.tags.owner
-	msg := concat(" ", [change.address, "has no owner"])
+	msg := sprintf("%s has no owner", [change.address])
 }
 """
 

@@ -191,7 +191,7 @@ def test_an_impure_function_is_refused_with_file_and_line(opa: Path, tmp_path: P
         build_policy(DATA + RULE.replace("PATH", "team.ok"), "data.yaml", [tmp_path], opa)
     function = call.partition("(")[0]
     assert f"{tmp_path}/impure.rego:6: rego_type_error: undefined function {function}" in str(error.value)
-    assert "input.context.now" in str(error.value)
+    assert f"undefined function {function}: not allowed in a policy" in str(error.value)
 
 
 def test_the_library_alone_refuses_data_that_brings_a_rule() -> None:

@@ -32,12 +32,19 @@ many contains item if some item in input.many
 keyed[key] := item if some key, item in input.keyed
 
 yes if input.yes
+
+told contains message if {
+	some change in input.resource_changes
+	parts := split(change.type, "_")
+	message := sprintf("%v (%d of %v): %q", [change.type, count(parts), parts, upper(trim_prefix(change.address, "aws_"))])
+}
 """
 ODD_ENTRIES = """  - {name: text, path: odd.text, reads: denials, effect: approve}
   - {name: number, path: odd.number, reads: score, limit: 3, effect: approve}
   - {name: many, path: odd.many, reads: denials, effect: deny}
   - {name: keyed, path: odd.keyed, reads: denials, effect: deny}
   - {name: yes, path: odd.yes, reads: violated, effect: deny}
+  - {name: told, path: odd.told, reads: denials, effect: approve}
 """
 PLANS = [
     changes(),

@@ -31,18 +31,19 @@ def build_bundle(
     source: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder of rules that the data brings (needs opa); may stand several times.", show_default=False
+            help="A folder of the rules that the data brings (needs opa); may stand several times. Default: `own` beside the data.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Make a policy bundle (unsigned) of the library, the policy data and, with --source, rules of your own; the same files give the same bytes."""
+    """Make a policy bundle (unsigned) of the library, the policy data and rules of your own; the same files give the same bytes."""
     from lockgate.cli.home import gateway_settings
     from lockgate.policy.bundles.archive import pack
     from lockgate.policy.bundles.layout import bundle_files
-    from lockgate.policy.sources.library import data_file
+    from lockgate.policy.sources.library import data_file, own_folders
 
     file = data_file(data or gateway_settings(session.home).policy_data)
-    bundle = built(file, source or [])
+    bundle = built(file, source or own_folders(file))
     replace_file(output, pack(bundle_files(bundle)))
     document = {"ok": True, "bundle": str(output), "revision": bundle.revision, "roots": list(bundle.roots)}
     session.screen.answer(document, lambda out: print(f"{output}: revision {bundle.revision}, not signed yet"))
