@@ -33,7 +33,7 @@ from lockgate.gateway.store.port import (
     StoreError,
     StoreUnknown,
 )
-from lockgate.policy.inforce import PolicyInForce
+from lockgate.policy.inforce import Held, PolicyInForce
 from lockgate.policy.port import PolicyEngine
 
 
@@ -128,6 +128,12 @@ class Core:
     def engine(self) -> PolicyEngine:
         """What decides now, as one thing: another object as soon as another policy is in force."""
         return self.policy.held if isinstance(self.policy, PolicyInForce) else self.policy
+
+    @property
+    def deciding(self) -> tuple[str, bool]:
+        """The revision that decides, and whether it is too old to: what may be remembered of an answer is remembered for these."""
+        engine = self.engine
+        return engine.revision, isinstance(engine, Held) and engine.stale is not None
 
     def new_id(self, prefix: str) -> str:
         """An unguessable id: 128 random bits in base32."""

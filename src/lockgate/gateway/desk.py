@@ -92,7 +92,7 @@ class AgentDesk:
         core = self._core
         identify(core, principal)
         who = (principal.id, principal.kind, principal.roles, principal.on_behalf_of, principal.owner)
-        key = (core.standing.epoch, core.catalog.current.revision, core.policy.revision, principal.tenant, who)
+        key = (core.standing.epoch, core.catalog.current.revision, core.deciding, principal.tenant, who)
         found = self._visible.get(key)
         if found is None:
             found = await self._ask_visible(principal)

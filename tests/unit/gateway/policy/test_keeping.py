@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.invariants.gate import Gate
 from tests.invariants.keepers import Time, keeper, library_keeper
+from tests.invariants.parties import agent
 from tests.unit.policy.bundles.bundling import Files, key_pair, released, signatures, signed_files, tar
 from tests.unit.policy.test_hostile_policy import module
 
@@ -367,3 +368,21 @@ async def test_what_a_keeper_measures_is_what_is_in_force(place: Place, gate: Ga
     ):
         assert line in text
     assert text.count("lockgate_policy_info{") == 1
+
+
+async def test_what_an_agent_is_shown_is_nothing_while_policy_is_too_old_and_all_again_afterwards(
+    place: Place, gate: Gate
+) -> None:
+    """Lists are remembered; neither the full one nor the empty one outlives what it was decided under."""
+    real = keeper(FileSource(place.path), place.keeper.trust, place.time)
+    place.put(pack(signed_files(released(7, max_age=60), place.key)))
+    await real.look()
+    gate.core.policy = real.in_force
+    shown = [offer.name for offer in await gate.desk.actions(agent())]
+    assert shown
+    place.time.pass_(61)
+    assert await gate.desk.actions(agent()) == ()
+    place.time.wall -= 61
+    real.in_force.refresh(None)
+    assert [offer.name for offer in await gate.desk.actions(agent())] == shown
+    await real.in_force.close()
