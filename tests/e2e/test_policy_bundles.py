@@ -85,10 +85,10 @@ def answers(deployment: Any) -> dict[str, Any] | None:
 
 def rules(deployment: Any) -> list[str]:
     """By which rules a call is denied; none: it is not."""
-    call = {"service": "shop", "target": "web-dev", "reason": "more"}
-    asked = {"action": "service_status", "arguments": call}
+    arguments = {"service": "shop", "replicas": 3, "target": "web-dev", "reason": "more customers"}
+    asked = {"action": "set_replicas", "arguments": arguments}
     status, document = deployment.rest("POST", "/api/v1/operations", deployment.token("alice"), asked)
-    assert status in (200, 202), document
+    assert status in (201, 403), document
     return [rule["rule"] for rule in document.get("rules", ())]
 
 
