@@ -15,8 +15,16 @@ from lockgate.gateway.audit.entries import EntryKind
 from lockgate.gateway.friction import OBJECTIVE
 from lockgate.telemetry.metrics import Metrics
 
-PAGE = read_page(ROOT / "docs" / "how-to" / "watch-denial-friction.md")
-RULES = yaml.safe_load(next(block.text for block in PAGE.blocks if "alerts" in block.notes.get("file", "")))
+PAGES = [read_page(ROOT / "docs" / "how-to" / name) for name in ("watch-denial-friction.md", "watch-the-gateway.md")]
+RULES = {
+    "groups": [
+        group
+        for page in PAGES
+        for block in page.blocks
+        if block.language == "yaml" and "groups:" in block.text
+        for group in yaml.safe_load(block.text)["groups"]
+    ]
+}
 EXPRESSIONS = {
     rule.get("record") or rule.get("alert"): rule["expr"] for group in RULES["groups"] for rule in group["rules"]
 }

@@ -67,7 +67,7 @@ class PolicyKeeper:
     @property
     def error(self) -> str | None:
         """Why what is in force is not what the source has."""
-        return self.refused or self.unavailable
+        return "; ".join(said for said in (self.unavailable, self.refused) if said) or None
 
     @property
     def ready(self) -> bool:
