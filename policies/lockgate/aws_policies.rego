@@ -33,8 +33,10 @@ places := {
 	},
 }
 
-# kind → [position, text]; null where the text cannot be read.
-texts[kind] contains [position, text(pair)] if {
+# kind → [position, text]; null where the text cannot be read. (Whole: see changes.rego.)
+texts := written
+
+written[kind] contains [position, text(pair)] if {
 	some kind, types in places
 	some type, paths in types
 	some position in changes.standing[type]
@@ -76,7 +78,9 @@ is_policy(document) if {
 }
 
 # kind → [position, statement] of every statement that is no deny.
-allowing[kind] contains [position, statement] if {
+allowing := permitting
+
+permitting[kind] contains [position, statement] if {
 	some kind, documents in texts
 	some [position, document] in documents
 	policy := json.unmarshal(document)

@@ -3,29 +3,37 @@
 # description: The plan's resource changes by type and by what would happen to them, so that a rule looks up its types and scans nothing.
 package lockgate.changes
 
-# Both are type → positions in `input.plan.resource_changes`, without data sources.
+# Both are type → positions in `input.plan.resource_changes`, without data sources. Both are whole documents: OPA evaluates a partial one anew for every
+# key that somebody looks up.
 
 # What would stand: created, changed in place, replaced, or taken under management as it is. `after` says how.
-standing[change.type] contains position if {
+standing := stands
+
+# What would be gone: deleted, replaced, or forgotten by the state.
+gone := goes
+
+stands[change.type] contains position if {
 	some position, change in input.plan.resource_changes
 	some action in change.change.actions
 	makes[action]
 	not is_data(change)
 }
 
-standing[change.type] contains position if {
+stands[change.type] contains position if {
 	some position, change in input.plan.resource_changes
 	is_object(change.change.importing)
 	not is_data(change)
 }
 
-# What would be gone: deleted, replaced, or forgotten by the state.
-gone[change.type] contains position if {
+goes[change.type] contains position if {
 	some position, change in input.plan.resource_changes
 	some action in change.change.actions
 	loses[action]
 	not is_data(change)
 }
+
+# All types, also of data sources and of what does not change.
+types := {change.type | some change in input.plan.resource_changes}
 
 makes := {"create": true, "update": true}
 

@@ -34,7 +34,9 @@ is_for(settings, bucket, type) if {
 }
 
 # Type and name of settings in the configuration → what they refer to for their bucket.
-referred[resource.type][resource.name] contains reference if {
+referred := referring
+
+referring[resource.type][resource.name] contains reference if {
 	some module in configuration.modules
 	some resource in module.resources
 	resource.expressions.bucket

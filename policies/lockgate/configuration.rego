@@ -34,8 +34,10 @@ calls := array.concat(
 
 modules := array.concat([root], [call.module | some call in calls; call.module])
 
-# type → name → attributes that some resource of that type and name, in whatever module, is given.
-given[resource.type][resource.name] contains attribute if {
+# type → name → attributes that some resource of that type and name, in whatever module, is given. (Whole: see changes.rego.)
+given := gathered
+
+gathered[resource.type][resource.name] contains attribute if {
 	some module in modules
 	some resource in module.resources
 	some attribute, _ in resource.expressions
@@ -49,6 +51,12 @@ gives(_, _) if not root
 # An attribute at a path that is not known and that nobody configured: the provider fills it in with its own. Attributes stand in the configuration, and so do
 # blocks, but for those that `dynamic` makes.
 is_providers_own(change, path) if {
+	change.change.after_unknown[path] == true
+	not gives(change, path)
+}
+
+is_providers_own(change, path) if {
+	contains(path, ".")
 	first := split(path, ".")[0]
 	change.change.after_unknown[first] == true
 	not gives(change, first)

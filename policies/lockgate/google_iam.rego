@@ -7,7 +7,9 @@ import data.lockgate.changes
 import data.lockgate.values
 
 # type → [position, role, member]
-granted[type] contains [position, role, member] if {
+granted := gathered
+
+gathered[type] contains [position, role, member] if {
 	some type, positions in changes.standing
 	startswith(type, "google_")
 	some position in positions

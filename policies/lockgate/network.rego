@@ -10,7 +10,7 @@ import data.lockgate.values
 # [position, protocol, low, high]: let in from everywhere. Any port is 0 to 65535; protocols are in small letters, any is "any".
 open contains [position, protocol, low, high] if {
 	some [position, protocol, low, high, source] in passages
-	is_world(source)
+	everywhere[source]
 	not null in [protocol, low, high]
 }
 
@@ -22,9 +22,12 @@ perhaps contains [position, protocol, low, high] if {
 
 perhaps contains [position, protocol, low, high] if {
 	some [position, protocol, low, high, source] in passages
-	is_world(source)
+	everywhere[source]
 	null in [protocol, low, high]
 }
+
+# Sources that are everywhere: of many passages there are few sources.
+everywhere := {source | some source in {passage[4] | some passage in passages}; is_world(source)}
 
 # Whether an opening may reach one of the ports from `first` to `last`.
 reaches([_, protocol, low, high], first, last) if {

@@ -7,107 +7,56 @@ import data.lockgate.parameters
 import data.lockgate.selectors
 
 # Rule → number of its entry → the entry. A rule that policy data does not list for this question is not looked at.
-selected[name][number] := entry if {
+selected := {name: chosen |
 	some name, entries in parameters.rules[input.question]
-	some number, entry in entries
-	selectors.selects(entry.targets, input.target)
+	chosen := {number: entry | some number, entry in entries; selectors.selects(entry.targets, input.target)}
+	count(chosen) > 0
 }
 
 # What a rule may say, each under the number of the entry it speaks for:
 #   resources[number]  a set of addresses at fault
 #   unknown[number]    a set of addresses of which it cannot tell, as a value is not known yet or hidden
-#   facts[number]      the details of a fault that is no resource's
-at_fault[name][number] := addresses if {
+#   facts[number]      the details of a fault that is no resource's; then nothing else counts
+findings := [[name, number, finding.effect, finding.details] |
 	some name, entries in selected
 	some number, entry in entries
-	addresses := {address | some address in data.lockgate.rules[name].resources[number]; not excepted(entry, address)}
-	count(addresses) > 0
-}
+	some finding in judged(name, number, entry)
+]
 
-in_the_dark[name][number] := addresses if {
-	some name, entries in selected
-	some number, entry in entries
-	addresses := {address | some address in data.lockgate.rules[name].unknown[number]; not excepted(entry, address)}
-	count(addresses) > 0
-}
-
-stated[name][number] := details if {
-	some name, entries in selected
-	some number, entry in entries
+judged(name, number, entry) := [{"effect": entry.effect, "details": details}] if {
 	details := data.lockgate.rules[name].facts[number]
 	not excepted_whole(entry)
+} else := of_resources(entry, faults, doubts) if {
+	faults := {address | some address in data.lockgate.rules[name].resources[number]; not excepted(entry, address)}
+	doubts := {address | some address in data.lockgate.rules[name].unknown[number]; not excepted(entry, address)}
 }
+
+# Faults have the entry's effect, doubts that of `unknown`; together if both are the same.
+of_resources(entry, faults, doubts) := [{"effect": entry.effect, "details": object.union(listed("resources", faults), listed("unknown", doubts))} |
+	count(faults) + count(doubts) > 0
+] if {
+	entry.effect == entry.unknown
+} else := array.concat(
+	[{"effect": entry.effect, "details": listed("resources", faults)} | count(faults) > 0],
+	[{"effect": entry.unknown, "details": listed("unknown", doubts)} | count(doubts) > 0],
+)
 
 # What is at most shown of the addresses; how many there are is said beside them.
 most_shown := 20
 
-shown(addresses, name) := {name: array.slice(sort(addresses), 0, most_shown), concat("", [name, "_count"]): count(addresses)}
-
-# Rule → number of the entry → details, for what an entry denies.
-denied[name][number] := stated[name][number] if {
-	some name, entries in selected
-	some number, entry in entries
-	entry.effect == "deny"
-}
-
-denied[name][number] := details if {
-	some name, entries in at_fault
-	some number, addresses in entries
-	selected[name][number].effect == "deny"
-	not stated[name][number]
-	details := object.union(shown(addresses, "resources"), unknown_details(name, number, "deny"))
-}
-
-denied[name][number] := shown(addresses, "unknown") if {
-	some name, entries in in_the_dark
-	some number, addresses in entries
-	selected[name][number].unknown == "deny"
-	not stated[name][number]
-	not at_fault[name][number]
-}
-
-# The same, for what an entry leaves to humans.
-held[name][number] := stated[name][number] if {
-	some name, entries in selected
-	some number, entry in entries
-	entry.effect == "approve"
-}
-
-held[name][number] := details if {
-	some name, entries in at_fault
-	some number, addresses in entries
-	selected[name][number].effect == "approve"
-	not stated[name][number]
-	details := object.union(shown(addresses, "resources"), unknown_details(name, number, "approve"))
-}
-
-held[name][number] := shown(addresses, "unknown") if {
-	some name, entries in in_the_dark
-	some number, addresses in entries
-	selected[name][number].unknown == "approve"
-	not stated[name][number]
-	not at_fault_for(name, number, "approve")
-}
-
-at_fault_for(name, number, effect) if {
-	at_fault[name][number]
-	selected[name][number].effect == effect
-}
-
-unknown_details(name, number, effect) := shown(in_the_dark[name][number], "unknown") if {
-	selected[name][number].unknown == effect
+listed(name, addresses) := {name: array.slice(sort(addresses), 0, most_shown), concat("", [name, "_count"]): count(addresses)} if {
+	count(addresses) > 0
 } else := {}
 
-violations contains {"rule": name, "details": details} if {
-	some name, entries in denied
-	some _, details in entries
-}
+violations contains {"rule": name, "details": details} if some [name, _, "deny", details] in findings
 
 # What must be approved because of what an entry found.
-requirements contains selected[name][number].require if {
-	some name, entries in held
-	some number, _ in entries
-}
+requirements contains selected[name][number].require if some [name, number, "approve", _] in findings
+
+# Rule → number of the entry → details, for what an entry denies and for what it leaves to humans.
+denied[name][number] := details if some [name, number, "deny", details] in findings
+
+held[name][number] := details if some [name, number, "approve", details] in findings
 
 # An exception without `resources` takes a whole entry away; one with them, these addresses. Until its time, and not after.
 excepted(entry, address) if {

@@ -17,25 +17,18 @@ is_hidden(value) if {
 after(body) := [object.get(body, "after", null), object.get(body, "after_unknown", false)]
 
 # The pairs at a path of names ("settings.tier"), through every list on the way; none where a block is absent.
-at(body, path) := pairs if {
-	[first] := split(path, ".")
-	pairs := below([after(body)], first)
+at(body, path) := [member(after(body), path)] if {
+	not contains(path, ".")
+} else := pairs if {
+	parts := split(path, ".")
+	pairs := down(after(body), parts, count(parts))
 }
 
-at(body, path) := pairs if {
-	[first, second] := split(path, ".")
-	pairs := below(below([after(body)], first), second)
-}
+down(whole, parts, 2) := below([member(whole, parts[0])], parts[1])
 
-at(body, path) := pairs if {
-	[first, second, third] := split(path, ".")
-	pairs := below(below(below([after(body)], first), second), third)
-}
+down(whole, parts, 3) := below(below([member(whole, parts[0])], parts[1]), parts[2])
 
-at(body, path) := pairs if {
-	[first, second, third, fourth] := split(path, ".")
-	pairs := below(below(below(below([after(body)], first), second), third), fourth)
-}
+down(whole, parts, 4) := below(below(below([member(whole, parts[0])], parts[1]), parts[2]), parts[3])
 
 # The same with what stands in a list one by one; none where nothing is set.
 each(body, path) := [pair | some whole in at(body, path); some pair in spread(whole)]
@@ -46,21 +39,20 @@ below(pairs, name) := [pair |
 	pair := member(item, name)
 ]
 
-spread([value, mark]) := [[null, true]] if {
-	dark([value, mark])
-} else := [[item, part(mark, index)] | some index, item in value] if {
+spread([value, mark]) := [[item, part(mark, index)] | some index, item in value] if {
 	is_array(value)
+	mark != true
+} else := [[null, true]] if {
+	dark([value, mark])
 } else := [] if {
 	is_null(value)
 } else := [[value, mark]]
 
-member([value, mark], name) := [null, true] if {
-	dark([value, mark])
-} else := [object.get(value, name, null), part(mark, name)] if {
+# What is in the dark has members of which nothing can be said, and so has what is of another shape than was expected.
+member([value, mark], name) := [object.get(value, name, null), part(mark, name)] if {
 	is_object(value)
-} # of another shape than was expected: nothing can be said of it
-
-else := [null, true]
+	mark != true
+} else := [null, true]
 
 part(mark, key) := mark[key] if {
 	not is_boolean(mark)

@@ -33,7 +33,7 @@ facts[number] := {"providers": array.slice(sort(foreign), 0, most_shown), "provi
 }
 
 # Source addresses of everything that runs: by resource, by lock file, by provider block.
-used contains lower(change.provider_name) if some change in input.plan.resource_changes
+used contains lower(name) if some name in {change.provider_name | some change in input.plan.resource_changes}
 
 used contains lower(split(line, " ")[0]) if some line in input.plan.providers
 

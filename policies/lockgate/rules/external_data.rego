@@ -33,8 +33,10 @@ resources[number] contains address if {
 
 resources[number] contains change.address if {
 	some number, entry in rulebook.selected.external_data
+	some type in changes.types
+	changes.named(entry.types, type)
 	some change in input.plan.resource_changes
-	changes.named(entry.types, change.type)
+	change.type == type
 }
 
 # Type → addresses inside their modules; modules called deeper than can be looked at may hold anything.

@@ -60,7 +60,8 @@ judged contains [number, position, verdict] if {
 	some position, [tags, mark] in tagged
 	is_asked(entry, changes.at(position).type)
 	some name, accepted in entry.tags
-	verdict := meets_not([object.get(tags, name, null), mark_of(tags, mark, name)], accepted)
+	not passes(tags, mark, name, accepted)
+	verdict := failing(tags, mark, name)
 }
 
 is_asked(entry, type) if {
@@ -68,12 +69,28 @@ is_asked(entry, type) if {
 	not changes.named(entry.except_types, type)
 }
 
-# Position → the tags in force, as value and mark.
+passes(tags, mark, name, accepted) if {
+	value := tags[name]
+	is_string(value)
+	value != ""
+	not values.is_hidden(value)
+	not values.part(mark, name)
+	changes.named(accepted, value)
+}
+
+failing(tags, mark, name) := "unreadable" if {
+	values.dark([object.get(tags, name, null), values.part(mark, name)])
+} else := "unreadable" if {
+	mark == true
+	not tags[name]
+} else := "missing"
+
+# Position → the tags in force, and the mark beside them; true where tags may be there that are not shown.
 tagged[position] := tags if {
 	some type, positions in changes.standing
 	names := attributes(type)
 	some position in positions
-	tags := first_of(changes.at(position).change, names)
+	tags := in_force(changes.at(position).change, names)
 }
 
 # With what the provider adds to all its resources first, where it shows that.
@@ -81,13 +98,14 @@ attributes(type) := ["effective_labels", "terraform_labels", "labels", "resource
 	startswith(type, "google_")
 } else := ["tags_all", "tags"]
 
-# Of the attributes that a resource has, the first that is set, and the mark beside it. Where one before it cannot be read, what is not in it may be there
-# all the same: then the mark is true, and so it is where none is set and one cannot be read.
-first_of(body, names) := [found[0][0], mark] if {
+# Of the attributes that a resource has the first that is set. Where another one cannot be read, what is not in it may be there all the same.
+in_force(body, names) := [tags, values.part(object.get(body, "after_unknown", false), names[0])] if {
+	tags := body.after[names[0]]
+	is_object(tags)
+} else := [found[0], mark] if {
 	pairs := [pair | some name in names; pair := values.member(values.after(body), name)]
-	found := [pair | some pair in pairs; is_object(pair[0])]
-	count(found) > 0
-	mark := doubt(pairs, found[0])
+	found := [pair | some pair in pairs; is_object(pair[0])][0]
+	mark := doubt(pairs, found)
 } else := [{}, true] if {
 	some name in names
 	values.dark(values.member(values.after(body), name))
@@ -101,20 +119,4 @@ doubt(pairs, found) if {
 	values.dark(pair)
 } else := mark if {
 	[_, mark] := found
-}
-
-mark_of(tags, mark, name) := mark if {
-	is_boolean(mark)
-	not is_string(object.get(tags, name, null))
-} else := values.part(mark, name)
-
-meets_not([value, mark], accepted) := "unreadable" if {
-	values.dark([value, mark])
-} else := "missing" if {
-	not meets(value, accepted)
-}
-
-meets(value, accepted) if {
-	value != ""
-	changes.named(accepted, value)
 }
