@@ -14,6 +14,8 @@ LEFT: Final = 280
 WIDTH: Final = 420
 RIGHT: Final = 220
 MAX_BARS: Final = 400
+MAX_LABEL: Final = 38
+"""Characters; more do not fit left of the bars."""
 COLOURS: Final = ("#a3341f", "#2a6f97", "#6b6b6b", "#b5892b")
 """Told apart also without colour: each bar carries its number in words."""
 
@@ -72,7 +74,7 @@ def picture(title: str, said: str, groups: Sequence[Group]) -> str:
 def _row(y: int, one: Bar) -> list[str]:
     length = max(1.0, min(one.value / one.of, 1.0) * WIDTH) if one.value > 0 and one.of > 0 else 0.0
     return [
-        _text(LEFT - 10, y, one.label, "text-anchor='end'"),
+        _text(LEFT - 10, y, _fitting(one.label), "text-anchor='end'"),
         f"<rect x='{LEFT}' y='{y - 12}' width='{length:.1f}' height='16' fill='{COLOURS[one.colour]}'/>",
         _text(round(LEFT + length + 8), y, one.said),
     ]
@@ -91,6 +93,12 @@ def _mark(line: tuple[float, str], of: float, top: int, bottom: int) -> list[str
 
 def _text(x: int, y: int, said: str, more: str = "") -> str:
     return f"<text x='{x}' y='{y}' fill='#222222'{' ' + more if more else ''}>{_safe(said)}</text>"
+
+
+def _fitting(label: str) -> str:
+    """The end of a long label: what names begin with is often the same for all."""
+    shown = flat(label, limit=160)
+    return shown if len(shown) <= MAX_LABEL else "…" + shown[1 - MAX_LABEL :]
 
 
 def _safe(said: str) -> str:

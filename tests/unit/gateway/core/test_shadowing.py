@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,18 @@ from tests.invariants.gate import Gate
 from tests.invariants.parties import agent, human
 from tests.unit.policy.test_hostile_policy import GROW, LOOP, YES, module
 
+from lockgate.contract.decision import Decision, Question
 from lockgate.gateway.errors import Forbidden
 from lockgate.gateway.policydesk import PolicyDesk
 from lockgate.gateway.scheduling.rates import Rates
 from lockgate.gateway.scheduling.wakeups import Wakeups
 from lockgate.gateway.shadowing import PER_KIND, PER_MINUTE, Shadowing, shadow_loader
-from lockgate.gateway.store.port import AuditEntries
+from lockgate.gateway.store.port import AuditEntries, Decisions
 from lockgate.policy.bundle import LIBRARY, PolicyBundle, load_library
 from lockgate.policy.bundles.archive import pack
 from lockgate.policy.bundles.layout import bundle_files
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.input import encode_input
 from lockgate.policy.port import PolicyEngine
 
 NO = '[{"result":{"allow":false,"violations":[{"rule":"nope","details":{}}],"obligations":{}}}]'
@@ -87,6 +90,40 @@ async def test_no_shadow_changes_an_outcome(
     async with shadowed(gate, wasm):
         assert await story(gate) == wanted
     assert [state for state, _, _ in wanted] == ["running", "denied", "queued", "queued"]
+
+
+async def test_the_shadow_sees_the_very_bytes_that_are_recorded_of_every_decision(gate: Gate) -> None:
+    seen: list[bytes] = []
+
+    class Spy(EmbeddedEngine):
+        async def decide(self, question: Question, document: Mapping[str, Any]) -> Decision:
+            seen.append(encode_input(document))
+            return await super().decide(question, document)
+
+    async def load() -> PolicyEngine | None:
+        return None if shadowing.companion else Spy(load_library())
+
+    shadowing = Shadowing(gate.core, load)
+    await shadowing.look()
+    await story(gate)
+    records = await gate.store.read(Decisions(limit=200))
+    found = await settled(shadowing, len(records))
+    assert found["dropped"] == 0 and len(seen) == found["compared"] == found["changes"]["same"]
+    assert {record.question for record in records} >= {"request", "plan", "apply", "approve"}
+    kept = [record.input.data() for record in records if record.input is not None]
+    assert len(kept) == len(records) and set(kept) <= set(seen)
+    await shadowing.close()
+
+
+async def test_an_entry_stays_small_whatever_a_draft_answers(gate: Gate) -> None:
+    rules = ",".join(f'{{"rule":"{n:03}{"x" * 100}","details":{{}}}}' for n in range(100))
+    answer = f'[{{"result":{{"allow":false,"violations":[{rules}],"obligations":{{}}}}}}]'
+    async with shadowed(gate, module(ANSWER, answer)) as shadowing:
+        await gate.ask()
+        (difference,) = (await settled(shadowing, 1))["differences"]
+    (body,) = await logged(gate)
+    assert len(body["shadow_outcome"]["rules"]) == len(difference["rules"]) == 20
+    assert len(json.dumps(body)) < 8_000
 
 
 async def test_differences_are_counted_by_question_and_change(gate: Gate) -> None:
