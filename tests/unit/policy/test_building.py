@@ -161,6 +161,47 @@ def test_a_module_that_is_no_rego_is_refused_with_its_line(opa: Path, tmp_path: 
     assert "neither of v1 nor of v0" in error.problem
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("latin.rego", b"package team\n\n# \xe9\nok := true\n", "is not UTF-8 at byte 16"),
+        ("huge.rego", b"package team\n\nok := true\n" + b"#" * (1 << 20), "is larger than 1048576 bytes"),
+        ("a name.rego", b"package team\n\nok := true\n", "has a name that no bundle can hold"),
+    ],
+)
+def test_a_file_that_cannot_be_taken_is_named(
+    opa: Path, tmp_path: Path, name: str, content: bytes, problem: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    error = refused(opa, tmp_path, RULE.replace("PATH", "team.ok"))
+    assert error.file == str(tmp_path / name)
+    assert problem in error.problem
+
+
+def test_links_to_folders_and_hidden_files_are_left_alone(opa: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "rules"
+    (folder / ".git").mkdir(parents=True)
+    (folder / ".git" / "old.rego").write_text("no Rego")
+    (folder / "._rule.rego").write_text("no Rego")
+    (folder / "again").symlink_to(folder, target_is_directory=True)
+    (folder / "rule.rego").write_text("package team\n\nok := true\n")
+    made = build_policy(DATA + RULE.replace("PATH", "team.ok"), "data.yaml", [folder], opa)
+    assert [name for name in made.modules if name.startswith("own/")] == ["own/rules/rule.rego"]
+
+
+def test_two_folders_of_one_name_stay_apart(opa: Path, tmp_path: Path) -> None:
+    for number in ("1", "2"):
+        (tmp_path / number / "rules").mkdir(parents=True)
+        (tmp_path / number / "rules" / "rule.rego").write_text(f"package team{number}\n\nok := true\n")
+    folders = [tmp_path / "1" / "rules", tmp_path / "2" / "rules"]
+    made = build_policy(DATA + RULE.replace("PATH", "team2.ok"), "data.yaml", folders, opa)
+    assert {name for name in made.modules if name.startswith("own/")} == {
+        "own/rules/rule.rego",
+        "own/rules-2/rule.rego",
+    }
+    assert decide(made, changes()).allow
+
+
 def test_a_folder_that_is_not_there_or_holds_nothing_is_refused(opa: Path, tmp_path: Path) -> None:
     assert "holds no Rego" in str(refused(opa, tmp_path, RULE.replace("PATH", "team.ok")))
     with pytest.raises(PolicyLoadError, match="does not exist"):
