@@ -18,6 +18,7 @@ from lockgate.contract.decision import ENGINE_FAULTS, Decision, Violation
 from lockgate.policy.moves import (
     OTHER,
     Document,
+    Known,
     Move,
     Path,
     granting_moves,
@@ -185,8 +186,8 @@ class _Search:
         """The rule with the paths that made it."""
         suspect = _Suspect(violation, self.document, _count(self.decision, violation.rule))
         causes: list[Cause] = []
-        roles, regions = _known(self.engine, self.decision, self.document)
-        for move in chain(plain_moves(self.document), granting_moves(self.document, roles, regions)):
+        known = _known(self.engine, self.decision, self.document)
+        for move in chain(plain_moves(self.document), granting_moves(self.document, known)):
             if len(causes) < MAX_CAUSES and await self._takes_away(suspect, move):
                 causes += await self._narrowed(suspect, move)
         for address in _resources(violation, self.document)[:MAX_NAMED]:
@@ -213,8 +214,7 @@ class _Search:
         named = [address for item in self.decision.violations for address in _resources(item, self.document)]
         dropped = without_resources(self.document, named) if named else None
         yield (dropped,) if dropped is not None else ()
-        roles, regions = _known(self.engine, self.decision, self.document)
-        yield granting_moves(self.document, roles, regions)
+        yield granting_moves(self.document, _known(self.engine, self.decision, self.document))
         yield plain_moves(self.document)
         yield later_moves(self.document) if any(item.waitable for item in self.decision.violations) else ()
 
@@ -295,15 +295,28 @@ def _alike(one: Violation, other: Violation) -> bool:
     )
 
 
-def _known(engine: PolicyEngine, decision: Decision, document: Document) -> tuple[list[str], list[str]]:
-    """Roles that policy data grants this question to, and regions of the tenant; nothing where the data has another form."""
+def _known(engine: PolicyEngine, decision: Decision, document: Document) -> Known:
+    """From the data of the policy that decided; nothing where it has another form."""
     try:
         data = json.loads(engine.bundle.data)["lockgate"]["parameters"]
-        roles = sorted(data["grants"].get(decision.question.value, {}))
-        regions = sorted(data["regions"].get(document["tenant"], {}))
+        grants, regions = data["grants"].get(decision.question.value, {}), data["regions"].get(document["tenant"], {})
+        return Known(tuple(sorted(grants)), tuple(sorted({*regions} - {"*"})), _named(grants, "environment"))
     except (KeyError, TypeError, ValueError, AttributeError):
-        return [], []
-    return roles, regions
+        return Known()
+
+
+def _named(value: Any, field: str) -> tuple[str, ...]:
+    """Every key of every map that stands under `field`."""
+    found: set[str] = set()
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Mapping):
+            found |= set(item[field]) if isinstance(item.get(field), Mapping) else set()
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+    return tuple(sorted(found))
 
 
 def _resources(violation: Violation, document: Document) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 Document = Mapping[str, Any]
 Path = tuple[str | int, ...]
 OTHER: Final = "something-else"
-MAX_ROLES: Final = 50
+MAX_NAMES: Final = 50
 MAX_KEYS: Final = 100
 _EFFECTS: Final = ("read", "change", "destroy")
 _SUMMARIES: Final = {("create",): "create", ("update",): "update", ("delete",): "delete"}
@@ -85,13 +85,24 @@ def plain_moves(document: Document) -> Iterator[Move]:
         yield Move(("subject", "roles"), "no roles", _putter(("subject", "roles"), []))
 
 
-def granting_moves(document: Document, roles: Sequence[str], regions: Sequence[str]) -> Iterator[Move]:
-    """What policy data would recognise: another role, another region of the tenant."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names that policy data itself speaks of, for this question and tenant: what could stand in an input instead."""
+
+    roles: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+
+
+def granting_moves(document: Document, known: Known) -> Iterator[Move]:
+    """What policy data would recognise: another role, another environment, another region of the tenant."""
     has = value_at(document, ("subject", "roles")) or []
-    for role in [name for name in roles if name not in has][:MAX_ROLES]:
+    for role in [name for name in known.roles if name not in has][:MAX_NAMES]:
         yield Move(("subject", "roles"), f"the role {role}", _putter(("subject", "roles"), [*has, role]))
-    for region in regions[:MAX_ROLES]:
-        yield Move(("target", "region"), json.dumps(region), _putter(("target", "region"), region))
+    for part, names in (("environment", known.environments), ("region", known.regions)):
+        path: Path = ("target", part)
+        for name in [item for item in names if item != value_at(document, path)][:MAX_NAMES]:
+            yield Move(path, json.dumps(name), _putter(path, name))
 
 
 def later_moves(document: Document) -> Iterator[Move]:

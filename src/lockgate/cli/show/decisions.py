@@ -98,7 +98,7 @@ def explained_text(found: dict[str, Any]) -> Group:
         parts += [Text(f"would pass with {_instead(item)}") for item in found["would_pass"]]
         if not found["would_pass"]:
             parts.append(Text("no single change that was tried would make it pass: see each rule's fix"))
-    if found["obligations"]:
+    if found["allow"] and found["obligations"]:
         parts.append(Text(f"demands    {flat(json.dumps(found['obligations'], sort_keys=True))}"))
     bound = "; its bound was reached, there may be more" if found["exhausted"] else ""
     parts.append(Text(f"found by asking the policy {found['evaluations']} times with one thing changed{bound}"))
