@@ -173,7 +173,7 @@ def _verifier(session: Session, keys: list[str] | None, scope: str | None) -> Ve
         key_id, found, file = item.partition("=")
         if not found or not key_id or not file:
             raise bad_input("key", f"{item[:80]!r} must be ID=FILE")
-        pinned[key_id] = Path(file)
+        pinned[key_id] = Path(file).expanduser()  # no shell does it within a word
     if not keys:
         from lockgate.cli.home import gateway_settings
 
