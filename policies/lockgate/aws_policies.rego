@@ -70,12 +70,28 @@ unreadable[kind] contains position if {
 	not unsaid[position]
 }
 
+# A document that says what AWS knows, in AWS's words and letters. Anything else cannot be judged by its words.
 is_policy(document) if {
 	policy := json.unmarshal(document)
-	is_object(policy)
-	some statement in listed(policy, "statement")
-	is_object(statement)
+	object.keys(policy) - {"Version", "Id", "Statement"} == set()
+	statements := listed(policy, "Statement")
+	count(statements) > 0
+	every statement in statements {
+		is_statement(statement)
+	}
 }
+
+is_statement(statement) if {
+	object.keys(statement) - words == set()
+	statement.Effect in {"Allow", "Deny"}
+	every name in ["Action", "NotAction", "Resource", "NotResource"] {
+		every item in listed(statement, name) {
+			is_string(item)
+		}
+	}
+}
+
+words := {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal", "Condition"}
 
 # kind → [position, statement] of every statement that is no deny.
 allowing := permitting
@@ -84,21 +100,16 @@ permitting[kind] contains [position, statement] if {
 	some kind, documents in texts
 	some [position, document] in documents
 	policy := json.unmarshal(document)
-	some statement in listed(policy, "statement")
+	some statement in listed(policy, "Statement")
 	not is_deny(statement)
 }
 
-is_deny(statement) if {
-	some effect in listed(statement, "effect")
-	lower(effect) == "deny"
-}
+is_deny(statement) if statement.Effect == "Deny"
 
-# All values of a field, which is one value or a list, under its name in any letters.
-listed(whole, name) := [item |
-	some key, value in whole
-	lower(key) == name
-	some item in many(value)
-]
+# All values of a field, which is one value or a list.
+listed(whole, name) := many(value) if {
+	value := whole[name]
+} else := []
 
 many(value) := value if {
 	is_array(value)
@@ -106,11 +117,11 @@ many(value) := value if {
 
 # Whether a statement is for everyone: `*` as principal or as any kind of principal, or everyone but some.
 is_for_everyone(statement) if {
-	some principal in listed(statement, "principal")
+	some principal in listed(statement, "Principal")
 	is_everyone(principal)
 }
 
-is_for_everyone(statement) if count(listed(statement, "notprincipal")) > 0
+is_for_everyone(statement) if count(listed(statement, "NotPrincipal")) > 0
 
 is_everyone(principal) if trim_space(principal) == "*"
 
@@ -122,7 +133,7 @@ is_everyone(principal) if {
 
 # Whether one of these condition keys narrows a statement to what equals a value without wildcards.
 is_narrowed(statement, keys) if {
-	some condition in listed(statement, "condition")
+	some condition in listed(statement, "Condition")
 	some operator, tests in condition
 	lower(operator) in {"stringequals", "arnequals"}
 	some key, _ in tests

@@ -42,12 +42,20 @@ test_what_is_named_is_not_too_wide if {
 	is_too_wide(allow({"Action": ["ec2:DescribeInstances", "ec2:RunInstances"], "Resource": "*"}))
 }
 
-test_letters_and_missing_effects_hide_nothing if {
-	is_too_wide({"effect": "allow", "action": "*", "resource": "*"})
-	is_too_wide({"Action": "*", "Resource": "*"})
-	lowered := json.marshal({"statement": {"EFFECT": "Allow", "ACTION": ["*"]}})
-	asked.denied("iam_wildcard", wildcards, [asked.created("aws_iam_policy.p", {"policy": lowered})]) == {"aws_iam_policy.p"}
+test_a_document_in_other_words_or_shapes_than_aws_knows_cannot_be_judged_and_does_not_pass if {
+	every statement in [
+		{"effect": "Allow", "action": "*", "resource": "*"}, {"Action": "s3:GetObject", "Resource": "arn:aws:s3:::a"},
+		{"Effect": "allow", "Action": "s3:GetObject"}, {"Effect": ["Deny", "Allow"], "Action": "s3:GetObject"}, {"Effect": "Deny", "effect": "Allow"},
+		{"Effect": "Allow", "Action": [["*"]]}, {"Effect": "Allow", "Action": {"x": "*"}}, {"Effect": "Allow", "Action": 7}, {"Effect": "Allow", "Resource": null, "Action": "s3:Get"},
+		[{"Effect": "Deny", "Action": "s3:GetObject"}, "*"], [[{"Effect": "Allow", "Action": "*"}]], [],
+	] {
+		asked.unknown("iam_wildcard", wildcards, [policy(statement)]) == {"aws_iam_policy.p"}
+	}
+	other := json.marshal({"statement": {"Effect": "Allow", "Action": "s3:GetObject"}})
+	asked.unknown("iam_wildcard", wildcards, [asked.created("aws_iam_policy.p", {"policy": other})]) == {"aws_iam_policy.p"}
 }
+
+test_a_wildcard_without_effect_is_one if is_too_wide({"Action": "*", "Resource": "*"})
 
 test_a_service_or_any_resource_may_be_left_to_another_rule if {
 	lenient := asked.with_parts(wildcards, {"service_wildcards": false, "any_resource": false})
@@ -156,7 +164,7 @@ role(principal, condition) := asked.created("aws_iam_role.r", {"assume_role_poli
 test_a_principal_that_is_everyone_in_every_form if {
 	every principal in [
 		{"Principal": "*"}, {"Principal": {"AWS": "*"}}, {"Principal": {"AWS": ["arn:aws:iam::1:root", "*"]}}, {"Principal": {"Federated": "*"}},
-		{"principal": {"aws": " * "}}, {"NotPrincipal": {"AWS": "arn:aws:iam::1:root"}},
+		{"Principal": {"AWS": " * "}}, {"NotPrincipal": {"AWS": "arn:aws:iam::1:root"}},
 	] {
 		asked.denied("open_trust", trusted, [role(principal, {})]) == {"aws_iam_role.r"}
 	}

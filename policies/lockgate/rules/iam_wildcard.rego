@@ -66,26 +66,26 @@ unknown[number] contains changes.address(position) if {
 	some position in aws_policies.unsaid
 }
 
-is_too_wide(_, statement) if count(aws_policies.listed(statement, "notaction")) > 0
+is_too_wide(_, statement) if count(aws_policies.listed(statement, "NotAction")) > 0
 
-is_too_wide(_, statement) if count(aws_policies.listed(statement, "notresource")) > 0
+is_too_wide(_, statement) if count(aws_policies.listed(statement, "NotResource")) > 0
 
 is_too_wide(_, statement) if {
-	some action in aws_policies.listed(statement, "action")
+	some action in aws_policies.listed(statement, "Action")
 	is_any(split(action, ":")[0])
 }
 
 is_too_wide(entry, statement) if {
 	entry.service_wildcards
-	some action in aws_policies.listed(statement, "action")
+	some action in aws_policies.listed(statement, "Action")
 	is_any(split(action, ":")[1])
 }
 
 is_too_wide(entry, statement) if {
 	entry.any_resource
-	some resource in aws_policies.listed(statement, "resource")
+	some resource in aws_policies.listed(statement, "Resource")
 	is_any_resource(resource)
-	some action in aws_policies.listed(statement, "action")
+	some action in aws_policies.listed(statement, "Action")
 	not changes.named(entry.harmless, lower(action))
 }
 
