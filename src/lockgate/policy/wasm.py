@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import threading
 from dataclasses import dataclass
 from typing import Any, Final
@@ -308,11 +309,18 @@ def _only_result(text: bytes, entrypoint: str) -> Any:
 
 
 def _json(text: bytes) -> Any:
-    """Nearly every value is JSON as it stands; sets and keys that are no strings are made JSON as OPA makes them. Raises ValueError, RecursionError."""
+    """Nearly every value is JSON but for empty sets; other sets and keys that are no strings are made JSON as OPA makes them. Raises ValueError, RecursionError."""
     try:
-        return orjson.loads(text)
+        return orjson.loads(_EMPTY_SET.sub(_empty_array, text))
     except orjson.JSONDecodeError:
         return plain(read(text))
+
+
+def _empty_array(found: re.Match[bytes]) -> bytes:
+    return found["string"] or b"[]"
+
+
+_EMPTY_SET: Final = re.compile(rb'(?P<string>"(?:[^"\\]|\\.)*")|set\(\)', re.DOTALL)
 
 
 def _aligned(address: int) -> int:

@@ -131,10 +131,12 @@ def _written(value: Any) -> str:
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
     at = 0
-    while text[at:].strip(" \t\n\r"):
+    while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
-            raise ValueError("no term")
+            if text[at:].strip(" \t\n\r"):
+                raise ValueError("no term")
+            return
         yield match.lastgroup, match[match.lastgroup]
         at = match.end()
 
