@@ -112,6 +112,7 @@ class Explained:
             ],
             "hangs_on": [{**_cause(cause), "denied_by": list(rules)} for cause, rules in self.hangs_on],
             "obligations": self.decision.obligations.to_document(),
+            "exceptions": [exception.to_document() for exception in self.decision.exceptions],
             "evaluations": self.evaluations,
             "exhausted": self.exhausted,
             "problem": self.problem or None,

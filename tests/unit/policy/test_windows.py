@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,17 +11,21 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from lockgate.cli.show.decisions import explained_text
 from lockgate.contract.decision import Decision, Question
 from lockgate.contract.excepted import UsedException
 from lockgate.policy.builtins import call_builtin
 from lockgate.policy.bundle import LIBRARY, library_bundle, library_manifest
 from lockgate.policy.compile import entrypoint
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.explaining import explain
 from lockgate.policy.input import encode_input
 from lockgate.policy.opa import run_opa
 from lockgate.policy.parameters import read_parameters
 from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.replay import Recorded
 from lockgate.policy.times import DAYS
 from lockgate.policy.wasm import Bounds, PolicyInstance, PolicyModule
 from lockgate.testing.policy_engine import example_input
@@ -317,10 +322,15 @@ async def test_a_decision_names_the_exception_without_which_it_would_have_been_h
     )
     engine = EmbeddedEngine(bundle)
     context = {"now": "2026-12-24T11:00:00Z", "freeze": False}
-    decision = await engine.decide(Question.APPLY, example_input(Question.APPLY, context=context))
+    asked = example_input(Question.APPLY, context=context)
+    decision = await engine.decide(Question.APPLY, asked)
     later = {**context, "now": "2026-11-24T11:00:00Z"}
     unused = await engine.decide(Question.APPLY, example_input(Question.APPLY, context=later))
+    document = (await explain(engine, Recorded(decision, encode_input(asked)))).document()
     await engine.close()
+    shown = StringIO()
+    Console(width=200, file=shown).print(explained_text({**document, "at": 0, "operation": None, "hidden": [], "masked": []}))
+    assert "CHG-7: without it freeze_period had said no; it ends at 2026-12-24T12:00:00Z" in shown.getvalue()
     assert decision.exceptions == (UsedException("freeze_period", "CHG-7", "2026-12-24T12:00:00Z"),)
     assert Decision.from_document(decision.to_document()) == decision
     assert (unused.allow, unused.exceptions, "exceptions" in unused.to_document()) == (True, (), False)

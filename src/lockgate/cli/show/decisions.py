@@ -83,6 +83,10 @@ def explained_text(found: dict[str, Any]) -> Group:
     ]
     parts += [Text(f"hidden     {flat(item)}") for item in found["hidden"]]
     parts += [Text(f"masked     {flat(item)}") for item in found["masked"]]
+    parts += [
+        Text(f"exception  {flat(item['name'])}: without it {item['rule']} had said no; it ends at {item['until']}")
+        for item in found["exceptions"]
+    ]
     for rule in found["rules"]:
         parts += [Text(), *_rule(rule, bool(found["problem"]))]
     if found["problem"]:
