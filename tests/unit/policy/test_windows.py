@@ -329,7 +329,9 @@ async def test_a_decision_names_the_exception_without_which_it_would_have_been_h
     document = (await explain(engine, Recorded(decision, encode_input(asked)))).document()
     await engine.close()
     shown = StringIO()
-    Console(width=200, file=shown).print(explained_text({**document, "at": 0, "operation": None, "hidden": [], "masked": []}))
+    Console(width=200, file=shown).print(
+        explained_text({**document, "at": 0, "operation": None, "hidden": [], "masked": []})
+    )
     assert "CHG-7: without it freeze_period had said no; it ends at 2026-12-24T12:00:00Z" in shown.getvalue()
     assert decision.exceptions == (UsedException("freeze_period", "CHG-7", "2026-12-24T12:00:00Z"),)
     assert Decision.from_document(decision.to_document()) == decision
