@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.bench.decisions import document
 from tests.bench.figures import Figure, percentile
 
-from lockgate.contract.decision import Question
+from lockgate.contract.decision import Decision, Question
 from lockgate.gateway.policykeeping import PolicyKeeper, Trust
 from lockgate.gateway.policyopening import CLOCKS
 from lockgate.policy.acceptance import Acceptance
@@ -34,6 +34,7 @@ from lockgate.policy.sources.file import FileSource
 RATE = 500
 SECONDS = 10.0
 RELEASES = 8
+PLANNERS = 4
 MOST_SWAPS = 60
 DATA = """
 version: 1
@@ -52,13 +53,28 @@ class Seen:
     took: list[float] = field(default_factory=list)
     revisions: set[str] = field(default_factory=set)
     wrong: int = 0
+    timed_out: int = 0
 
     async def ask(self, policy: PolicyInForce, number: int, due: float) -> None:
         """One question, whose answer must be the one of the revision that it names."""
-        decision = await policy.decide(Question.REQUEST, document(Question.REQUEST, number))
+        self.judge(await policy.decide(Question.REQUEST, document(Question.REQUEST, number)))
         self.took.append((time.perf_counter() - due) * 1000)
+
+    async def plans(self, policy: PolicyInForce, load: asyncio.Task[None]) -> int:
+        """Plan questions one after the other beside them: those wait for a thread, and are under way when policy is swapped."""
+        number = 0
+        while not load.done():
+            self.judge(await policy.decide(Question.PLAN, document(Question.PLAN, number, changes=5)))
+            number += 1
+        return number
+
+    def judge(self, decision: Decision) -> None:
+        """Count an answer that is not the named revision's."""
         self.revisions.add(decision.revision)
         rules = [violation.rule for violation in decision.violations]
+        if rules == ["lockgate.engine.timeout"] and decision.revision in self.allowing:
+            self.timed_out += 1  # the deadline of one evaluation, which a machine without time to spare runs into
+            return
         wanted = [] if self.allowing.get(decision.revision) else ["role"]
         self.wrong += decision.revision not in self.allowing or rules != wanted
 
@@ -66,7 +82,8 @@ class Seen:
 def releases() -> list[PolicyBundle]:
     """Policies that allow the question and deny it, in turns."""
     texts = [
-        DATA.format(number=60 + number, questions="[request]" if number % 2 else "[list]") for number in range(RELEASES)
+        DATA.format(number=60 + number, questions="[request, plan]" if number % 2 else "[list]")
+        for number in range(RELEASES)
     ]
     return [library_with(text, "data.yaml") for text in texts]
 
@@ -84,6 +101,7 @@ async def measure(place: Path, seconds: float = SECONDS) -> list[Figure]:
     await keeper.look()
     seen = Seen({bundle.revision: bool(number % 2) for number, bundle in enumerate(bundles)})
     load = asyncio.create_task(_load(keeper.in_force, seen, seconds))
+    plans = [asyncio.create_task(seen.plans(keeper.in_force, load)) for _ in range(PLANNERS)]
     swaps = 0
     while not load.done() and swaps < MOST_SWAPS:
         swaps += 1
@@ -93,12 +111,16 @@ async def measure(place: Path, seconds: float = SECONDS) -> list[Figure]:
         if keeper.error:
             raise RuntimeError(f"a release was refused: {keeper.error}")
     await load
+    planned = sum(await asyncio.gather(*plans))
     await keeper.in_force.close()
     asked = len(seen.took)
-    note = f"{asked} request decisions at {RATE}/s, {swaps} signed releases verified, compiled and swapped meanwhile"
+    note = f"{asked} request decisions at {RATE}/s and {planned} plan decisions, {swaps} signed releases verified, compiled and swapped meanwhile"
     return [
         Figure(
             "swap under 500/s: errors and mixed answers", seen.wrong + (asked != int(RATE * seconds)), "", note=note
+        ),
+        Figure(
+            "swap under 500/s: timed out", seen.timed_out, "", note="an evaluation has 50 ms, one of a plan a second"
         ),
         Figure("swap under 500/s: swaps", swaps, ""),
         Figure("swap under 500/s: revisions seen", len(seen.revisions), ""),
