@@ -80,7 +80,7 @@ class Friction:
     _actions: _Tally = field(default_factory=_Tally)
     _agents: _Tally = field(default_factory=_Tally)
     _days: _Tally = field(default_factory=_Tally)
-    _seen: set[tuple[str, str]] = field(default_factory=set)
+    _seen: set[int] = field(default_factory=set)
 
     def add(self, operations: Iterable[AskedOperation]) -> int:
         """Count those of the window; how many of them there were, collapsed ones too."""
@@ -95,7 +95,8 @@ class Friction:
     def _is_repeated(self, operation: AskedOperation) -> bool:
         if not self.window.collapse:
             return False
-        request = (operation.principal, operation.request_sha256)
+        # 64 bits of each: half a million of the names themselves would be a hundred megabytes.
+        request = hash((operation.principal, operation.request_sha256))
         if request in self._seen:
             return True
         self._seen.add(request)

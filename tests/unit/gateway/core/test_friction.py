@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from tests.invariants.gate import Gate
 from tests.invariants.parties import agent, human, plan_bytes
 
-from lockgate.gateway import friction
+from lockgate.gateway import friction, policydesk
 from lockgate.gateway.errors import BadInput, Forbidden
 from lockgate.gateway.friction import MAX_KEYS, Friction, Window, measure
 from lockgate.gateway.operations.model import Reason
@@ -17,6 +18,7 @@ from lockgate.gateway.policydesk import PolicyDesk
 from lockgate.gateway.scheduling.rates import Rates
 from lockgate.gateway.scheduling.wakeups import Wakeups
 from lockgate.gateway.store.asked import AskedOperation, AskedOperations
+from lockgate.gateway.store.port import Store
 from lockgate.gateway.store.sqlite import SqliteStore
 
 DAY = 24 * 3600 * 1000
@@ -175,6 +177,23 @@ async def test_people_with_view_see_their_own_tenant_and_operators_all(gate: Gat
         await desk.friction(agent("bot"), 3600, False)
     with pytest.raises(BadInput, match="must be 1 to"):
         await desk.friction(human("carol"), 0, False)
+
+
+async def test_reports_are_made_one_at_a_time(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = PolicyDesk(gate.core, Wakeups(), Rates(1000.0, 1000, gate.clock))
+    at_once, most = 0, 0
+
+    async def slow(store: Store, window: Window) -> Friction:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        found = await measure(store, window)
+        at_once -= 1
+        return found
+
+    monkeypatch.setattr(policydesk, "measure", slow)
+    await asyncio.gather(*(desk.friction(human("carol"), 3600, False) for _ in range(5)))
+    assert most == 1
 
 
 async def test_only_what_a_rule_denied_is_counted_for_prometheus(gate: Gate) -> None:
