@@ -34,6 +34,7 @@ from lockgate.gateway.store.port import (
     StoreUnknown,
 )
 from lockgate.policy.inforce import Held, PolicyInForce
+from lockgate.policy.needs import Needs
 from lockgate.policy.port import PolicyEngine
 
 
@@ -47,8 +48,8 @@ class CatalogSource(Protocol):
 class Along(Protocol):
     """Decides along and answers nobody (gateway.shadowing)."""
 
-    def offer(self, question: Question, document: Mapping[str, Any], decision: Decision) -> None:
-        """Hear of a decision that was made. Never waits, never raises."""
+    def offer(self, question: Question, document: Mapping[str, Any], decision: Decision, told: Needs) -> None:
+        """Hear of a decision that was made, by a policy that wants to be told this of the past. Never waits, never raises."""
         ...
 
 

@@ -16,9 +16,11 @@ from lockgate.contract.decision import Decision, Question
 from lockgate.gateway.operations.inputs import InputDamaged
 from lockgate.gateway.operations.model import DecisionRecord
 from lockgate.gateway.operations.records import recorded
-from lockgate.gateway.store.port import Decisions, Store
+from lockgate.gateway.store.port import Decisions, GetBundle, Store
 from lockgate.policy.comparison import DIFFERENCES, GRAVITY, Change, Compared, answer_of, compare, lacking
-from lockgate.policy.port import PolicyEngine
+from lockgate.policy.keeping import unpacked
+from lockgate.policy.needs import Needs
+from lockgate.policy.port import PolicyEngine, PolicyLoadError
 from lockgate.policy.replay import Recorded, read_input
 from lockgate.policy.schemas import DocumentRefused
 
@@ -30,6 +32,7 @@ MAX_NAMED: Final = 1_000
 MAX_OPERATIONS: Final = 200_000
 REMEMBERED: Final = 4_096
 """Distinct inputs whose answer is kept, so that the same is not asked twice."""
+MAX_REVISIONS: Final = 64
 OTHER: Final = "(other)"
 
 
@@ -188,10 +191,11 @@ class Impact:
 class _Judge:
     """Asks one engine about recorded inputs, the same input once."""
 
-    def __init__(self, engine: PolicyEngine) -> None:
-        self._engine = engine
+    def __init__(self, engine: PolicyEngine, store: Store) -> None:
+        self._engine, self._store = engine, store
+        self._told: OrderedDict[str, Needs | None] = OrderedDict()
         self._needs = engine.needs
-        self._answers: OrderedDict[tuple[str, str], tuple[Decision | None, _About, str]] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str, str], tuple[Decision | None, _About, str]] = OrderedDict()
         self.distinct = 0
 
     async def judge(self, record: DecisionRecord) -> Judged:
@@ -211,7 +215,9 @@ class _Judge:
         return Judged(record, compared.change, about, compared, compared.why)
 
     async def _answer(self, kept: Recorded) -> tuple[Decision | None, _About, str]:
-        key = (kept.decision.question.value, kept.decision.input_sha256)
+        # What the policy of then wanted to be told matters where budgets are compared.
+        revision = kept.decision.revision if self._needs.budgets else ""
+        key = (kept.decision.question.value, kept.decision.input_sha256, revision)
         found = self._answers.get(key)
         if found is not None:
             self._answers.move_to_end(key)
@@ -229,15 +235,29 @@ class _Judge:
 
     async def _ask(self, kept: Recorded, document: dict[str, Any]) -> tuple[Decision | None, _About, str]:
         about = _about(document)
-        missing = lacking(self._needs, document)
+        missing = lacking(self._needs, document, await self._needs_of(kept.decision.revision))
         if missing:
             return None, about, missing
         return await self._engine.decide(kept.decision.question, document), about, ""
 
+    async def _needs_of(self, revision: str) -> Needs | None:
+        """What the policy of then wanted to be told; None when it is not kept. Looked up only where it matters."""
+        if not self._needs.budgets:
+            return None
+        if revision not in self._told:
+            packed = await self._store.read(GetBundle(revision))
+            try:
+                self._told[revision] = None if packed is None else unpacked(packed, revision).needs
+            except PolicyLoadError:
+                self._told[revision] = None
+            if len(self._told) > MAX_REVISIONS:
+                self._told.popitem(last=False)
+        return self._told[revision]
+
 
 async def measure(store: Store, engine: PolicyEngine, span: Span, progress: Callable[[int], None]) -> Impact:
     """Judge every decision of the span under `engine`'s policy, oldest first; `progress` hears how many are done. Raises StoreError."""
-    found, judge = Impact(span, engine.revision), _Judge(engine)
+    found, judge = Impact(span, engine.revision), _Judge(engine, store)
     questions = tuple(question.value for question in span.questions)
     after: str | None = None
     while page := await store.read(Decisions(span.since, span.until, span.tenant, questions=questions, after=after)):

@@ -20,6 +20,7 @@ from lockgate.gateway.errors import Refusal
 from lockgate.gateway.store.port import Append, StoreError
 from lockgate.policy.comparison import GRAVITY, Change, Compared, answer_of, rules_of
 from lockgate.policy.embedded import complete_engine
+from lockgate.policy.needs import Needs
 from lockgate.policy.port import PolicyEngine, PolicyLoadError
 from lockgate.policy.shadow import Shadow
 from lockgate.policy.sources.named import named_source, unsigned_bundle
@@ -147,9 +148,9 @@ class Companion:
     shadow: Shadow
     ledger: Ledger
 
-    def offer(self, question: Question, document: Mapping[str, Any], decision: Decision) -> None:
+    def offer(self, question: Question, document: Mapping[str, Any], decision: Decision, told: Needs) -> None:
         """Let it decide along, or count that it was too busy. Nothing comes back."""
-        if not self.shadow.offer(question, document, decision):
+        if not self.shadow.offer(question, document, decision, told):
             self.ledger.dropped()
 
 

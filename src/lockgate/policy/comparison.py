@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
 from lockgate.contract.decision import ENGINE_RULES, Decision
-from lockgate.policy.needs import Needs
+from lockgate.policy.needs import Budget, Needs
 
 
 class Answer(StrEnum):
@@ -100,33 +100,39 @@ def _change(before: Decision, after: Decision) -> Change:
     return Change.SAME if old == new else Change.OTHER_OBLIGATIONS
 
 
-def lacking(needs: Needs, document: Mapping[str, Any]) -> str:
+def lacking(needs: Needs, document: Mapping[str, Any], told: Needs | None) -> str:
     """What a policy wants to be told of the past and an input made for another policy does not hold; empty: nothing.
 
-    An empty word is no promise that the policy asks for nothing else: what a rule misses, it denies.
+    `told` is what that other policy wanted (None: nobody knows any more): a budget of the same name may count something else.
     """
     if document.get("question") not in TOLD_OF_THE_PAST:
         return ""
     context = document.get("context") or {}
-    target = document.get("target")
-    told = context.get("budgets") or {}
-    for budget in needs.budgets:
-        if target is None or not budget.selects(target):
-            continue
-        entry = told.get(budget.name)
-        if entry is None:
+    for budget in _asked(needs, document):
+        if budget.name not in (context.get("budgets") or {}):
             return f"the input holds no budget {budget.name!r}"
-        if (entry.get("window_seconds"), entry.get("limit")) != (budget.window_seconds, budget.limit):
-            return f"the input holds another window or limit of the budget {budget.name!r}"
+        if told is None:
+            return f"nobody knows any more what the budget {budget.name!r} counted"
+        if asdict(budget) not in map(asdict, told.budgets):
+            return f"the input holds another budget {budget.name!r}"
     if needs.history_seconds is not None and not _reaches(context, needs.history_seconds):
         return f"the input holds no history of the last {needs.history_seconds} seconds"
     return ""
 
 
+def _asked(needs: Needs, document: Mapping[str, Any]) -> list[Budget]:
+    """The budgets that are asked about this target: none for a read, as gateway.operations.past tells them."""
+    action, target = document.get("action") or {}, document.get("target")
+    if target is None or action.get("effect") == "read":
+        return []
+    return [budget for budget in needs.budgets if budget.selects(target)]
+
+
 def _reaches(context: Mapping[str, Any], seconds: int) -> bool:
-    """Whether the history in an input goes back so far; times are to the second."""
-    since = (context.get("history") or {}).get("since")
-    if since is None:
-        return False
+    """Whether the history in an input goes back so far, to the second; one that was cut would have been cut there for everybody."""
+    history = context.get("history") or {}
+    since = history.get("since")
+    if since is None or history.get("complete") is False:
+        return since is not None
     back = datetime.fromisoformat(context["now"]) - datetime.fromisoformat(since)
     return back.total_seconds() >= seconds - 1

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from lockgate.contract.decision import Decision, Question
 from lockgate.policy.comparison import Change, Compared, compare, lacking
+from lockgate.policy.needs import Needs
 from lockgate.policy.port import PolicyEngine
 
 ROOM: Final = 256
@@ -28,6 +29,7 @@ class _Case:
     question: Question
     document: Mapping[str, Any]
     decision: Decision
+    told: Needs
 
 
 class Shadow:
@@ -58,8 +60,8 @@ class Shadow:
         """The second policy's."""
         return self._engine.revision
 
-    def offer(self, question: Question, document: Mapping[str, Any], decision: Decision) -> bool:
-        """Hand a decision over, if there is room; False: it was dropped. MUST NOT wait, raise or change anything of it
+    def offer(self, question: Question, document: Mapping[str, Any], decision: Decision, told: Needs) -> bool:
+        """Hand a decision over, if there is room; False: it was dropped. `told`: what the policy that made it wants to be told. MUST NOT wait, raise or change anything of it
         (tests/unit/policy/test_shadow.py::test_a_busy_shadow_drops_and_never_makes_its_caller_wait)."""
         plan = document.get("plan") is not None
         with self._lock:
@@ -68,7 +70,7 @@ class Shadow:
                 return False
             self._waiting += 1
             self._plans += plan
-        self._cases.put(_Case(question, document, decision))
+        self._cases.put(_Case(question, document, decision, told))
         return True
 
     async def close(self) -> None:
@@ -99,7 +101,7 @@ class Shadow:
                 self._plans -= case.document.get("plan") is not None
 
     async def _compared(self, case: _Case) -> Compared:
-        missing = lacking(self._engine.needs, case.document)
+        missing = lacking(self._engine.needs, case.document, case.told)
         if missing:
             return Compared(Change.UNKNOWN, case.decision, case.decision, missing)
         return compare(case.decision, await self._engine.decide(case.question, case.document))

@@ -8,7 +8,7 @@ import pytest
 
 from lockgate.contract.decision import ApprovalObligation, Decision, Obligations, Provenance, Question, Violation
 from lockgate.policy.comparison import Change, compare, lacking
-from lockgate.policy.needs import Budget, Counts, Needs, Per
+from lockgate.policy.needs import NOTHING, Budget, Counts, Needs, Per
 
 ONE, TWO = (Obligations(approvals=ApprovalObligation(count, {}, 60)) for count in (1, 2))
 NONE = Obligations()
@@ -65,19 +65,31 @@ def asked(question: str = "request", **context: Any) -> dict[str, Any]:
     }
 
 
+OTHERWISE = Budget("hourly", None, Per.TENANT, Counts.CHANGES, 3600, 10)
+LIKE = Needs((BUDGET,))
+READ = {"effect": "read"}
+FULL = {"hourly": {"window_seconds": 3600, "limit": 10, "used": 0, "asked": 1}}
+
+
 @pytest.mark.parametrize(
-    ("needs", "document", "missing"),
+    ("needs", "document", "told", "missing"),
     [
-        (Needs(), asked(), ""),
-        (Needs((BUDGET,)), asked(), "no budget 'hourly'"),
-        (Needs((BUDGET,)), asked("view"), ""),
-        (Needs((BUDGET,)), asked(budgets={"hourly": {"window_seconds": 3600, "limit": 10}}), ""),
-        (Needs((BUDGET,)), asked(budgets={"hourly": {"window_seconds": 3600, "limit": 9}}), "another window or limit"),
-        (Needs((), 3600), asked(), "no history"),
-        (Needs((), 3600), asked(history={"since": "2026-11-27T11:00:00Z"}), ""),
-        (Needs((), 3600), asked(history={"since": "2026-11-27T11:30:00Z"}), "no history"),
+        (NOTHING, asked(), NOTHING, ""),
+        (LIKE, asked(), LIKE, "no budget 'hourly'"),
+        (LIKE, asked("view"), LIKE, ""),
+        (LIKE, asked() | {"action": READ}, LIKE, ""),
+        (LIKE, asked(budgets=FULL), LIKE, ""),
+        (LIKE, asked(budgets=FULL), Needs((OTHERWISE,)), "another budget"),
+        (LIKE, asked(budgets=FULL), None, "nobody knows any more"),
+        (NOTHING, asked(budgets=FULL), None, ""),
+        (Needs((), 3600), asked(), NOTHING, "no history"),
+        (Needs((), 3600), asked(history={"since": "2026-11-27T11:00:00Z", "complete": True}), NOTHING, ""),
+        (Needs((), 3600), asked(history={"since": "2026-11-27T11:30:00Z", "complete": True}), NOTHING, "no history"),
+        (Needs((), 3600), asked(history={"since": "2026-11-27T11:30:00Z", "complete": False}), NOTHING, ""),
     ],
 )
-def test_what_an_input_does_not_tell_of_the_past_is_named(needs: Needs, document: dict[str, Any], missing: str) -> None:
-    found = lacking(needs, document)
+def test_what_an_input_does_not_tell_of_the_past_is_named(
+    needs: Needs, document: dict[str, Any], told: Needs | None, missing: str
+) -> None:
+    found = lacking(needs, document, told)
     assert missing in found and bool(found) == bool(missing)

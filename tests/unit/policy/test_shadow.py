@@ -82,7 +82,7 @@ async def test_the_shadow_evaluates_the_very_bytes_that_were_decided_on() -> Non
     engine, notes = Engine(), Notes()
     shadow = Shadow(engine, notes)
     document, decision = real()
-    assert shadow.offer(Question.REQUEST, document, decision)
+    assert shadow.offer(Question.REQUEST, document, decision, NOTHING)
     (compared,) = await notes.wait(1)
     assert engine.seen == [encode_input(document)]
     assert compared.change is Change.SAME
@@ -96,7 +96,7 @@ async def test_a_document_that_was_changed_meanwhile_is_no_comparison() -> None:
     shadow = Shadow(engine, notes)
     document, decision = real()
     document = dict(document)
-    shadow.offer(Question.REQUEST, document, decision)
+    shadow.offer(Question.REQUEST, document, decision, NOTHING)
     document["reason"] = "another reason"
     engine.gate.set()
     (compared,) = await notes.wait(1)
@@ -109,7 +109,7 @@ async def test_a_busy_shadow_drops_and_never_makes_its_caller_wait() -> None:
     shadow = Shadow(engine, notes, room=3)
     document, decision = real()
     # Nothing can take a case off while the engine is held: a caller that waited would wait for ever.
-    assert [shadow.offer(Question.REQUEST, document, decision) for _ in range(6)] == [True] * 3 + [False] * 3
+    assert [shadow.offer(Question.REQUEST, document, decision, NOTHING) for _ in range(6)] == [True] * 3 + [False] * 3
     engine.gate.set()
     assert len(await notes.wait(3)) == 3
     await shadow.close()
@@ -120,9 +120,9 @@ async def test_few_plans_may_wait_for_each_may_be_large() -> None:
     shadow = Shadow(engine, notes, room=10, room_for_plans=1)
     plan, request = real(Question.PLAN), real()
     assert plan[0]["plan"] is not None
-    assert shadow.offer(Question.PLAN, *plan)
-    assert not shadow.offer(Question.PLAN, *plan)
-    assert shadow.offer(Question.REQUEST, *request)
+    assert shadow.offer(Question.PLAN, *plan, NOTHING)
+    assert not shadow.offer(Question.PLAN, *plan, NOTHING)
+    assert shadow.offer(Question.REQUEST, *request, NOTHING)
     engine.gate.set()
     await notes.wait(2)
     await shadow.close()
@@ -131,13 +131,13 @@ async def test_few_plans_may_wait_for_each_may_be_large() -> None:
 async def test_an_engine_that_raises_ends_its_shadow_alone() -> None:
     engine, notes = Engine(raises=True), Notes()
     shadow = Shadow(engine, notes)
-    assert shadow.offer(Question.REQUEST, *real())
+    assert shadow.offer(Question.REQUEST, *real(), NOTHING)
     deadline = time.monotonic() + 60
     while not shadow.fault:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.005)
     assert shadow.fault == "the shadow's engine ended: ZeroDivisionError"
-    assert not shadow.offer(Question.REQUEST, *real())
+    assert not shadow.offer(Question.REQUEST, *real(), NOTHING)
     await shadow.close()
     assert engine.closed and notes.found == []
 
@@ -149,8 +149,8 @@ async def test_an_engine_that_raises_ends_its_shadow_alone() -> None:
 async def test_a_policy_that_loops_or_explodes_is_unknown_and_the_next_is_judged(body: str, rule: str) -> None:
     notes = Notes()
     shadow = Shadow(EmbeddedEngine(PolicyBundle(wasm=module(body), data=b"{}")), notes)
-    shadow.offer(Question.REQUEST, *real())
-    shadow.offer(Question.LIST, *real(Question.LIST))
+    shadow.offer(Question.REQUEST, *real(), NOTHING)
+    shadow.offer(Question.LIST, *real(Question.LIST), NOTHING)
     bad, good = await notes.wait(2)
     assert bad.change is Change.UNKNOWN and bad.why == f"no policy answered now: {rule}"
     assert good.change is Change.SAME
@@ -161,10 +161,10 @@ async def test_what_the_shadow_is_not_told_is_not_judged() -> None:
     engine, notes = Engine(), Notes()
     engine.needs = Needs((), 3600)
     shadow = Shadow(engine, notes)
-    shadow.offer(Question.REQUEST, *real())
+    shadow.offer(Question.REQUEST, *real(), NOTHING)
     (compared,) = await notes.wait(1)
     assert compared.change is Change.UNKNOWN and "history" in compared.why
     assert engine.seen == []
     await shadow.close()
     await shadow.close()
-    assert not shadow.offer(Question.REQUEST, *real())
+    assert not shadow.offer(Question.REQUEST, *real(), NOTHING)

@@ -74,7 +74,7 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
     decision = await core.observer.decide(engine, question, document)
     if core.shadow is not None:
         # After the fact, with nothing coming back: MUST NOT change what is answered (tests/unit/gateway/core/test_shadowing.py).
-        core.shadow.offer(question, document, decision)
+        core.shadow.offer(question, document, decision, engine.needs)
     kept, said, masked = core.masking.masked(document, decision.to_document())
     record = DecisionRecord(
         id=decision.id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +18,13 @@ from lockgate.gateway import impact
 from lockgate.gateway.impact import Impact, Judged, Span, measure
 from lockgate.gateway.operations.inputs import KeptInput
 from lockgate.gateway.operations.model import DecisionRecord
-from lockgate.gateway.store.port import Append, Decisions
+from lockgate.gateway.store.port import Append, Decisions, KeepBundle
+from lockgate.policy.bundle import LIBRARY, load_library
 from lockgate.policy.comparison import Change
+from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.input import encode_input, input_sha256
-from lockgate.policy.needs import Needs
+from lockgate.policy.keeping import packed
+from lockgate.policy.needs import Budget, Counts, Needs, Per
 from lockgate.policy.port import PolicyEngine
 from lockgate.testing.store import done
 
@@ -128,7 +132,7 @@ def otherwise(record: DecisionRecord, **changes: Any) -> DecisionRecord:
     return replace(record, input=KeptInput(data), document=record.document | {"input_sha256": input_sha256(data)})
 
 
-@pytest.mark.parametrize("case", ["gone", "masked", "damaged", "version", "needs"])
+@pytest.mark.parametrize("case", ["gone", "masked", "damaged", "version", "needs", "budget"])
 async def test_what_cannot_be_judged_is_said_and_is_no_difference(gate: Gate, library: MakeEngine, case: str) -> None:
     await gate.ask()
     (record,) = await records(gate)
@@ -139,9 +143,12 @@ async def test_what_cannot_be_judged_is_said_and_is_no_difference(gate: Gate, li
         "damaged": (replace(record, input=KeptInput(record.input.data().replace(b"web-dev", b"web-bad"))), "damaged"),
         "version": (otherwise(record, version=2), "lockgate.engine.input"),
         "needs": (record, "no history"),
+        "budget": (otherwise(record, context={"budgets": {"hourly": {}}}), "nobody knows any more"),
     }[case]
-    engine = Counting(library(NO_OPERATORS), Needs((), 60) if case == "needs" else None)
-    judged = await impact._Judge(engine).judge(altered)
+    hourly = Budget("hourly", None, Per.PRINCIPAL, Counts.CHANGES, 3600, 10)
+    needs = {"needs": Needs((), 60), "budget": Needs((hourly,))}
+    engine = Counting(library(NO_OPERATORS), needs.get(case))
+    judged = await impact._Judge(engine, gate.store).judge(altered)
     assert judged.change is Change.UNKNOWN and why in judged.why
     found = Impact(EVERYTHING, "sha256:r")
     found.add(judged)
@@ -167,7 +174,7 @@ async def test_memory_is_bounded_whatever_was_recorded(
 async def test_the_gravest_change_of_an_operation_is_what_it_counts_for(gate: Gate, library: MakeEngine) -> None:
     await gate.pending()
     found = Impact(EVERYTHING, "sha256:r")
-    first, *_ = [await impact._Judge(library()).judge(record) for record in await records(gate)]
+    first, *_ = [await impact._Judge(library(), gate.store).judge(record) for record in await records(gate)]
     for change in (Change.SAME, Change.WOULD_DENY, Change.OTHER_RULES, Change.UNKNOWN):
         found.add(
             replace(first, change=change) if change is not Change.UNKNOWN else Judged(first.record, change, first.about)
@@ -189,3 +196,27 @@ async def test_progress_is_told_while_it_works(gate: Gate, monkeypatch: pytest.M
     heard: list[int] = []
     await measure(gate.store, gate.core.policy, EVERYTHING, heard.append)
     assert heard == [1, 2, 3]
+
+
+BUDGET = (
+    "\nbudgets:\n  - {{name: hourly, per: {per}, counts: operations, window_seconds: 3600, limit: 100, effect: deny}}\n"
+)
+
+
+async def test_a_budget_is_judged_where_the_policy_of_then_counted_the_same(gate: Gate, tmp_path: Path) -> None:
+    text = LIBRARY.joinpath("data.default.yaml").read_text("utf-8")
+    engines = [library_engine(tmp_path, text + BUDGET.format(per=per)) for per in ("principal", "tenant")]
+    gate.core.policy = engines[0]
+    bundle = engines[0].bundle
+    await done(gate.store, KeepBundle(bundle.revision, packed(bundle), gate.clock.now))
+    await gate.ask()
+    same, other = [(await measured(gate, engine)).document() for engine in engines]
+    assert same["changes"]["same"] == 1, same["unknown"]
+    assert other["unknown"] == [{"why": "the input holds another budget 'hourly'", "count": 1}]
+    for engine in engines:
+        await engine.close()
+
+
+def library_engine(folder: Path, data: str) -> EmbeddedEngine:
+    (folder / "data.yaml").write_text(data)
+    return EmbeddedEngine(load_library(folder / "data.yaml"))
