@@ -63,7 +63,7 @@ worlds := {"*": true, "any": true, "internet": true, "all": true, "0.0.0.0": tru
 
 is_narrow(source) if {
 	[address, length] := split(source, "/")
-	to_number(length) >= shortest(lower(address))
+	number_in(length) >= shortest(lower(address))
 }
 
 shortest(address) := 8 if {
@@ -71,6 +71,17 @@ shortest(address) := 8 if {
 } else := 7 if {
 	substring(address, 0, 2) in {"fc", "fd"}
 } else := 16
+
+# The number in a text of digits. OPA's Wasm takes more texts for numbers than its server does, and fails later.
+number_in(text) := to_number(text) if {
+	text != ""
+	count(text) <= 5
+	trim(text, "0123456789") == ""
+}
+
+port_number(value) := value if {
+	is_number(value)
+} else := number_in(value)
 
 # Whether an attribute says one of these, in whatever letters. What is not there says nothing. (An argument of a negated call that is undefined would leave
 # the whole rule undefined, so the attribute is looked up in here.)
@@ -148,9 +159,12 @@ aws_protocol(pair) := null if {
 	pair[0] in {"-1", -1, "all", "ALL"}
 } else := lower(pair[0]) if {
 	is_string(pair[0])
-} else := format_int(pair[0], 10) if {
-	is_number(pair[0])
+} else := name if {
+	name := numbers[pair[0]]
 } else := null
+
+# Protocols by their numbers; another number is taken for one that cannot be read.
+numbers := {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 
 # With any protocol AWS ignores the ports.
 aws_ports("any", _, _) := [0, 65535]
@@ -162,7 +176,7 @@ port(pair) := null if {
 } else := null if {
 	pair[0] == null
 } else := number if {
-	number := to_number(pair[0])
+	number := port_number(pair[0])
 } else := null
 
 # Google: one firewall rule may let in several protocols from several ranges.
@@ -224,7 +238,7 @@ range(pair) := [null, null] if {
 	is_number(pair[0])
 } else := [0, 65535] if {
 	pair[0] == "*"
-} else := [to_number(trim_space(ends[0])), to_number(trim_space(ends[count(ends) - 1]))] if {
+} else := [number_in(trim_space(ends[0])), number_in(trim_space(ends[count(ends) - 1]))] if {
 	ends := split(pair[0], "-")
 } else := [null, null]
 
