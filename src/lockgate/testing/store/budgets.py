@@ -87,8 +87,15 @@ class Budgets(Opening):
         assert await used(store) == (0,)
 
     async def test_many_admitted_in_one_batch_all_count(self, store: port.Store) -> None:
-        await asyncio.gather(*(spending(store, f"op-{n}") for n in range(100)))
-        assert await used(store) == (100,)
+        epoch = await epoch_of(store)
+        made = [operation(f"op-{n}", principal=principal(f"agent-{n}"), target=f"web-{n}") for n in range(100)]
+        commands = [replace(admit(one, epoch=epoch), spends=n % 3 > 0) for n, one in enumerate(made)]
+        await asyncio.gather(*map(store.commit, commands))
+        scopes = [Scope("default", principal=one.principal.id, targets=(one.target,)) for one in made]
+        assert await used(store, *map(total, scopes)) == tuple(int(n % 3 > 0) for n in range(100))
+        await ended(store, made[50], EffectShown.NONE)
+        await ended(store, made[52], EffectShown.FULL)
+        assert await used(store, *map(total, scopes[50:53])) == (0, 0, 1)
 
     async def test_what_the_plan_says_counts_once_a_command_says_so(self, store: port.Store) -> None:
         made = await spending(store, "op")

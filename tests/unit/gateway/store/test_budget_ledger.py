@@ -238,8 +238,11 @@ async def test_what_was_recorded_before_there_was_a_ledger_counts(tmp_path: Path
             (*row, orjson.dumps(to_document(one))),
         )
     migrate(database)
-    columns = "operation, principal, human, human_too, until, changes, destroys, weight"
-    found = {row[0]: row[1:] for row in database.execute(f"SELECT {columns} FROM spend").fetchall()}
+    columns = "id, spend.principal, human, human_too, until, changes, destroys, weight"
+    found = {
+        row[0]: row[1:]
+        for row in database.execute(f"SELECT {columns} FROM spend JOIN operation USING (ordinal)").fetchall()
+    }
     database.close()
     assert set(found) == {"under-way", "done", "alone"}
     for one in before[:3]:

@@ -53,7 +53,7 @@ def _insert(db: Connection, items: Sequence[Prepared]) -> bool:
     scopes: list[tuple[Any, ...]] = []
     decisions: list[tuple[Any, ...]] = []
     records: list[DecisionRecord] = []
-    spending: list[Operation] = []
+    spending: list[tuple[int, Operation]] = []
     for item in items:
         command = item.command
         if isinstance(command, Admit):
@@ -63,13 +63,15 @@ def _insert(db: Connection, items: Sequence[Prepared]) -> bool:
             if command.idempotency_scope is not None:
                 scopes.append((command.idempotency_scope, command.operation.id))
             if command.spends:
-                spending.append(command.operation)
+                spending.append((len(operations), command.operation))
     db.execute("SAVEPOINT admits")
     try:
         insert(db, f"operation {OPERATION_COLUMNS}", operations)
+        # One writer, one transaction: their ordinals are the last ones, in this order.
+        before = db.execute("SELECT ifnull(max(ordinal), 0) FROM operation").fetchone()[0] - len(operations)
         insert(db, "idempotency (scope, operation)", scopes)
         insert_decisions(db, records, decisions)
-        spend_all(db, spending)
+        spend_all(db, [(before + number, operation) for number, operation in spending])
     except (IntegrityError, OverflowError, UnicodeEncodeError):
         db.execute("ROLLBACK TO admits")
         return False

@@ -14,11 +14,12 @@ from lockgate.gateway.store.sqlite.bulk import insert
 from lockgate.gateway.store.sqlite.connection import Connection
 from lockgate.policy.needs import Counts, Per
 
-_COLUMNS = "operation, tenant, principal, human, human_too, target, until, changes, destroys, weight"
+_COLUMNS = "ordinal, tenant, principal, human, human_too, target, until, changes, destroys, weight"
 _UPSERT = (
-    f"INSERT INTO spend ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (operation)"  # noqa: S608  (a constant)
+    f"INSERT INTO spend ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ordinal)"  # noqa: S608  (a constant)
     " DO UPDATE SET changes = excluded.changes, destroys = excluded.destroys, weight = excluded.weight"
 )
+_OF = "(SELECT ordinal FROM operation WHERE id = ?)"
 _WHO = {
     Per.PRINCIPAL: ("principal",),
     Per.OWNER: ("human", "human_too"),
@@ -28,15 +29,16 @@ _WHO = {
 _AMOUNTS = {counts: "1" if counts is Counts.OPERATIONS else counts.value for counts in Counts}
 
 
-def spend_all(db: Connection, operations: Sequence[Operation]) -> None:
-    """New operations count from now on."""
-    insert(db, f"spend ({_COLUMNS})", [_row(operation) for operation in operations if spends(operation)])
+def spend_all(db: Connection, operations: Sequence[tuple[int, Operation]]) -> None:
+    """New operations, each with its ordinal, count from now on."""
+    insert(db, f"spend ({_COLUMNS})", [_row(*one) for one in operations if spends(one[1])])
 
 
 def spend(db: Connection, operation: Operation) -> None:
     """The operation counts from now on, with what its plan says."""
     if spends(operation):
-        db.execute(_UPSERT, _row(operation))
+        (ordinal,) = db.execute("SELECT ordinal FROM operation WHERE id = ?", (operation.id,)).fetchone()
+        db.execute(_UPSERT, _row(ordinal, operation))
 
 
 def settle(db: Connection, operation: Operation) -> None:
@@ -45,9 +47,9 @@ def settle(db: Connection, operation: Operation) -> None:
         return
     ended = until(operation)
     if ended is None:
-        db.execute("DELETE FROM spend WHERE operation = ?", (operation.id,))
+        db.execute(f"DELETE FROM spend WHERE ordinal = {_OF}", (operation.id,))  # noqa: S608  (a constant)
     else:
-        db.execute("UPDATE spend SET until = ? WHERE operation = ?", (ended, operation.id))
+        db.execute(f"UPDATE spend SET until = ? WHERE ordinal = {_OF}", (ended, operation.id))  # noqa: S608
 
 
 def overdrawn(db: Connection, claims: Iterable[Claim]) -> str | None:
@@ -93,10 +95,10 @@ def used_most(db: Connection, query: UsedMost) -> tuple[tuple[str, int], ...]:
     return tuple((str(who), min(int(total), MAX_USED)) for who, total in db.execute(sql, values).fetchall())
 
 
-def _row(operation: Operation) -> tuple[Any, ...]:
+def _row(ordinal: int, operation: Operation) -> tuple[Any, ...]:
     plan, humans = amounts_of(operation), humans_behind(operation.principal)
     return (
-        operation.id,
+        ordinal,
         operation.tenant,
         operation.principal.id,
         humans[0],
@@ -114,7 +116,7 @@ def _counted(asked: Sum) -> tuple[str, dict[str, Any]]:
     scope = asked.scope
     values: dict[str, Any] = {"tenant": scope.tenant, "since": asked.now - asked.window, "besides": asked.besides}
     timed = "tenant = :tenant AND until > :since"
-    index, parts = "spend_of_tenant", [timed, "operation IS NOT :besides"]
+    index, parts = "spend_of_tenant", [timed, "ordinal IS NOT (SELECT ordinal FROM operation WHERE id = :besides)"]
     if scope.targets is not None and len(scope.targets) == 1:
         index = "spend_of_target"
         parts.append("target = :target")

@@ -5,8 +5,7 @@ UPDATE operation SET updated_at = json_extract(CAST(body AS TEXT), '$.updated_at
 CREATE INDEX operation_of_principal ON operation (tenant, principal, updated_at);
 
 CREATE TABLE spend (
-    ordinal   INTEGER PRIMARY KEY,
-    operation TEXT NOT NULL UNIQUE REFERENCES operation (id),
+    ordinal   INTEGER PRIMARY KEY REFERENCES operation (ordinal),  -- its operation's: an index by id would dirty a page for each
     tenant    TEXT NOT NULL,
     principal TEXT NOT NULL,
     human     TEXT NOT NULL,         -- who stands behind it, and who else does
@@ -24,8 +23,8 @@ CREATE INDEX spend_of_target ON spend (tenant, target, until);
 CREATE INDEX spend_of_tenant ON spend (tenant, until);
 
 -- What was recorded before counts too, by the rules of operations/spending.py.
-INSERT INTO spend (operation, tenant, principal, human, human_too, target, until, changes, destroys, weight)
-SELECT id, tenant, principal,
+INSERT INTO spend (ordinal, tenant, principal, human, human_too, target, until, changes, destroys, weight)
+SELECT ordinal, tenant, principal,
     iif(kind = 'human', principal, coalesce(min(owner, behalf), owner, behalf, principal)),
     iif(kind <> 'human' AND owner <> behalf, max(owner, behalf), NULL),
     target,
@@ -34,7 +33,7 @@ SELECT id, tenant, principal,
     deleted + replaced,
     created + 5 * updated + 10 * deleted + 11 * replaced
 FROM (
-    SELECT o.id, o.tenant, o.principal, o.target, o.updated_at,
+    SELECT o.ordinal, o.tenant, o.principal, o.target, o.updated_at,
         o.state IN ('succeeded', 'planned', 'denied', 'failed', 'cancelled', 'expired') AS ended,
         json_extract(doc, '$.principal.kind') AS kind,
         json_extract(doc, '$.principal.owner') AS owner,
@@ -50,4 +49,4 @@ FROM (
     FROM (SELECT *, CAST(body AS TEXT) AS doc FROM operation) AS o
 )
 WHERE effect <> 'read' AND NOT dry_run AND (NOT ended OR shown <> 'none')
-ORDER BY id;
+ORDER BY ordinal;
