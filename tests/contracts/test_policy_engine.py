@@ -1,13 +1,17 @@
 """The PolicyEngine contract, run against both engines with the default library."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.invariants.keepers import Time
 from tests.opaservers import Opa, answering, opa_server
 
-from lockgate.policy.bundle import load_library
+from lockgate.policy.bundle import Release, load_library
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.freshness import Freshness
+from lockgate.policy.inforce import PolicyInForce
 from lockgate.policy.opaserver.endpoint import Dialer
 from lockgate.policy.opaserver.engine import OpaServer, ServerSettings
 from lockgate.policy.port import PolicyEngine
@@ -33,6 +37,21 @@ class TestEmbeddedEngine(PolicyEngineContract):
         assert isinstance(engine, PolicyEngine)
         yield engine
         await engine.close()
+
+
+class TestPolicyInForce(PolicyEngineContract):
+    """What the gateway asks is held to the same contract as the engine in it."""
+
+    @pytest.fixture
+    async def engine(self, tmp_path: Path) -> AsyncIterator[PolicyEngine]:
+        (tmp_path / "data.yaml").write_text(DATA)
+        bundle = replace(load_library(tmp_path / "data.yaml"), release=Release(1, 1_795_000_000, 60))
+        time = Time()
+        policy = PolicyInForce(time.clocks)
+        policy.swap(EmbeddedEngine(bundle), Freshness.of(bundle.release, None, time.clocks))
+        assert isinstance(policy, PolicyEngine)
+        yield policy
+        await policy.close()
 
 
 @pytest.mark.opa
