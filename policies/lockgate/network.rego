@@ -81,6 +81,8 @@ number_in(text) := to_number(text) if {
 
 port_number(value) := value if {
 	is_number(value)
+	value >= -1
+	value <= 65535
 } else := number_in(value)
 
 # Whether an attribute says one of these, in whatever letters. What is not there says nothing. (An argument of a negated call that is undefined would leave

@@ -81,6 +81,12 @@ test_what_is_not_known_or_hidden_cannot_be_told_and_does_not_pass if {
 	}
 }
 
+test_what_is_no_protocol_may_carry_any_port if {
+	every protocol in [1e30, 7.5, null, true, []] {
+		asked.unknown("admin_ports", admin, [group([block({"protocol": protocol, "from_port": 22, "to_port": 22, "cidr_blocks": ["0.0.0.0/0"]})])]) == {"aws_security_group.g"}
+	}
+}
+
 test_a_known_port_settles_what_an_unknown_source_leaves_open if {
 	web := asked.later("aws_vpc_security_group_ingress_rule.v", {"from_port": 443, "to_port": 443, "ip_protocol": "tcp"}, {"cidr_ipv4": true})
 	asked.denied("public_ingress", world, [web]) == set()

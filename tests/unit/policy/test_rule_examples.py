@@ -236,6 +236,13 @@ def test_what_cannot_be_told_is_denied_and_named(engine: EmbeddedEngine, name: s
     assert found(engine, plan)[name].details["unknown"] == [plan["resource_changes"][0]["address"]]
 
 
+@pytest.mark.parametrize("value", ["-", "1e400", "22.5", "+22", "", "٢٢", 1e30, True, [], {"a": 1}])
+def test_what_is_no_port_is_one_that_cannot_be_told_and_stops_no_engine(engine: EmbeddedEngine, value: Any) -> None:
+    """OPA's Wasm takes more texts for numbers than its server does, and traps when it counts with them."""
+    for body in ({**ingress(65_535, "0.0.0.0/0"), "from_port": value}, ingress(22, f"0.0.0.0/{value}")):
+        assert "admin_ports" in found(engine, changes(change(RULE, body)))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_no_value_of_the_plan_stands_in_a_denial(engine: EmbeddedEngine, name: str) -> None:
     """Addresses, sources and kinds of commands may; what an attribute holds may be a secret that nobody marked."""
