@@ -14,7 +14,7 @@ from typing import Any, Final
 from lockgate.contract.canonical import sha256
 from lockgate.policy.input import encode_input
 
-SHARED_FROM: Final = 4 << 10
+SHARED_FROM: Final = 1 << 10
 """A plan smaller than this (bytes of JSON) stays where it is: a row of its own would cost more."""
 
 MAX_PART: Final = 64 << 20

@@ -153,7 +153,8 @@ class _Pass:
             body = entry.get("change")
             for side in ("before", "after") if isinstance(body, Mapping) else ():
                 mark = body.get(f"{side}_sensitive")
-                if mark and side in body:
+                # Most marks are empty shapes, of which there may be thousands.
+                if mark and side in body and (not isinstance(mark, Mapping) or any(mark.values())):
                     at = ("plan", "resource_changes", str(index), "change", side)
                     value = self._by_mark(body[side], mark, at, 0)
                     if value is not body[side]:
