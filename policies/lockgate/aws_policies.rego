@@ -72,7 +72,7 @@ unreadable[kind] contains position if {
 
 # A document that says what AWS knows, in AWS's words and letters. Anything else cannot be judged by its words.
 is_policy(document) if {
-	policy := json.unmarshal(document)
+	policy := values.json_in(document)
 	object.keys(policy) - {"Version", "Id", "Statement"} == set()
 	statements := listed(policy, "Statement")
 	count(statements) > 0
@@ -99,7 +99,7 @@ allowing := permitting
 permitting[kind] contains [position, statement] if {
 	some kind, documents in texts
 	some [position, document] in documents
-	policy := json.unmarshal(document)
+	policy := values.json_in(document)
 	some statement in listed(policy, "Statement")
 	not is_deny(statement)
 }

@@ -30,13 +30,13 @@ bindings(type, body) := {[text(role), text(member)] |
 members := {"_iam_member": "member", "_iam_binding": "members"}
 
 of_policy(body) := {[role, member] |
-	some binding in json.unmarshal(body.after.policy_data).bindings
+	some binding in values.json_in(body.after.policy_data).bindings
 	role := object.get(binding, "role", null)
 	some member in object.get(binding, "members", [null])
 } if {
 	some pair in values.at(body, "policy_data")
 	not values.dark(pair)
-	json.is_valid(pair[0])
+	values.json_in(pair[0])
 } else := {[null, null]}
 
 text(pair) := pair[0] if {

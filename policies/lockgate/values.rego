@@ -58,6 +58,14 @@ part(mark, key) := mark[key] if {
 	not is_boolean(mark)
 } else := false
 
+# The value of a JSON text. OPA's Wasm stops reading where a value ends, whatever stands after it; so the text has to be followed by itself, as a string, which
+# no text can hold.
+json_in(text) := items[0] if {
+	items := json.unmarshal(concat("", ["[", text, ",", json.marshal(text), "]"]))
+	count(items) == 2
+	items[1] == text
+}
+
 # As people and providers write them: a boolean or its text.
 is_true(value) if value == true
 

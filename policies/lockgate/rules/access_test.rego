@@ -55,6 +55,15 @@ test_a_document_in_other_words_or_shapes_than_aws_knows_cannot_be_judged_and_doe
 	asked.unknown("iam_wildcard", wildcards, [asked.created("aws_iam_policy.p", {"policy": other})]) == {"aws_iam_policy.p"}
 }
 
+test_a_text_that_goes_on_after_its_value_is_no_policy if {
+	good := document({"Effect": "Allow", "Action": "s3:GetObject"})
+	every ending in [" x", "] x [", ",{}", ",", good] {
+		text := concat("", [good, ending])
+		asked.unknown("iam_wildcard", wildcards, [asked.created("aws_iam_policy.p", {"policy": text})]) == {"aws_iam_policy.p"}
+	}
+	asked.denied("iam_wildcard", wildcards, [asked.created("aws_iam_policy.p", {"policy": concat("", [" ", good, "\n"])})]) == set()
+}
+
 test_a_wildcard_without_effect_is_one if is_too_wide({"Action": "*", "Resource": "*"})
 
 test_a_service_or_any_resource_may_be_left_to_another_rule if {

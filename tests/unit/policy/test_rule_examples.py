@@ -243,6 +243,14 @@ def test_what_is_no_port_is_one_that_cannot_be_told_and_stops_no_engine(engine: 
         assert "admin_ports" in found(engine, changes(change(RULE, body)))
 
 
+@pytest.mark.parametrize("ending", [" x", "] x [", ",{}", "{}"])
+def test_a_policy_that_goes_on_after_its_end_cannot_be_told(engine: EmbeddedEngine, ending: str) -> None:
+    """OPA's Wasm stops reading where a JSON value ends; its server refuses the text."""
+    good = trust("arn:aws:iam::1:root")["assume_role_policy"]
+    plan = changes(change("aws_iam_role", {"assume_role_policy": good + ending}))
+    assert found(engine, plan)["open_trust"].details["unknown_count"] == 1
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_no_value_of_the_plan_stands_in_a_denial(engine: EmbeddedEngine, name: str) -> None:
     """Addresses, sources and kinds of commands may; what an attribute holds may be a secret that nobody marked."""
