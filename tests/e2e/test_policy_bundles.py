@@ -145,8 +145,9 @@ def test_policy_comes_from_a_bundle_server_and_nothing_bad_from_it_counts(
     bundles.content = release(now + 2, max_age=1)
     told(lambda said: said["policy"]["stale"])
     assert rules(deployment) == ["lockgate.engine.stale"]
+    epoch = told(lambda said: said["policy"]["stale"])["epoch"]
     bundles.content = release(now + 3)
-    told(lambda said: said["ready"])
+    told(lambda said: said["ready"] and said["epoch"] > epoch)  # in force, and recorded
     assert rules(deployment) == []
     # After a restart it still knows what it had.
     deployment.processes["gateway"].stop()

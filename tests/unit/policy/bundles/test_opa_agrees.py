@@ -89,4 +89,4 @@ def test_opa_answers_from_the_rego_in_the_bundle_and_names_its_revision(opa: Pat
     assert said["result"][0]["expressions"][0]["value"]["allow"] is False
     shown = json.loads(run_opa(opa, ["inspect", "--format", "json", "b.tar.gz"], folder=tmp_path))
     assert shown["manifest"]["revision"] == released().revision
-    assert shown["manifest"]["roots"] == ["lockgate"]
+    assert shown["manifest"]["roots"] == list(released().roots)
