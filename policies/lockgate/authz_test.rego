@@ -5,7 +5,7 @@ import data.system.authz
 ask := {
 	"method": "POST",
 	"path": ["v1", "data", "lockgate", "plan", "decision"],
-	"params": {"provenance": ["true"], "strict-builtin-errors": ["true"]},
+	"params": {"provenance": ["true"]},
 }
 
 test_a_decision_may_be_asked if authz.allow with input as ask

@@ -14,17 +14,25 @@ from pathlib import Path
 from lockgate.cli.children import Child, start_child
 from lockgate.cli.exits import Exit
 from lockgate.cli.home import gateway_settings
+from lockgate.cli.opachild import opa_folder
+from lockgate.cli.policywatch import PolicyWatch
 from lockgate.cli.problem import Problem
 from lockgate.cli.screen import Screen
+from lockgate.policy.compile import opa_version
+from lockgate.policy.opa import OpaFailed, OpaMissing, find_opa
+
+LOOK_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class Running:
-    """Both servers of a deployment."""
+    """The servers of a deployment; `opa` where one decides in the gateway's place."""
 
     home: Path
     gateway: Child
     runner: Child
+    opa: Child | None = None
+    watch: PolicyWatch | None = None
 
     def restart_runner(self) -> None:
         """Drain the runner and start it anew, with the settings as they are now. Raises Problem."""
@@ -42,10 +50,13 @@ class Running:
         old_fd = signal.set_wakeup_fd(writing)
         try:
             while True:
-                for child in (self.gateway, self.runner):
-                    if not child.running:
+                for child in (self.gateway, self.runner, self.opa):
+                    if child is not None and not child.running:
                         return child
-                select.select([reading], [], [], 60)
+                if self.watch is not None:
+                    self.watch.look()
+                if not select.select([reading], [], [], LOOK_SECONDS)[0]:
+                    continue
                 if set(os.read(reading, 64)) & {signal.SIGINT, signal.SIGTERM}:
                     return None
         finally:
@@ -62,22 +73,41 @@ class Running:
 
 
 @contextmanager
-def running(home: Path, screen: Screen) -> Iterator[Running]:
-    """Gateway and runner of a home, ready. Raises Problem when a port is busy or one does not become ready."""
+def running(home: Path, screen: Screen, *, opa: bool = False) -> Iterator[Running]:
+    """Gateway and runner of a home, ready; with `opa`, the one that is found decides. Raises Problem when a port is busy or one does not become ready."""
     check_ports(home)
-    gateway = start_child("gateway", ["gateway", "--home", str(home)], home / "logs" / "gateway.log")
-    try:
-        gateway.wait_ready()
-        screen.note(f"gateway ready: {gateway_settings(home).public.url}")
-        both = Running(home, gateway, start_runner(home))
+    settings = gateway_settings(home)
+    version = deciding_opa() if opa and settings.policy.engine == "embedded" else None
+    with opa_folder() as folder:
+        beside = [] if version is None else ["--opa-folder", str(folder)]
+        started = [start_child("gateway", ["gateway", "--home", str(home), *beside], home / "logs" / "gateway.log")]
         try:
-            both.runner.wait_ready()
-            screen.note("runner ready")
-            yield both
+            started[0].wait_ready()
+            if version is not None:
+                started.append(start_child("opa", ["opa", str(folder), "--home", str(home)], home / "logs" / "opa.log"))
+                started[1].wait_ready()
+            screen.note(f"gateway ready: {settings.public.url}")
+            watch = PolicyWatch(settings.public.url, screen)
+            both = Running(home, started[0], start_runner(home), started[1] if version is not None else None, watch)
+            try:
+                both.runner.wait_ready()
+                screen.note("runner ready")
+                if version is not None:
+                    screen.note(f"policy is decided by opa {version}, a child of this command")
+                yield both
+            finally:
+                both.runner.stop()
         finally:
-            both.runner.stop()
-    finally:
-        gateway.stop()
+            for child in started:
+                child.stop()
+
+
+def deciding_opa() -> str | None:
+    """The version of the `opa` that LOCKGATE_OPA or PATH names; None without one that runs."""
+    try:
+        return opa_version(find_opa())
+    except (OpaMissing, OpaFailed):
+        return None
 
 
 def start_runner(home: Path) -> Child:

@@ -79,6 +79,8 @@ class PolicyKeeper:
         release = self.bundle.release if self.bundle else None
         return {
             "revision": self.in_force.revision,
+            # An OPA server decides under it from its next answer on.
+            "taken": self.bundle.revision if self.bundle else None,
             "source": self.source.name,
             "key": self.bundle.key if self.bundle else None,
             "sequence": release.sequence if release else None,

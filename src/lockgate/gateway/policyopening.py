@@ -8,6 +8,7 @@ from typing import Final
 
 from lockgate.gateway.observing import Observer
 from lockgate.gateway.policykeeping import PolicyKeeper, Trust
+from lockgate.gateway.policyserving import ServedEngine
 from lockgate.gateway.policysettings import PolicySettings
 from lockgate.gateway.settings import GatewaySettings
 from lockgate.policy.acceptance import Acceptance
@@ -27,16 +28,20 @@ CLOCKS: Final = Clocks(time.time, lambda: time.clock_gettime(getattr(time, "CLOC
 def open_keeper(settings: GatewaySettings, observer: Observer, clocks: Clocks = CLOCKS) -> PolicyKeeper:
     """The keeper of a gateway, with no policy yet. Reads the pinned keys. Raises KeyFileError."""
     policy = settings.policy
-    return PolicyKeeper(
+    served = ServedEngine(policy.opa, dev=settings.dev) if policy.engine == "opa" else None
+    keeper = PolicyKeeper(
         in_force=PolicyInForce(clocks),
         source=bundle_source(settings),
         trust=policy_trust(policy, dev=settings.dev),
-        make=complete_engine,
+        make=served or complete_engine,
         clocks=clocks,
         pause=policy.poll if policy.source == "http" else settings.timing.reload,
         jitter=random.random,
         count=observer.metrics.count,
     )
+    if served is not None:
+        served.look = keeper.look
+    return keeper
 
 
 def bundle_source(settings: GatewaySettings) -> BundleSource:

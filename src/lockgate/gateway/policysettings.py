@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from lockgate.gateway.opasettings import OpaSettings
 from lockgate.wire.settingsfile import SettingInvalid, setting
 
 _REVISION: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -52,7 +53,20 @@ class PolicySettings:
         None,
     )
 
+    engine: Literal["embedded", "opa"] = setting(
+        "`embedded`: OPA's Wasm target in the gateway itself; `opa`: the OPA server of `opa.url`, which must have the same bundle.",
+        "embedded",
+    )
+    opa: OpaSettings = setting("The OPA server, for `engine: opa`.", factory=OpaSettings)
+
     def __post_init__(self) -> None:
+        if bool(self.opa.url) != (self.engine == "opa"):
+            said = (
+                "engine opa needs it: unix:///path/of.sock or https://host[:port]"
+                if not self.opa.url
+                else "is for engine: opa"
+            )
+            raise SettingInvalid("opa.url", said)
         self._check_place()
         if self.source == "http":
             self._check_server()

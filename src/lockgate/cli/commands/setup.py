@@ -84,13 +84,20 @@ def dev(
         bool,
         typer.Option("--unsafe-no-sandbox", help="Run jobs without a sandbox. Never with anything you care about."),
     ] = False,
+    opa: Annotated[
+        bool,
+        typer.Option(
+            "--opa/--no-opa",
+            help="Have the `opa` that LOCKGATE_OPA or PATH names decide, as a child; else the embedded engine does.",
+        ),
+    ] = True,
 ) -> Exit:
     """Run everything on this machine: a throw-away deployment, its gateway and its runner; Ctrl-C stops both."""
     from lockgate.cli.dev import running
     from lockgate.cli.issuing import issue_dev_tokens
 
     made = _dev_deployment(session, _ports(session.home, port, runner_port), unsafe_no_sandbox)
-    with running(made.home, session.screen) as both:
+    with running(made.home, session.screen, opa=opa) as both:
         tokens = issue_dev_tokens(made.home)
         _show_dev(session, made, tokens, both)
         ended = both.wait()

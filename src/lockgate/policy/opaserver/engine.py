@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lockgate.contract.decision import Decision, Question
@@ -27,18 +28,22 @@ MAX_PINNED: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """A verified bundle, with what of it is used here: its rules' texts, and what a document for it must hold."""
+    """A verified bundle, what a document for it must hold, and until when it may still answer: it has a successor then (None: it has none)."""
 
     bundle: PolicyBundle
-    rules: Mapping[str, Mapping[str, Any]]
     needs: Needs
+    until_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """`deadline` is seconds for one whole decision, waiting for a connection included; `connections` and `waiting` bound the pool."""
+    """`deadline` is seconds for one whole decision, waiting for a connection included; `connections` and `waiting` bound the pool.
+
+    `takeover` is seconds for which a revision may still answer after the next one was pinned.
+    """
 
     deadline: float = 1.0
+    takeover: float = 180.0
     connections: int = 8
     waiting: int = 256
     input_bytes: int = 16 << 20
@@ -58,19 +63,25 @@ class OpaServer:
         dialer: Dialer,
         settings: ServerSettings | None = None,
         *,
+        look: Callable[[], Awaitable[None]] | None = None,
         new_id: Callable[[], str] = decision_id,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        """Connects to nothing yet: an OPA that is not there now may be there when it is asked."""
+        """Connects to nothing yet: an OPA that is not there now may be there when it is asked.
+
+        `look` has whoever verifies bundles look for a newer one now: OPA may have been told of it first.
+        """
         self._settings = settings or ServerSettings()
         self._pool = Pool(dialer, connections=self._settings.connections, waiting=self._settings.waiting)
-        self._writer = Writer(new_id, clock_ns)
-        self._pinned = {bundle.revision: Pinned(bundle, bundle.rules, bundle.needs)}
+        self._writer, self._clock_ns = Writer(new_id, clock_ns), clock_ns
+        self._look, self._looking = look, asyncio.Lock()
+        self._pinning = threading.Lock()  # bundles are verified in a thread of their own
+        self._pinned = {bundle.revision: Pinned(bundle, bundle.needs)}
         self._name = "opa"
         host = dialer.endpoint.authority
         self._heads = {
             question: (
-                f"POST /v1/data/{entrypoint(question)}?provenance=true&strict-builtin-errors=true HTTP/1.1\r\n"
+                f"POST /v1/data/{entrypoint(question)}?provenance=true HTTP/1.1\r\n"
                 f"host: {host}\r\ncontent-type: application/json\r\naccept: application/json\r\ncontent-length: "
             ).encode()
             for question in Question
@@ -103,11 +114,18 @@ class OpaServer:
         return None if newest == self.revision else newest
 
     def expect(self, bundle: PolicyBundle) -> None:
-        """Pin another revision, verified by the caller, that OPA is about to take up."""
-        pinned = {**self._pinned, bundle.revision: Pinned(bundle, bundle.rules, bundle.needs)}
-        while len(pinned) > MAX_PINNED:
-            pinned.pop(list(pinned)[1])  # never the current one
-        self._pinned = pinned
+        """Pin another revision, verified by the caller, that OPA is about to take up. From any thread."""
+        with self._pinning:
+            until = self._clock_ns() + int(self._settings.takeover * 1e9)
+            pinned = {
+                name: pin if pin.until_ns is not None else replace(pin, until_ns=until)
+                for name, pin in self._pinned.items()
+                if name != bundle.revision or name == self.revision
+            }
+            pinned[bundle.revision] = Pinned(bundle, bundle.needs)
+            while len(pinned) > MAX_PINNED:
+                pinned.pop(list(pinned)[1])  # never the current one
+            self._pinned = pinned
 
     async def decide(self, question: Question, document: Mapping[str, Any]) -> Decision:
         """See PolicyEngine.decide: never raises for policy, engine or document."""
@@ -115,8 +133,7 @@ class OpaServer:
         pinned = self._pinned  # what may answer this question, whatever happens meanwhile
         try:
             case = case.read(document)
-            answer = await self._ask(case)
-            spoke = self._believe(answer, pinned)
+            answer, spoke = await self._answered(case, pinned)
             revision = answer.revision
             if spoke.needs != next(iter(pinned.values())).needs:
                 raise EvaluationFailed(REVISION, "OPA took up a policy that wants to be told more; ask again")
@@ -133,14 +150,16 @@ class OpaServer:
         """See PolicyEngine.close."""
         self._pool.close()
 
-    async def _ask(self, case: Case) -> Answer:
+    async def _answered(self, case: Case, pinned: Mapping[str, Pinned]) -> tuple[Answer, Pinned]:
+        """The answer and the revision that gave it, within the deadline. Raises EvaluationFailed."""
         if len(case.document) > self._settings.input_bytes:
             raise EvaluationFailed("lockgate.engine.input_size")
         body = b'{"input":' + case.document + b"}"
         request = self._heads[case.question] + b"%d\r\n\r\n" % len(body) + body
         try:
             async with asyncio.timeout(self._settings.deadline):
-                response = await self._pool.ask(request)
+                answer = read(await self._pool.ask(request))
+                return answer, await self._believe(answer, pinned)
         except TimeoutError:
             raise EvaluationFailed("lockgate.engine.timeout") from None
         except PoolFull:
@@ -154,19 +173,29 @@ class OpaServer:
             raise EvaluationFailed("lockgate.engine.output", str(fault)) from None
         except OSError as error:
             raise EvaluationFailed(UNAVAILABLE, f"OPA cannot be reached: {type(error).__name__}") from None
-        return read(response)
 
-    def _believe(self, answer: Answer, pinned: Mapping[str, Pinned]) -> Pinned:
+    async def _believe(self, answer: Answer, pinned: Mapping[str, Pinned]) -> Pinned:
         """The revision that answered, if it was pinned when the question was asked, or has been since."""
         spoke = pinned.get(answer.revision, self._pinned.get(answer.revision))
+        if spoke is None and self._look is not None:
+            async with self._looking:  # one look for all who wait
+                if answer.revision not in self._pinned:
+                    await self._look()
+            spoke = self._pinned.get(answer.revision)
         if spoke is None:
             raise EvaluationFailed(REVISION, "OPA answered under a policy that is not the verified one")
+        now = self._pinned.get(answer.revision, spoke)
+        if now.until_ns is not None and self._clock_ns() > now.until_ns:
+            raise EvaluationFailed(REVISION, "OPA has not taken up the policy that is in force here")
         self._name = f"opa/{answer.version}"
         self._advance(answer.revision)
         return spoke
 
     def _advance(self, revision: str) -> None:
         """What was pinned before the revision that answered is no longer: OPA does not go back on its own."""
-        if revision in self._pinned and revision != self.revision:
+        if revision == self.revision:
+            return
+        with self._pinning:
             names = list(self._pinned)
-            self._pinned = {name: self._pinned[name] for name in names[names.index(revision) :]}
+            if revision in names:
+                self._pinned = {name: self._pinned[name] for name in names[names.index(revision) :]}

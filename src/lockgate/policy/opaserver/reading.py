@@ -32,7 +32,7 @@ class Answer:
 
 
 def read(response: Response) -> Answer:
-    """The answer of `POST /v1/data/…?provenance&strict-builtin-errors`. Raises EvaluationFailed, never quoting what came."""
+    """The answer of `POST /v1/data/…?provenance`. Raises EvaluationFailed, never quoting what came."""
     if response.status != 200:
         raise _refused(response)
     document = _json(response.body)

@@ -96,6 +96,7 @@ async def test_a_signed_release_comes_into_force_and_is_told(place: Place) -> No
     assert place.keeper.ready
     assert place.keeper.told() == {
         "revision": released(7).revision,
+        "taken": released(7).revision,
         "source": str(place.path),
         "key": "release",
         "sequence": 7,

@@ -18,7 +18,7 @@ from lockgate.policy.purity import ALLOWED, COMPILED
 POLICIES = Path(__file__).parents[4] / "policies"
 CALL = re.compile(r"(?<![\w.])([a-z_][a-z0-9_]*(?:\.[a-z0-9_]+)*)\(")
 
-STRICTER = "the host refuses what OPA, without strict errors, leaves undefined: the engine denies, and so does an OPA server, which is asked strictly"
+STRICTER = "the host refuses what OPA leaves undefined: the embedded engine denies by name, since a deny rule would miss what is undefined"
 UNORDERED = "the Wasm target goes through sets and objects in no order, and OPA in theirs"
 SPLICED = "the case is about where its own packages lie, and here each lies below a root of its own"
 NO_INPUT = "the case has no input, and a decision always has one"

@@ -80,10 +80,10 @@ async def fake(tmp_path: Path) -> AsyncIterator[Fake]:
 async def make(fake: Fake) -> AsyncIterator[Callable[..., OpaServer]]:
     engines: list[OpaServer] = []
 
-    def made(bundle: PolicyBundle = BUNDLE, **settings: Any) -> OpaServer:
+    def made(bundle: PolicyBundle = BUNDLE, look: Any = None, **settings: Any) -> OpaServer:
         settings = {"deadline": 30, **settings}
         dialer = Dialer(Endpoint.parse(f"unix://{fake.place}"), None, max_body=4096)
-        engines.append(OpaServer(bundle, dialer, ServerSettings(**settings)))
+        engines.append(OpaServer(bundle, dialer, ServerSettings(**settings), look=look))
         return engines[-1]
 
     yield made

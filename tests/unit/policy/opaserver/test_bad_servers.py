@@ -43,9 +43,7 @@ async def test_what_the_gateway_sends_is_one_question_and_asks_for_the_revision(
     assert decision.allow
     assert (decision.engine, decision.revision) == ("opa/1.22.2", BUNDLE.revision)
     head, body = fake.requests[0].split(b"\r\n\r\n")
-    assert head.startswith(
-        b"POST /v1/data/lockgate/plan/decision?provenance=true&strict-builtin-errors=true HTTP/1.1\r\n"
-    )
+    assert head.startswith(b"POST /v1/data/lockgate/plan/decision?provenance=true HTTP/1.1\r\n")
     assert json.loads(body) == {"input": example_input(Question.PLAN)}
 
 

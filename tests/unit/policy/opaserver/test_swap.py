@@ -81,3 +81,56 @@ async def test_a_policy_that_wants_to_know_more_than_it_was_told_is_not_believed
     assert only_rule(await ask(engine)) == "lockgate.engine.revision"
     assert engine.needs == Needs(history_seconds=60)
     assert (await ask(engine)).allow
+
+
+async def test_the_revision_of_before_may_go_on_answering_for_a_while_and_no_longer(fake: Fake, make: Make) -> None:
+    engine = make(takeover=0.0)
+    fake.says = [answer()]
+    assert (await ask(engine)).allow
+    engine.expect(NEXT)
+    assert only_rule(await ask(engine)) == "lockgate.engine.revision"
+    fake.says = [answer(revision=NEXT.revision)]
+    assert (await ask(engine)).revision == NEXT.revision
+
+
+async def test_a_revision_that_opa_was_told_of_first_is_looked_for_at_once_and_by_one_for_all(
+    fake: Fake, make: Make
+) -> None:
+    looks = 0
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0)
+        engine.expect(NEXT)
+
+    engine = make(look=look)
+    fake.says = [answer(revision=NEXT.revision)]
+    decisions = await asyncio.gather(*(ask(engine) for _ in range(12)))
+    assert [(decision.allow, decision.revision) for decision in decisions] == [(True, NEXT.revision)] * 12
+    assert looks == 1
+
+
+async def test_a_look_that_finds_nothing_denies_and_one_that_takes_too_long_is_a_timeout(
+    fake: Fake, make: Make
+) -> None:
+    async def nothing() -> None:
+        return
+
+    async def long() -> None:
+        await asyncio.Event().wait()
+
+    fake.says = [answer(revision=NEXT.revision)]
+    assert only_rule(await ask(make(look=nothing))) == "lockgate.engine.revision"
+    assert only_rule(await ask(make(look=long, deadline=0.05))) == "lockgate.engine.timeout"
+
+
+async def test_going_back_to_an_earlier_bundle_is_believed_once_it_is_pinned_again(fake: Fake, make: Make) -> None:
+    engine = make()
+    engine.expect(NEXT)
+    fake.says = [answer(revision=NEXT.revision)]
+    assert (await ask(engine)).revision == NEXT.revision
+    engine.expect(BUNDLE)
+    fake.says = [answer()]
+    assert (await ask(engine)).revision == BUNDLE.revision
+    assert engine.expected is None

@@ -1,0 +1,129 @@
+"""`lockgate dev` with an `opa`: it decides as dev's child, an edited rule is in force at the next decision, a broken one is told of, and none outlives dev."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.test_cli import children_of, free_ports, wait_gone
+
+from lockgate.cli.bootstrap import Ports
+from lockgate.cli.client import PeopleClient
+
+pytestmark = [pytest.mark.opa, pytest.mark.slow]
+SECONDS = 120
+"""For one thing to happen on a machine that is busy with others."""
+
+
+@dataclass
+class Dev:
+    home: Path
+    process: subprocess.Popen[str]
+    ports: Ports
+
+    def run(self, *arguments: str) -> dict[str, Any]:
+        argv = [sys.executable, "-m", "lockgate.cli", *arguments, "--home", str(self.home), "--json"]
+        answer: dict[str, Any] = json.loads(subprocess.run(argv, check=False, stdout=subprocess.PIPE, text=True).stdout)
+        return answer
+
+    def told(self) -> dict[str, Any]:
+        policy: dict[str, Any] = PeopleClient(f"http://127.0.0.1:{self.ports.public}", "").health()["policy"]
+        return policy
+
+    def screen(self, until: str) -> str:
+        """What it says from here on until a line with these words."""
+        assert self.process.stderr is not None
+        seen = ""
+        end = time.monotonic() + SECONDS
+        while until not in seen:
+            assert select.select([self.process.stderr], [], [], max(0, end - time.monotonic()))[0], seen
+            line = self.process.stderr.readline()
+            assert line, f"it ended: {seen}"
+            seen += line
+        return seen
+
+
+@pytest.fixture
+def dev(opa: Path) -> Iterator[Dev]:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        home, ports = Path(place) / "home", free_ports()
+        where = ["--home", str(home), "--port", str(ports.public), "--runner-port", str(ports.runners)]
+        argv = [sys.executable, "-m", "lockgate.cli", "dev", *where, "--json"]
+        environment = {**os.environ, "LOCKGATE_OPA": str(opa), "NO_COLOR": "1"}
+        with subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1, env=environment
+        ) as process:
+            assert process.stdout is not None and process.stderr is not None
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            yield Dev(home, process, ports)
+            process.kill()
+
+
+def settle(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+DENY = """package mine
+
+note := "the word is {word}"
+
+deny contains "not now" if input.reason == "{word}"
+"""
+
+
+def test_opa_decides_as_devs_child_and_rules_are_live(dev: Dev) -> None:
+    first = dev.told()["taken"]
+    servers = children_of(dev.process.pid)
+    assert len(servers) == 3
+    (opa,) = {child for server in servers for child in children_of(server) if "opa" in program(child)}
+    assert dev.run("call", "set_replicas", *REPLICAS, "--arg", "replicas=2")["decision_id"]
+    assert {record["engine"] for record in dev.run("policy", "decisions", "list")["decisions"]} == {"opa"}
+
+    own = dev.home / "policy" / "own"
+    own.mkdir()
+    (own / "mine.rego").write_text("package mine\n\ndeny contains {")
+    assert "mine.rego:3" in dev.screen("policy not taken")
+    assert dev.told()["taken"] == first
+    assert dev.run("call", "set_replicas", *REPLICAS, "--arg", "replicas=3")["decision_id"]
+
+    (own / "mine.rego").write_text(DENY.replace("{word}", "stop everything"))
+    data = dev.home / "policy" / "data.yaml"
+    bring = "bring:\n  - {name: mine, path: data.mine.deny, input: document, reads: denials, effect: deny, questions: [request]}\n"
+    data.write_text(data.read_text() + bring)
+    dev.screen("policy taken up")
+    settle(lambda: denied(dev, "stop everything"))
+    assert not denied(dev, "more customers came")
+
+    dev.process.kill()
+    dev.process.wait()
+    for pid in {*servers, opa}:
+        assert wait_gone(pid), f"process {pid} outlived its dev"
+
+
+REPLICAS = ["--target", "service-staging", "--arg", "service=shop", "--reason", "more customers"]
+
+
+def denied(dev: Dev, reason: str) -> bool:
+    arguments = ["--target", "service-staging", "--arg", "service=shop", "--arg", "replicas=4", "--reason", reason]
+    answer = dev.run("call", "set_replicas", *arguments)
+    assert "status" in answer, answer
+    return answer["status"] == "denied"
+
+
+def program(pid: int) -> str:
+    return Path(f"/proc/{pid}/exe").readlink().name
