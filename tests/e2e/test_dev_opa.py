@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.test_cli import children_of, free_ports, wait_gone
+from tests.e2e.test_cli import children_of, wait_gone
 
 from lockgate.cli.bootstrap import Ports
 from lockgate.cli.client import PeopleClient
+from lockgate.cli.demo.stage import free_ports
 
 pytestmark = [pytest.mark.opa, pytest.mark.slow]
 SECONDS = 120
