@@ -76,7 +76,6 @@ def settle(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 DENY = """package mine
