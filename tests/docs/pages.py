@@ -19,8 +19,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT_PAGES = ROOT / "docs" / "how-to" / "clients"
-TOOL_PAGES = tuple(ROOT / "docs" / "how-to" / name for name in ("use-opentofu.md", "bring-your-terraform-policy.md"))
-"""Pages that need tools which not every machine has: tests/docs/test_tool_pages.py does what they say."""
+TOOL_PAGES = tuple(
+    ROOT / "docs" / "how-to" / name
+    for name in ("use-opentofu.md", "bring-your-terraform-policy.md", "run-opa-as-a-server.md")
+)
+"""Pages that need tools which not every machine has: tests/docs/test_tool_pages.py and test_opa_server_page.py do what they say."""
 RUN_LANGUAGES = ("console", "bash")
 _COMMENT = re.compile(r"\s*<!-- (file|merge|test): (.+?) -->\s*")
 _FENCE = re.compile(r"(\s*)(```+)\s*(\S*)\s*")
