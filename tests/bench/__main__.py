@@ -28,10 +28,11 @@ MET, MISSED, UNMEASURED = 0, 1, 2
 
 def parts(options: argparse.Namespace) -> dict[str, Part]:
     """What is measured, in order."""
-    from tests.bench import decisions, governed, history, sandboxes, stores, swaps
+    from tests.bench import decisions, engines, governed, history, sandboxes, stores, swaps
 
     return {
         "decisions": lambda _: decisions.measure(),
+        "engines": engines.measure,
         "swaps": swaps.measure,
         "sandboxes": sandboxes.measure,
         "store": stores.measure,

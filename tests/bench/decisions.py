@@ -12,6 +12,7 @@ from lockgate.contract.decision import Question
 from lockgate.policy.bundle import library_with
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.input import build_input
+from lockgate.policy.port import PolicyEngine
 
 
 def document(question: Question, number: int, changes: int = 0) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def document(question: Question, number: int, changes: int = 0) -> dict[str, Any
     )
 
 
-async def latencies(engine: EmbeddedEngine, question: Question, count: int, changes: int = 0) -> list[float]:
+async def latencies(engine: PolicyEngine, question: Question, count: int, changes: int = 0) -> list[float]:
     """Milliseconds of each decision, the document's making excluded. Raises RuntimeError when the engine itself failed."""
     took = []
     documents = [document(question, number, changes) for number in range(count)]

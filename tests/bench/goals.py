@@ -37,6 +37,10 @@ GOALS = {
     "request decision p99": Goal(at_most=1),
     "plan decision p99, 5 changes": Goal(at_most=8),
     "plan decision p99, 200 changes": Goal(at_most=60),
+    "OPA server: request decision p99": Goal(at_most=3),
+    "OPA server: plan decision p99, 5 changes": Goal(at_most=10),
+    "OPA server: plan decision p99, 200 changes": Goal(at_most=45),
+    "RSS, after all evaluations / after a tenth": _ratio(at_most=1.05),
     # No ratio, and binding all the same: a wrong answer has no machine to blame.
     "swap under 500/s: errors and mixed answers": Goal(at_most=0, ratio=True),
     "swap under 500/s: timed out": Goal(at_most=0),

@@ -112,7 +112,15 @@ def test_a_part_that_is_not_there_is_said(disk: Path, tmp_path: Path, capsys: py
 
 
 def test_the_goals_are_those_of_the_issue() -> None:
-    assert set(parts(Namespace(soak=False))) == {"decisions", "swaps", "sandboxes", "store", "governed", "history"}
+    assert set(parts(Namespace(soak=False))) == {
+        "decisions",
+        "engines",
+        "swaps",
+        "sandboxes",
+        "store",
+        "governed",
+        "history",
+    }
     ratios = {
         name: goal.at_least if goal.at_most is None else goal.at_most for name, goal in GOALS.items() if goal.ratio
     }
