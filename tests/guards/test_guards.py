@@ -5,6 +5,7 @@ A patch opens with `# test: tests/invariants/test_invariant_NN_….py::test_name
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -13,6 +14,7 @@ import pytest
 import guards
 
 HERE = Path(__file__).resolve().parent
+BATCH = 20
 PATCHES = sorted(HERE.glob("*.patch"))
 INVARIANTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14)
 
@@ -33,27 +35,34 @@ def copies(root: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleQueue[
 
 @pytest.fixture(scope="session")
 def outcomes(copies, request):
-    """Each collected guard's tests, run without it in a copy: as many guards at a time as there are copies."""
-    chosen = {item.callspec.params["path"] for item in request.session.items if "outcomes" in item.fixturenames}
+    """Each collected guard's tests, run without it in a copy: as many guards at a time as there are copies.
+
+    In batches, each begun by its control: nobody waits for more than a batch, and two controls run side by side.
+    """
+    chosen = sorted({item.callspec.params["path"] for item in request.session.items if "outcomes" in item.fixturenames})
+    made = Outcomes({}, {})
     with ThreadPoolExecutor(copies.qsize()) as pool:
-        control = pool.submit(on_a_copy, copies, named_tests(chosen))
-        running = {path: pool.submit(on_a_copy, copies, guards.read_guard(path).tests, path) for path in sorted(chosen)}
-        yield Outcomes(control, running)
-        for waiting in running.values():
+        for at in range(0, len(chosen), BATCH):
+            batch = chosen[at : at + BATCH]
+            control = pool.submit(on_a_copy, copies, named_tests(batch))
+            for path in batch:
+                made.control[path] = control
+                made.without[path] = pool.submit(on_a_copy, copies, guards.read_guard(path).tests, path)
+        yield made
+        for waiting in made.without.values():
             waiting.cancel()
 
 
+@dataclass(frozen=True)
 class Outcomes:
-    """What tests came to: `control` with every guard in its place, run once; `without` by guard."""
+    """What tests came to, by guard: `control` with every guard in its place, `without` with this one taken away."""
 
-    def __init__(self, control: Future, running: dict[Path, Future]) -> None:
-        self._control, self._running = control, running
+    control: dict[Path, Future]
+    without: dict[Path, Future]
 
-    def control(self, node_id: str) -> guards.Outcome:
-        return self._control.result().get(node_id, guards.Outcome())
 
-    def without(self, path: Path, node_id: str) -> guards.Outcome:
-        return self._running[path].result().get(node_id, guards.Outcome())
+def of(running: Future, node_id: str) -> guards.Outcome:
+    return running.result().get(node_id, guards.Outcome())
 
 
 def named_tests(paths):
@@ -79,9 +88,9 @@ def on_a_copy(copies, tests, path=None):
 @pytest.mark.parametrize("path", PATCHES, ids=lambda path: path.stem)
 def test_without_its_guard_the_test_fails(outcomes, path):
     for node_id in guards.read_guard(path).tests:
-        with_guard = outcomes.control(node_id)
+        with_guard = of(outcomes.control[path], node_id)
         assert with_guard.all_passed, f"with the guard, {node_id} must pass:\n{with_guard.tail}"
-        without = outcomes.without(path, node_id)
+        without = of(outcomes.without[path], node_id)
         assert without.properly_failed, f"without the guard, {node_id} must fail by an assertion:\n{without.tail}"
 
 
