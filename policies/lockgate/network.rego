@@ -36,9 +36,18 @@ reaches([_, protocol, low, high], first, last) if {
 	at_most(first, high)
 }
 
-carries_ports(protocol) if protocol == null
+# Clouds take more spellings of TCP than can be listed ("06", "All"): what is not known to be without ports may have them.
+carries_ports(protocol) if not is_portless(protocol)
 
-carries_ports(protocol) if protocol in {"any", "tcp", "udp", "6", "17"}
+is_portless(protocol) if portless[protocol]
+
+is_portless(protocol) if {
+	is_string(protocol)
+	regex.match(`^[1-9][0-9]{0,2}$`, protocol)
+	not protocol in {"6", "17"}
+}
+
+portless := {"icmp": true, "icmpv6": true, "ipv6-icmp": true, "esp": true, "ah": true, "gre": true, "ipip": true, "sctp": true}
 
 at_most(one, _) if one == null
 
@@ -158,7 +167,9 @@ readable(pair) := null if {
 aws_protocol(pair) := null if {
 	values.dark(pair)
 } else := "any" if {
-	pair[0] in {"-1", -1, "all", "ALL"}
+	pair[0] == -1
+} else := "any" if {
+	lower(pair[0]) in {"-1", "all"}
 } else := lower(pair[0]) if {
 	is_string(pair[0])
 } else := name if {

@@ -125,6 +125,7 @@ configured(provider) := region_of(value) if {
 	is_string(value)
 	not values.is_hidden(value)
 } else := region_of(value) if {
+	object.get(provider, "module_address", "") == "" # a module has variables of its own, and the plan says their values nowhere
 	[name] := provider.expressions.region.references
 	startswith(name, "var.")
 	value := input.plan.variables[trim_prefix(name, "var.")].value

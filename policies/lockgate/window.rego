@@ -112,7 +112,13 @@ opens_today(window) if {
 
 is_closed(window, which) if {
 	some calendar in window.closed_on
-	calendar[which][date_in(calendar.zone)]
+	not is_working_day(calendar, which)
+}
+
+# A zone that the engine does not have leaves the date undefined: then nobody knows that it is no holiday.
+is_working_day(calendar, which) if {
+	date := date_in(calendar.zone)
+	not calendar[which][date]
 }
 
 date_in(zone) := format_int(((day[0] * 10000) + (day[1] * 100)) + day[2], 10) if day := time.date([now, zone])

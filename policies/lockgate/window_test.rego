@@ -55,6 +55,11 @@ test_a_holiday_closes if {
 	held("2026-12-26T23:00:00Z", {"windows": [closed]}) == set()
 }
 
+test_a_calendar_in_a_zone_that_the_engine_lacks_closes if {
+	blind := object.union(window("UTC", 1320, 240), {"closed_on": [{"zone": "Nowhere/Atlantis", "dates": {}, "dates_after": {}}]})
+	held("2026-12-24T23:00:00Z", {"windows": [blind]}) == {"change_window"}
+}
+
 test_a_freeze_period_has_two_ends if {
 	held("2026-12-18T16:59:59Z", {"freezes": [freeze]}) == set()
 	held("2026-12-18T17:00:00Z", {"freezes": [freeze]}) == {"freeze_period"}

@@ -124,13 +124,15 @@ test_every_range_that_includes_a_port_of_administration_counts if {
 }
 
 test_any_protocol_includes_them_whatever_its_ports if {
-	every protocol in ["-1", -1, "all"] {
+	every protocol in ["-1", -1, "all", "All"] {
 		is_open_for_administration(group([block({"from_port": 0, "to_port": 0, "protocol": protocol, "ipv6_cidr_blocks": ["::/0"]})]))
 	}
-	every protocol in ["tcp", "TCP", "6", 6, "udp", "17"] {
+	every protocol in ["tcp", "TCP", "6", 6, "udp", "17", "06", " tcp", "All", "tcp6"] {
 		is_open_for_administration(group([block({"from_port": 22, "to_port": 22, "protocol": protocol, "ipv6_cidr_blocks": ["::/0"]})]))
 	}
-	not is_open_for_administration(group([block({"from_port": 22, "to_port": 22, "protocol": "icmp", "cidr_blocks": ["0.0.0.0/0"]})]))
+	every protocol in ["icmp", "ICMP", "icmpv6", "1", 1, "58", "esp", "132"] {
+		not is_open_for_administration(group([block({"from_port": 22, "to_port": 22, "protocol": protocol, "cidr_blocks": ["0.0.0.0/0"]})]))
+	}
 }
 
 # Google

@@ -6,7 +6,7 @@
 #   severity: high
 #   why: Where data may be stored is law and contract; a plan names a region in a word that nobody reads.
 #   fix: Make these resources in an allowed region, and name the provider's region by a variable or on the resource, so that it can be told.
-#   cannot_see: Resources without a place of their own (an Azure subnet lies where its network does), copies that a service makes by itself, and, of AWS, a provider's region that is a literal, since literals of a configuration are hidden; those are unknown.
+#   cannot_see: Resources without a place of their own (an Azure subnet lies where its network does), copies that a service makes by itself, and, of AWS, a provider's region that is a literal, since literals of a configuration are hidden, or is made in a module; those are unknown. An expression over one variable (`"${var.region}-2"`) looks in a plan like the variable itself, and is taken for it.
 #   questions: [request, plan, apply, heal]
 #   parameters:
 #     regions:

@@ -97,6 +97,11 @@ test_a_provider_that_does_not_say_is_in_the_dark if {
 	}
 }
 
+test_a_modules_variable_is_not_the_roots_of_the_same_name if {
+	of_module := {"module.m:aws": object.union(provider(by_variable), {"module_address": "module.m"})}
+	answer(configured(of_module, {"region": {"value": "eu-west-1"}})) == {"unknown": ["aws_s3_bucket.a"], "unknown_count": 1}
+}
+
 test_what_lies_nowhere_in_particular_and_what_goes_away_passes if {
 	passes(asked.created("aws_iam_role.a", {"name": "r"}))
 	passes(asked.created("aws_iam_role.a", {"region": "us-east-1"}))

@@ -118,10 +118,18 @@ class Masking:
         for pointer in self.mask:
             document = pass_.replace(document, pointer)
         if pass_.texts:
-            # A rule's details may repeat what it looked at.
+            # A rule's details may repeat what it looked at, and so may what a brought rule said.
             redactor = Redactor(pass_.texts)
-            violations = [{**item, "details": redactor.value(item["details"])} for item in said["violations"]]
-            said = {**said, "violations": violations}
+            said = {
+                **said,
+                "violations": [{**item, "details": redactor.value(item["details"])} for item in said["violations"]],
+            }
+            if "readings" in said:
+                shown = [
+                    {**item, "value": redactor.value(item["value"])} if "value" in item else item
+                    for item in said["readings"]
+                ]
+                said["readings"] = shown
         return document, said, pass_.named()
 
 

@@ -103,6 +103,21 @@ def test_a_masked_value_is_not_in_the_answers_details_either() -> None:
     assert said["violations"][0]["details"] == {"saw": "it was hunter22!"}
 
 
+def test_a_masked_value_is_not_in_what_a_brought_rule_said_either() -> None:
+    masking = Masking(KEY, mask=(read_pointer("/arguments/password"),))
+    readings = [
+        {"name": "hunter22", "value": ["the password hunter22 is weak"]},
+        {"name": "none", "verdict": "undefined"},
+    ]
+    said: dict[str, Any] = {"violations": [], "readings": readings, "allow": True}
+    _, kept, _ = masking.masked(document(), said)
+    assert kept["readings"] == [
+        {"name": "hunter22", "value": ["the password ••• is weak"]},
+        {"name": "none", "verdict": "undefined"},
+    ]
+    assert said["readings"][0]["value"] == ["the password hunter22 is weak"]
+
+
 def test_a_record_names_no_more_pointers_than_it_has_room_for() -> None:
     given = document(arguments={"list": list(range(MAX_NAMED + 1))})
     _, where = hiding("/arguments/list/*").hidden(given)
