@@ -142,7 +142,9 @@ async def test_every_generated_input_has_one_answer(opa: Path, tmp_path: Path) -
     )
     assert compared >= 2_000
     assert rules["allowed"] > 50
-    assert len(rules) > len(LISTED)
+    assert (
+        len(rules) > 15
+    )  # which examples are drawn depends on what else is imported: Hypothesis takes constants from there
 
 
 @pytest.mark.opa
