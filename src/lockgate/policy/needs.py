@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -61,6 +61,10 @@ class Needs:
 
     budgets: tuple[Budget, ...] = ()
     history_seconds: int | None = None
+
+    def same_as(self, other: Needs) -> bool:
+        """Whether both want to be told exactly the same. (Budgets are compared by what they are: the same one may have been read twice.)"""
+        return self is other or astuple(self) == astuple(other)
 
 
 NOTHING: Final = Needs()

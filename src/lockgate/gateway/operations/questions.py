@@ -101,14 +101,15 @@ async def _kept(document: Mapping[str, Any]) -> KeptInput | None:
 
 
 async def _told(core: Core, question: Question, about: Subject, now: int) -> tuple[PolicyEngine, Told]:
-    """What the engine in force needs to know of the past; read again when a reload has replaced it meanwhile."""
+    """What the engine in force needs to know of the past; read again when it is another one meanwhile, or wants something else: that of an OPA server does."""
     while True:
         engine = core.engine
-        if question not in QUESTIONS or engine.needs == NOTHING or about.action is None or about.target is None:
+        needs = engine.needs
+        if question not in QUESTIONS or needs == NOTHING or about.action is None or about.target is None:
             return engine, Told({})
         moment = Moment(about.principal, about.action, about.target, now, about.operation, about.spends, about.plan)
-        told = await tell(core.store, engine.needs, core.selected.of(core.catalog.current), moment)
-        if engine is core.engine:
+        told = await tell(core.store, needs, core.selected.of(core.catalog.current), moment)
+        if engine is core.engine and needs.same_as(engine.needs):
             return engine, told
 
 

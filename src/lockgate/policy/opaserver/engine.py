@@ -135,7 +135,7 @@ class OpaServer:
             case = case.read(document)
             answer, spoke = await self._answered(case, pinned)
             revision = answer.revision
-            if spoke.needs != next(iter(pinned.values())).needs:
+            if not spoke.needs.same_as(next(iter(pinned.values())).needs):
                 raise EvaluationFailed(REVISION, "OPA took up a policy that wants to be told more; ask again")
             if not answer.defined:
                 raise EvaluationFailed("lockgate.engine.undefined", f"{entrypoint(question)} is undefined")
@@ -192,10 +192,12 @@ class OpaServer:
         return spoke
 
     def _advance(self, revision: str) -> None:
-        """What was pinned before the revision that answered is no longer: OPA does not go back on its own."""
+        """What was pinned before the revision that answered is no longer: OPA does not go back on its own, but to what was verified last."""
         if revision == self.revision:
             return
         with self._pinning:
             names = list(self._pinned)
             if revision in names:
-                self._pinned = {name: self._pinned[name] for name in names[names.index(revision) :]}
+                before, rest = names[: names.index(revision)], names[names.index(revision) :]
+                latest = [name for name in before if self._pinned[name].until_ns is None]
+                self._pinned = {name: self._pinned[name] for name in (*rest, *latest)}

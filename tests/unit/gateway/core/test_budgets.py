@@ -19,7 +19,7 @@ from lockgate.gateway.operations.states import State
 from lockgate.gateway.policydesk import PolicyDesk
 from lockgate.gateway.scheduling.rates import Rates
 from lockgate.gateway.scheduling.wakeups import Wakeups
-from lockgate.gateway.store.port import Admit, Command, DecisionsOf, Outcome, Overdrawn
+from lockgate.gateway.store.port import Admit, Command, DecisionsOf, Outcome, Overdrawn, ReadPast
 from lockgate.policy.embedded import EmbeddedEngine
 
 HOUR = 3600
@@ -283,3 +283,30 @@ async def test_who_is_always_too_late_is_told_so_and_nothing_is_recorded(opened:
     with pytest.raises(Unavailable, match="budgets keep changing; nothing was recorded"):
         await gate.ask()
     assert await gate.runner().poll() is None
+
+
+class Moving:
+    """A policy that is another one behind the same face, as an OPA server's is."""
+
+    def __init__(self, now: EmbeddedEngine) -> None:
+        self.now = now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.now, name)
+
+
+async def test_a_policy_that_becomes_another_while_the_past_is_read_is_told_what_it_wants_itself(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loose = (await opened(budget("loose"))).core.policy
+    gate = await opened(budget("strict"))
+    strict, read = gate.core.policy, gate.store.read
+    moving = gate.core.policy = Moving(loose)
+
+    async def slow(query: Any) -> Any:
+        found = await read(query)
+        moving.now = strict if isinstance(query, ReadPast) else moving.now
+        return found
+
+    monkeypatch.setattr(gate.store, "read", slow)
+    assert list(await told(gate, await gate.ask())) == ["strict"]

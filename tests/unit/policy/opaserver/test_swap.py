@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from tests.unit.policy.opaserver.conftest import ALLOW, BUNDLE, Fake, Make, answer, ask, only_rule
 
@@ -134,3 +135,31 @@ async def test_going_back_to_an_earlier_bundle_is_believed_once_it_is_pinned_aga
     fake.says = [answer()]
     assert (await ask(engine)).revision == BUNDLE.revision
     assert engine.expected is None
+
+
+async def test_an_edit_that_is_undone_while_opa_takes_it_up_leaves_a_policy_that_is_believed(
+    fake: Fake, make: Make
+) -> None:
+    engine = make()
+    engine.expect(NEXT)
+    engine.expect(BUNDLE)
+    fake.says = [answer(revision=NEXT.revision)]
+    assert (await ask(engine)).revision == NEXT.revision
+    assert engine.expected == BUNDLE.revision
+    fake.says = [answer()]
+    assert (await ask(engine)).revision == BUNDLE.revision
+    assert engine.expected is None
+
+
+def with_budgets(limit: int, more: str = "") -> PolicyBundle:
+    budget = {"name": "b", "targets": None, "per": "tenant", "counts": "operations", "window_seconds": 60, "limit": limit}
+    data = {"lockgate": {"parameters": {"budgets": [budget]}}, "more": more}
+    return PolicyBundle(wasm=b"", data=json.dumps(data).encode())
+
+
+async def test_a_policy_with_the_same_budgets_was_told_all_that_it_wants(fake: Fake, make: Make) -> None:
+    engine = make(with_budgets(5))
+    for bundle, allow in ((with_budgets(5, "another"), True), (with_budgets(6), False)):
+        engine.expect(bundle)
+        fake.says = [answer(revision=bundle.revision)]
+        assert (await ask(engine)).allow is allow
