@@ -152,7 +152,14 @@ async def test_an_edit_that_is_undone_while_opa_takes_it_up_leaves_a_policy_that
 
 
 def with_budgets(limit: int, more: str = "") -> PolicyBundle:
-    budget = {"name": "b", "targets": None, "per": "tenant", "counts": "operations", "window_seconds": 60, "limit": limit}
+    budget = {
+        "name": "b",
+        "targets": None,
+        "per": "tenant",
+        "counts": "operations",
+        "window_seconds": 60,
+        "limit": limit,
+    }
     data = {"lockgate": {"parameters": {"budgets": [budget]}}, "more": more}
     return PolicyBundle(wasm=b"", data=json.dumps(data).encode())
 
