@@ -131,11 +131,25 @@ is_everyone(principal) if {
 	trim_space(name) == "*"
 }
 
-# Whether one of these condition keys narrows a statement to what equals a value without wildcards.
+# Whether one of these condition keys narrows a statement to what equals certain values.
 is_narrowed(statement, keys) if {
 	some condition in listed(statement, "Condition")
 	some operator, tests in condition
-	lower(operator) in {"stringequals", "arnequals"}
-	some key, _ in tests
+	not_plain := anything[lower(operator)]
+	some key, wanted in tests
 	keys[lower(key)]
+	count(many(wanted)) > 0
+	every value in many(wanted) {
+		is_plain(value, not_plain)
+	}
+}
+
+# What in a value may stand for anything: a policy variable, which can be the very key that it is compared with, and in ARNs wildcards (ArnEquals is ArnLike).
+anything := {"stringequals": ["${"], "arnequals": ["${", "*", "?"]}
+
+is_plain(value, not_plain) if {
+	is_string(value)
+	every part in not_plain {
+		not contains(value, part)
+	}
 }

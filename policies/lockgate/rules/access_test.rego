@@ -184,10 +184,17 @@ test_a_principal_that_is_everyone_in_every_form if {
 
 test_only_a_listed_condition_tested_for_equality_narrows if {
 	everyone := {"Principal": {"AWS": "*"}}
-	asked.denied("open_trust", trusted, [role(everyone, {"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}})]) == set()
+	every condition in [
+		{"StringEquals": {"aws:PrincipalOrgID": "o-1"}}, {"stringEquals": {"aws:principalOrgId": ["o-1", "o-*"]}},
+		{"ArnEquals": {"aws:PrincipalOrgID": "arn:aws:iam::1:role/a"}},
+	] {
+		asked.denied("open_trust", trusted, [role(everyone, {"Condition": condition})]) == set()
+	}
 	every condition in [
 		{"StringLike": {"aws:PrincipalOrgID": "*"}}, {"Bool": {"aws:SecureTransport": "true"}}, {"StringEquals": {"aws:PrincipalTag/x": "y"}},
-		{"StringEqualsIfExists": {"aws:PrincipalOrgID": "o-1"}},
+		{"StringEqualsIfExists": {"aws:PrincipalOrgID": "o-1"}}, {"StringEquals": {"aws:PrincipalOrgID": []}},
+		{"StringEquals": {"aws:PrincipalOrgID": "${aws:PrincipalOrgID}"}}, {"StringEquals": {"aws:PrincipalOrgID": ["o-1", "${aws:PrincipalOrgID}"]}},
+		{"ArnEquals": {"aws:PrincipalOrgID": "arn:aws:iam::*:role/a"}}, {"ArnEquals": {"aws:PrincipalOrgID": ["arn:aws:iam::1:role/?"]}},
 	] {
 		asked.denied("open_trust", trusted, [role(everyone, {"Condition": condition})]) == {"aws_iam_role.r"}
 	}
