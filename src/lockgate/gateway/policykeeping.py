@@ -118,9 +118,12 @@ class PolicyKeeper:
 
     async def begin(self) -> None:
         """The first look of a gateway that shall not come up with a file of its own that is wrong. Raises PolicyLoadError."""
-        fetched = await self.source.look()
-        if fetched is not None:
-            await self._take(fetched)
+        try:
+            fetched = await self.source.look()
+            if fetched is not None:
+                await self._take(fetched)
+        except SourceUnavailable as error:
+            raise PolicyLoadError(self.source.name, str(error)) from None
 
     async def record(self, core: Core) -> None:
         """Make what is in force the recorded revision; a real change moves the epoch. Raises Unavailable, StoreError; call it again then."""
@@ -158,7 +161,7 @@ class PolicyKeeper:
         # 3. An engine that answers every question; then it decides, from the next question on.
         current = self.bundle
         if current is None or bundle.revision != current.revision:
-            self.in_force.swap(await asyncio.to_thread(self.make, bundle), self._freshness(bundle))
+            self.in_force.swap(await self._made(bundle), self._freshness(bundle))
         elif bundle.release != current.release:
             self.in_force.refresh(self._freshness(bundle))
         # 4. Remembered; the store learns of it by `record`.
@@ -167,6 +170,14 @@ class PolicyKeeper:
         if bundle.release is not None and bundle.key is not None:
             self._mark = Mark(bundle.release.sequence, bundle.revision)
         LOG.info("policy loaded", **loaded_entry(bundle))
+
+    async def _made(self, bundle: PolicyBundle) -> PolicyEngine:
+        """The engine of a bundle. Raises PolicyLoadError; SourceUnavailable where it is not the bundle's fault: then it is brought again."""
+        try:
+            return await asyncio.to_thread(self.make, bundle)
+        except SourceUnavailable:
+            self.source.forget()
+            raise
 
     def _freshness(self, bundle: PolicyBundle) -> Freshness | None:
         return Freshness.of(bundle.release, self.trust.max_age, self.clocks)

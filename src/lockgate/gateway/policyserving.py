@@ -13,7 +13,7 @@ from lockgate.policy.bundles.layout import bundle_files
 from lockgate.policy.embedded import complete_engine
 from lockgate.policy.opaserver.endpoint import Dialer
 from lockgate.policy.opaserver.engine import OpaServer, ServerSettings
-from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.sources.port import SourceUnavailable
 
 BUNDLE_NAME = "bundle.tar.gz"
 
@@ -35,19 +35,20 @@ class ServedEngine:
         self.look: Callable[[], Awaitable[None]] | None = None
 
     def __call__(self, bundle: PolicyBundle) -> OpaServer:
-        """The engine, which believes answers under this bundle from now on. Blocks. Raises PolicyLoadError."""
+        """The engine, which believes answers under this bundle from now on. Blocks. Raises PolicyLoadError, SourceUnavailable."""
         complete_engine(bundle).shut_down()  # what does not answer every question is no policy, whichever engine asks
+        if self._settings.publish is not None:
+            # First: a bundle that OPA cannot get must not put an end to the one before. An answer under it that comes too early waits for this to end.
+            publish(bundle, self._settings.publish)
         if self._engine is None:
             self._engine = OpaServer(bundle, self._dialer, self._bounds, look=self.look)
         else:
             self._engine.expect(bundle)
-        if self._settings.publish is not None:
-            publish(bundle, self._settings.publish)  # only now: no answer under it can be one that is not expected
         return self._engine
 
 
 def publish(bundle: PolicyBundle, folder: Path) -> None:
-    """Put the bundle into `folder`, whole or not at all. Raises PolicyLoadError."""
+    """Put the bundle into `folder`, whole or not at all. Raises SourceUnavailable: the bundle is good, and is to be tried again."""
     place, written = folder / BUNDLE_NAME, folder / f".{BUNDLE_NAME}.new"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def publish(bundle: PolicyBundle, folder: Path) -> None:
             os.fsync(file.fileno())
         written.replace(place)
     except OSError as error:
-        raise PolicyLoadError(str(place), f"cannot be written for OPA: {error.strerror}") from None
+        raise SourceUnavailable(f"{place}: cannot be written for OPA: {error.strerror}") from None
 
 
 def _private(path: str, flags: int) -> int:

@@ -13,6 +13,7 @@ from lockgate.policy.bundle import load_library
 from lockgate.policy.bundles.archive import unpack
 from lockgate.policy.bundles.layout import bundle_files
 from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.sources.port import SourceUnavailable
 from lockgate.wire.settingsfile import SettingInvalid, SettingsError, load_settings
 
 SOCKET = "unix:///run/opa/opa.sock"
@@ -60,7 +61,7 @@ def test_a_file_names_line_and_field(tmp_path: Path) -> None:
         load_settings(file, PolicySettings)
 
 
-def test_each_bundle_is_published_whole_for_its_owner_alone_and_expected_before(tmp_path: Path) -> None:
+def test_each_bundle_is_published_whole_and_for_its_owner_alone(tmp_path: Path) -> None:
     settings = OpaSettings(url=f"unix://{tmp_path}/opa.sock", publish=tmp_path / "bundle")
     served = ServedEngine(settings, dev=True)
     first = load_library()
@@ -76,8 +77,19 @@ def test_each_bundle_is_published_whole_for_its_owner_alone_and_expected_before(
 
 def test_a_bundle_that_cannot_be_published_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "bundle").write_text("a file where the folder should be")
-    with pytest.raises(PolicyLoadError, match="cannot be written for OPA"):
+    with pytest.raises(SourceUnavailable, match="cannot be written for OPA"):
         publish(load_library(), tmp_path / "bundle")
+
+
+def test_a_bundle_that_cannot_be_published_puts_no_end_to_the_one_before(tmp_path: Path) -> None:
+    folder, first = tmp_path / "bundle", load_library()
+    served = ServedEngine(OpaSettings(url=f"unix://{tmp_path}/opa.sock", publish=folder), dev=True)
+    engine = served(first)
+    (folder / BUNDLE_NAME).unlink()
+    (folder / BUNDLE_NAME).mkdir()
+    with pytest.raises(SourceUnavailable, match="cannot be written for OPA"):
+        served(replace(first, modules={**first.modules, "lockgate/more.rego": "package lockgate.more\n"}))
+    assert (engine.revision, engine.expected) == (first.revision, None)
 
 
 def test_a_bundle_that_does_not_answer_every_question_is_refused_for_opa_too(tmp_path: Path) -> None:
