@@ -28,7 +28,6 @@ from lockgate.policy.bundles.layout import bundle_files
 from lockgate.policy.bundles.signature import FILE, Verifier, sign_files
 from lockgate.policy.needs import NOTHING, Needs
 from lockgate.policy.sources.file import FileSource
-from lockgate.policy.sources.port import SourceUnavailable
 from lockgate.telemetry.names import Counted
 from lockgate.testing.policy_engine import example_input
 
@@ -388,18 +387,3 @@ async def test_what_an_agent_is_shown_is_nothing_while_policy_is_too_old_and_all
     real.in_force.refresh(None)
     assert [offer.name for offer in await gate.desk.actions(agent())] == shown
     await real.in_force.close()
-
-
-async def test_a_good_bundle_that_could_not_be_given_to_its_engine_is_tried_again(place: Place) -> None:
-    full = [SourceUnavailable("bundle.tar.gz: cannot be written for OPA: No space left on device")]
-
-    def make(bundle: PolicyBundle) -> Light:
-        if full:
-            raise full.pop()
-        return Light(bundle)
-
-    place.keeper.make = make
-    await place.serve(released(7))
-    assert "No space left" in str(place.keeper.error)
-    await place.keeper.look()
-    assert (place.keeper.error, place.keeper.told()["sequence"]) == (None, 7)
