@@ -67,7 +67,7 @@ is_none(amount, false) if amount == 0
 
 is_none(amount, false) if {
 	is_string(amount)
-	regex.match(`^[0.]*[A-Za-z]*$`, amount)
+	regex.match(`^[+-]?[0.]*([A-Za-z]*|[eE][+-]?[0-9]+)$`, amount) # a quantity may have a sign and an exponent: 0e3
 }
 
 # Neither a text nor a number is no amount.

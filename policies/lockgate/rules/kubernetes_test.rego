@@ -181,6 +181,12 @@ test_limits_and_requests_of_every_container if {
 	every bad in [{}, {"limits": {"memory": "1Gi"}}, {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}, {"limits": {"memory": "0"}, "requests": {"cpu": "1"}}, {"limits": {"memory": "1Gi"}, "requests": {"cpu": 0}}, {"limits": {"memory": ""}, "requests": {"cpu": "1"}}, {"limits": {"memory": null}, "requests": {"cpu": "1"}}, {"limits": {"memory": true}, "requests": {"cpu": "1"}}] {
 		every change in manifests({"containers": [{"resources": good}, {"resources": bad}]}) { at_fault("kubernetes_limits", limits, change) }
 	}
+	every nothing in ["0", "00.0Gi", "0e3", "0E-3", "+0", "-0Ki"] {
+		every change in manifests({"containers": [{"resources": {"limits": {"memory": nothing}, "requests": {"cpu": "1"}}}]}) { at_fault("kubernetes_limits", limits, change) }
+	}
+	every some_amount in ["1e3", "0.5Gi", "10", "+1Gi"] {
+		every change in manifests({"containers": [{"resources": {"limits": {"memory": some_amount}, "requests": {"cpu": "1"}}}]}) { passes("kubernetes_limits", limits, change) }
+	}
 	every change in manifests({"containers": [{"resources": {"limits": {"memory": 1073741824}, "requests": {"cpu": 0.5}}}]}) { passes("kubernetes_limits", limits, change) }
 }
 
