@@ -58,6 +58,35 @@ denied[name][number] := details if some [name, number, "deny", details] in findi
 
 held[name][number] := details if some [name, number, "approve", details] in findings
 
+# What people are shown of what they are asked to approve because of an entry: the addresses, or the facts.
+readings contains reading if some reading in read
+
+read[name] := reading if {
+	some name, entries in held
+	said := sort({line | some details in entries; some line in lines(details)})
+	reading := {
+		"name": name,
+		"path": concat(".", ["data.lockgate.rules", name]),
+		"reads": "denials",
+		"effect": "approve",
+		"verdict": "violated",
+		"count": max([count(said), max([found(details) | some details in entries])]),
+		"value": array.slice(said, 0, most_shown),
+	}
+}
+
+lines(details) := ({address | some address in details.resources} | {concat("", [address, ": cannot be told yet"]) | some address in details.unknown}) | {fact |
+	some name, value in details
+	not endswith(name, "_count")
+	fact := concat(": ", [name, scalar(value)])
+}
+
+scalar(value) := value if is_string(value)
+
+scalar(value) := json.marshal(value) if is_number(value)
+
+found(details) := object.get(details, "resources_count", 0) + object.get(details, "unknown_count", 0)
+
 # An exception without `resources` takes a whole entry away; one with them, these addresses. Until its time, and not after.
 excepted(entry, address) if {
 	some exception in entry.exceptions

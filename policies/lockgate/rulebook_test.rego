@@ -106,3 +106,29 @@ test_details_show_at_most_twenty_addresses_and_say_how_many_there_are if {
 	violation.details.resources[0] == "db.a001"
 	violation.details.resources_count == 500
 }
+
+test_whoever_approves_is_told_which_rule_asked_and_for_what if {
+	entries := [asked.approve(databases), asked.approve(databases)]
+	said := rulebook.readings with input as asked.question(two) with data.lockgate.parameters as under(entries)
+	said == {{
+		"name": "stateful_delete",
+		"path": "data.lockgate.rules.stateful_delete",
+		"reads": "denials",
+		"effect": "approve",
+		"verdict": "violated",
+		"count": 2,
+		"value": ["db.a", "db.b"],
+	}}
+}
+
+test_what_is_denied_or_passes_is_no_reading if {
+	said := rulebook.readings with input as asked.question(two) with data.lockgate.parameters as under([asked.deny(databases)])
+	said == set()
+	nothing := rulebook.readings with input as asked.question([]) with data.lockgate.parameters as under([asked.approve(databases)])
+	nothing == set()
+}
+
+test_facts_and_what_cannot_be_told_are_said_in_words if {
+	rulebook.lines({"weight": 120, "limit": 100, "environment": "dev"}) == {"weight: 120", "limit: 100", "environment: dev"}
+	rulebook.lines({"resources": ["a"], "resources_count": 1, "unknown": ["b"], "unknown_count": 1}) == {"a", "b: cannot be told yet"}
+}

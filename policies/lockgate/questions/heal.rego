@@ -11,7 +11,7 @@ import data.lockgate.region
 import data.lockgate.rulebook
 import data.lockgate.window
 
-decision := {"allow": allow, "violations": violations, "obligations": answer.obligations, "readings": brought.readings, "exceptions": window.exceptions}
+decision := {"allow": allow, "violations": violations, "obligations": answer.obligations, "readings": (brought.readings | rulebook.readings), "exceptions": window.exceptions}
 
 default allow := false
 

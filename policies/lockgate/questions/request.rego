@@ -11,7 +11,7 @@ import data.lockgate.region
 import data.lockgate.rulebook
 import data.lockgate.window
 
-decision := {"allow": allow, "violations": violations, "obligations": answer.obligations, "readings": brought.readings}
+decision := {"allow": allow, "violations": violations, "obligations": answer.obligations, "readings": (brought.readings | rulebook.readings)}
 
 default allow := false
 

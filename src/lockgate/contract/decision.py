@@ -296,7 +296,7 @@ class Decision:
     input_sha256: str
     duration_us: int
     readings: tuple[Reading, ...] = ()
-    """What brought rules said, those that passed too; shown to whoever approves."""
+    """What brought rules said, those that passed too, and rules of the library that ask for approval; shown to whoever approves."""
     exceptions: tuple[UsedException, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a rule that a deployment brought said about one question, for whoever approves; it decides nothing."""
+"""What a rule said about one question, for whoever approves: one that a deployment brought, or one of the library that asks for approval; it decides nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any, Final, Self
 RULE_PREFIX: Final = "brought."
 """Rule ids of brought rules begin so; no rule of the library does."""
 
+LIBRARY_PATH: Final = "data.lockgate."
+"""Paths of the library's rules begin so; nobody can bring a rule there."""
+
 
 class Verdict(StrEnum):
     """How a value reads. Only PASSED goes on by itself; UNDEFINED and MISTYPED deny whatever the entry's effect is."""
@@ -18,6 +21,11 @@ class Verdict(StrEnum):
     VIOLATED = "violated"
     UNDEFINED = "undefined"
     MISTYPED = "mistyped"
+
+
+def rule_id(name: str, path: str) -> str:
+    """The id of the rule at `path` in texts and violations."""
+    return name if path.startswith(LIBRARY_PATH) else RULE_PREFIX + name
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,8 @@ class Reading:
 
     @property
     def rule(self) -> str:
-        """The id under which it denies."""
-        return RULE_PREFIX + self.name
+        """The id under which it denies, or would."""
+        return rule_id(self.name, self.path)
 
     def to_document(self) -> dict[str, Any]:
         """Every field that says something."""

@@ -12,7 +12,7 @@ import orjson
 
 from lockgate.contract.decision import ENGINE_RULES, Obligations, UnknownObligationError, Violation
 from lockgate.contract.excepted import UsedException
-from lockgate.contract.reading import RULE_PREFIX, Reading
+from lockgate.contract.reading import Reading, rule_id
 from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.schemas import DocumentRefused, compiled, require_valid
 
@@ -40,12 +40,12 @@ def read_answer(value: Any, rules: Mapping[str, Mapping[str, Any]]) -> tuple[tup
 
 
 def read_readings(value: Mapping[str, Any], rules: Mapping[str, Mapping[str, Any]]) -> tuple[Reading, ...]:
-    """What brought rules said, by name, of a value that `read_answer` took. Raises EvaluationFailed for a number that JSON cannot say."""
+    """What rules said, by name, of a value that `read_answer` took. Raises EvaluationFailed for a number that JSON cannot say."""
     readings = []
-    for item in sorted(value.get("readings", ()), key=lambda item: str(item["name"])):
+    for item in sorted(value.get("readings", ()), key=lambda item: (item["name"], item["path"])):
         if not all(math.isfinite(item[name]) for name in ("value", "limit") if isinstance(item.get(name), float)):
             raise EvaluationFailed("lockgate.engine.output", f"readings: {item['name']} is no finite number")
-        title = rules.get(RULE_PREFIX + item["name"], {}).get("title", item["name"])
+        title = rules.get(rule_id(item["name"], item["path"]), {}).get("title", item["name"])
         readings.append(Reading.from_document({**item, "title": title}))
     return tuple(readings)
 

@@ -44,7 +44,7 @@ def plan_text(details: dict[str, Any]) -> Group:
 
 
 def reading_lines(reading: dict[str, Any]) -> list[Text]:
-    """What a rule of this deployment's own said: its value, what would pass, and what follows."""
+    """What a rule said: its value, what would pass, and what follows."""
     value, verdict = reading.get("value"), reading["verdict"]
     denials = value if isinstance(value, list) else []
     said = {

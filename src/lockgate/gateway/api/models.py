@@ -174,7 +174,7 @@ class Operations(Answer):
 
 
 class OperationDetails(Answer):
-    """Everything recorded about one operation. `readings`: what rules of this deployment's own said last; `notices`: what in the plan or in those
+    """Everything recorded about one operation. `readings`: what rules said last, this deployment's own and those that ask for approval; `notices`: what in the plan or in those
     may deceive the eye."""
 
     operation: OperationDocument

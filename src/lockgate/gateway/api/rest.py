@@ -148,7 +148,7 @@ def details_view(details: Details) -> dict[str, Any]:
 
 
 def _readings(details: Details) -> tuple[list[dict[str, Any]], list[str]]:
-    """What brought rules said, as it is shown, and what of it may deceive the eye (found before it was made visible)."""
+    """What rules said, as it is shown, and what of it may deceive the eye (found before it was made visible)."""
     records = details.decisions
     said = [reading for record in records for reading in record.document.get("readings", ())]
     return readings_view(records), list(dict.fromkeys(readings_notices(said)))

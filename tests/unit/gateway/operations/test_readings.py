@@ -52,3 +52,18 @@ def test_foreign_text_stays_on_its_line_and_what_deceives_is_named() -> None:
 
 def test_nothing_brought_shows_nothing() -> None:
     assert readings_view([record("plan", 1), record("apply", 2)]) == []
+
+
+def test_a_rule_of_the_library_speaks_only_as_long_as_it_asks() -> None:
+    """It says nothing once it passes; what it said of the plan before is then not shown."""
+    held = reading("public_ingress", ["net.open"], path="data.lockgate.rules.public_ingress", verdict="violated")
+    records = [record("plan", 1, held, reading("own", 1)), record("apply", 2, held, reading("own", 1))]
+    assert [each["name"] for each in readings_view(records)] == ["own", "public_ingress"]
+    again = [*records, record("plan", 3, reading("own", 2)), record("view", 4)]
+    assert [(each["name"], each["value"]) for each in readings_view(again)] == [("own", 2)]
+
+
+def test_a_brought_rule_of_the_same_name_is_another() -> None:
+    library = reading("public_ingress", ["net.open"], path="data.lockgate.rules.public_ingress")
+    shown = readings_view([record("plan", 1, library, reading("public_ingress", 7))])
+    assert [each["path"] for each in shown] == ["data.lockgate.rules.public_ingress", "data.team.public_ingress"]
