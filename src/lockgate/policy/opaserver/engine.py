@@ -74,7 +74,8 @@ class OpaServer:
         self._settings = settings or ServerSettings()
         self._pool = Pool(dialer, connections=self._settings.connections, waiting=self._settings.waiting)
         self._writer, self._clock_ns = Writer(new_id, clock_ns), clock_ns
-        self._look, self._looking = look, asyncio.Lock()
+        self._look = look
+        self._looking: asyncio.Future[None] | None = None
         self._pinning = threading.Lock()  # bundles are verified in a thread of their own
         self._pinned = {bundle.revision: Pinned(bundle, bundle.needs)}
         self._name = "opa"
@@ -178,9 +179,7 @@ class OpaServer:
         """The revision that answered, if it was pinned when the question was asked, or has been since."""
         spoke = pinned.get(answer.revision, self._pinned.get(answer.revision))
         if spoke is None and self._look is not None:
-            async with self._looking:  # one look for all who wait
-                if answer.revision not in self._pinned:
-                    await self._look()
+            await self._look_for(answer.revision, self._look)
             spoke = self._pinned.get(answer.revision)
         if spoke is None:
             raise EvaluationFailed(REVISION, "OPA answered under a policy that is not the verified one")
@@ -190,6 +189,16 @@ class OpaServer:
         self._name = f"opa/{answer.version}"
         self._advance(answer.revision)
         return spoke
+
+    async def _look_for(self, revision: str, look: Callable[[], Awaitable[None]]) -> None:
+        """One look for all who wait. It goes on when those who wait give up: one that was cut short could lose the bundle that it had found."""
+        for _ in range(2):
+            under_way = self._looking is not None and not self._looking.done()
+            if self._looking is None or not under_way:
+                self._looking = asyncio.ensure_future(look())
+            await asyncio.shield(self._looking)
+            if revision in self._pinned or not under_way:
+                return  # else that look may have begun before there was anything to find
 
     def _advance(self, revision: str) -> None:
         """What was pinned before the revision that answered is no longer: OPA does not go back on its own, but to what was verified last."""

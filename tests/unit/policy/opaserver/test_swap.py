@@ -112,6 +112,27 @@ async def test_a_revision_that_opa_was_told_of_first_is_looked_for_at_once_and_b
     assert looks == 1
 
 
+async def test_a_look_goes_on_when_the_question_that_began_it_is_given_up(fake: Fake, make: Make) -> None:
+    begun, found, taken = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def look() -> None:
+        begun.set()
+        await found.wait()
+        engine.expect(NEXT)
+        taken.set()
+
+    engine = make(look=look)
+    fake.says = [answer(revision=NEXT.revision)]
+    asking = asyncio.create_task(ask(engine))
+    await begun.wait()
+    asking.cancel()
+    await asyncio.wait([asking])
+    found.set()
+    async with asyncio.timeout(60):
+        await taken.wait()
+    assert (await ask(engine)).revision == NEXT.revision
+
+
 async def test_a_look_that_finds_nothing_denies_and_one_that_takes_too_long_is_a_timeout(
     fake: Fake, make: Make
 ) -> None:
