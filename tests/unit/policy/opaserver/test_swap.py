@@ -128,7 +128,7 @@ async def test_a_look_goes_on_when_the_question_that_began_it_is_given_up(fake: 
     asking.cancel()
     await asyncio.wait([asking])
     found.set()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(20):
         await taken.wait()
     assert (await ask(engine)).revision == NEXT.revision
 
