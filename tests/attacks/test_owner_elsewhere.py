@@ -18,6 +18,7 @@ from lockgate.gateway.identity.jwks import InlineKeys
 from lockgate.gateway.identity.jwt import JwtVerifier
 from lockgate.gateway.identity.port import Audience, Unauthenticated
 from lockgate.gateway.identity.settings import IdentitySettings, IssuerSettings
+from lockgate.gateway.policysettings import PolicySettings
 from lockgate.gateway.settings import GatewayKeys, GatewaySettings, PublicListener, RunnerListener
 from lockgate.keys.signer import generate_key
 
@@ -81,6 +82,7 @@ async def test_a_gateway_lets_its_own_tokens_name_the_humans_of_its_other_issuer
         home=tmp_path,
         issuers=({"issuer": IDP, "jwks_file": "people.json"},),
         public=PublicListener(url="https://g", behind_tls_proxy=True),
+        policy=PolicySettings(source="file", path=nowhere, keys={"release": nowhere}),
     )
     builtin = builtin_issuer(settings)
     assert builtin is not None
