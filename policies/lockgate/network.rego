@@ -43,8 +43,8 @@ is_portless(protocol) if portless[protocol]
 
 is_portless(protocol) if {
 	is_string(protocol)
+	not protocol in {"any", "tcp", "udp", "6", "17"}
 	regex.match(`^[1-9][0-9]{0,2}$`, protocol)
-	not protocol in {"6", "17"}
 }
 
 portless := {"icmp": true, "icmpv6": true, "ipv6-icmp": true, "esp": true, "ah": true, "gre": true, "ipip": true, "sctp": true}
