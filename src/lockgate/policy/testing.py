@@ -18,6 +18,9 @@ from lockgate.policy.port import PolicyLoadError
 from lockgate.policy.purity import explained
 from lockgate.policy.staging import staged
 
+RUN_TESTS = ("test", "--bundle", ".", "--timeout", "60s")
+"""OPA gives a test five seconds by itself, which a busy machine may need for one of many cases."""
+
 
 @dataclass(frozen=True, slots=True)
 class RegoTest:
@@ -88,7 +91,7 @@ def is_library(folder: Path) -> bool:
 
 
 def _run(folder: Path, names: Mapping[str, str], opa: Path, named: Callable[[str], str], *, coverage: bool) -> RegoRun:
-    said = run_opa(opa, ["test", "--bundle", ".", "--format", "json"], folder=folder, accept=(0, 2))
+    said = run_opa(opa, [*RUN_TESTS, "--format", "json"], folder=folder, accept=(0, 2))
     try:
         results: list[dict[str, Any]] = json.loads(said) or []
     except json.JSONDecodeError:
@@ -100,7 +103,7 @@ def _run(folder: Path, names: Mapping[str, str], opa: Path, named: Callable[[str
     tests = tuple(RegoTest(result["package"], result["name"], named(_problem(result))) for result in results)
     if not coverage or not all(test.passed for test in tests):
         return RegoRun(tests)
-    report = json.loads(run_opa(opa, ["test", "--bundle", ".", "--coverage", "--format", "json"], folder=folder))
+    report = json.loads(run_opa(opa, [*RUN_TESTS, "--coverage", "--format", "json"], folder=folder))
     return RegoRun(tests, read_coverage(report, names))
 
 
