@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +19,8 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 """Of every file: path, time of change in ns, size, inode."""
 
 
-class FileSource:
-    """A `bundle.tar.gz`. Replace it by renaming another one onto it: what is written in place may be read half."""
+class _PathSource(ABC):
+    """What is at a path, brought when its stamp is another than the last one that was brought."""
 
     def __init__(self, path: Path) -> None:
         """Nothing is read yet."""
@@ -38,6 +39,14 @@ class FileSource:
     def forget(self) -> None:
         """See BundleSource.forget."""
         self._seen = None
+
+    @abstractmethod
+    def _look(self) -> Fetched | None:
+        """Blocks. Raises PolicyLoadError, SourceUnavailable."""
+
+
+class FileSource(_PathSource):
+    """A `bundle.tar.gz`. Replace it by renaming another one onto it: what is written in place may be read half."""
 
     def _look(self) -> Fetched | None:
         try:
@@ -55,26 +64,8 @@ class FileSource:
         return Fetched(self.name, unpack(content, self.name))
 
 
-class DirectorySource:
+class DirectorySource(_PathSource):
     """An unpacked bundle. A look that finds it being changed brings nothing; the next one does."""
-
-    def __init__(self, path: Path) -> None:
-        """Nothing is read yet."""
-        self._path = path
-        self._seen: Stamp | None = None
-
-    @property
-    def name(self) -> str:
-        """The path."""
-        return str(self._path)
-
-    async def look(self) -> Fetched | None:
-        """See BundleSource.look."""
-        return await asyncio.to_thread(self._look)
-
-    def forget(self) -> None:
-        """See BundleSource.forget."""
-        self._seen = None
 
     def _look(self) -> Fetched | None:
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lockgate.cli.commands.policy.options import DataFile, RuleFolders
 from lockgate.cli.frame import App, Session
 
 if TYPE_CHECKING:
@@ -25,16 +26,8 @@ def build_bundle(
     output: Annotated[Path, typer.Option(help="The bundle to write; one that is there is replaced.")] = Path(
         "policy.tar.gz"
     ),
-    data: Annotated[
-        Path | None, typer.Option(help="A data file; default: that of this home.", show_default=False)
-    ] = None,
-    source: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A folder of the rules that the data brings (needs opa); may stand several times. Default: `own` beside the data.",
-            show_default=False,
-        ),
-    ] = None,
+    data: DataFile = None,
+    source: RuleFolders = None,
 ) -> None:
     """Make a policy bundle (unsigned) of the library, the policy data and rules of your own; the same files give the same bytes."""
     from lockgate.cli.home import gateway_settings

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from lockgate.cli.commands.policy.options import DataFile, RuleFolders
 from lockgate.cli.exits import Exit
 from lockgate.cli.frame import App, Session
 
@@ -19,16 +18,8 @@ def register(app: App) -> None:
 
 def check_policy(
     session: Session,
-    data: Annotated[
-        Path | None, typer.Option(help="A data file; default: that of this home.", show_default=False)
-    ] = None,
-    source: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A folder of the rules that the data brings (needs opa); may stand several times. Default: `own` beside the data.",
-            show_default=False,
-        ),
-    ] = None,
+    data: DataFile = None,
+    source: RuleFolders = None,
 ) -> Exit:
     """Read the policy data against its schema and, with rules of your own, everything a build would make of it: faults are told by file and line."""
     from lockgate.cli.home import gateway_settings
