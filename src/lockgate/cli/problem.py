@@ -45,6 +45,7 @@ _FIXES: Mapping[str, tuple[Exit, str]] = {
     "lockgate.policy.port:PolicyLoadError": (Exit.USAGE, "correct that line, then: lockgate policy check"),
     "lockgate.policy.sources.port:SourceUnavailable": (Exit.USAGE, "check the path and its mode"),
     "lockgate.policy.opa:OpaMissing": (Exit.UNAVAILABLE, "tools/get opa, or set LOCKGATE_OPA"),
+    "lockgate.policy.rebuilding:OtherCompiler": (Exit.UNAVAILABLE, "set LOCKGATE_OPA to that version"),
     "lockgate.policy.opa:OpaFailed": (Exit.FAILED, "correct what opa names"),
     "lockgate.keys.privatefile:KeyFileError": (Exit.USAGE, "lockgate doctor"),
     "lockgate.keys.keysets:KeysetRefused": (Exit.USAGE, "lockgate doctor"),

@@ -42,10 +42,10 @@ def compile_bundle(opa: Path, source: Path) -> dict[str, bytes]:
     return {WASM_NAME: wasm, CAPABILITIES_NAME: capabilities, **{name: text.encode() for name, text in texts.items()}}
 
 
-def build_wasm(opa: Path, source: Path) -> tuple[bytes, dict[str, Any]]:
+def build_wasm(opa: Path, source: Path, *, without_tests: bool = True) -> tuple[bytes, dict[str, Any]]:
     """The module of a bundle folder that answers every question, and what its data files hold together. Raises OpaFailed."""
-    arguments = ["build", "--target", "wasm", "--bundle", ".", "--ignore", "*_test.rego"]
-    arguments += ["--capabilities", CAPABILITIES_NAME]
+    arguments = ["build", "--target", "wasm", "--bundle", ".", "--capabilities", CAPABILITIES_NAME]
+    arguments += ["--ignore", "*_test.rego"] if without_tests else []
     for question in Question:
         arguments += ["--entrypoint", entrypoint(question)]
     with tempfile.TemporaryDirectory(prefix="lockgate-policy-") as folder:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from lockgate.cli.commands.policy.bundle import read_place
 from lockgate.cli.deployment import Deployment, make_deployment
 from lockgate.cli.exits import Exit
 from lockgate.cli.main import app
-from lockgate.policy.bundle import LIBRARY
+from lockgate.policy.bundle import LIBRARY, PolicyBundle
 from lockgate.policy.bundles.archive import pack, unpack
+from lockgate.policy.bundles.keys import signing_key
+from lockgate.policy.bundles.release import signed_archive
+from lockgate.policy.compile import build_wasm, pure_capabilities
 from lockgate.policy.opa import OpaFailed, run_opa
 
 DATA = LIBRARY.joinpath("data.default.yaml").read_text("utf-8")
@@ -121,6 +126,57 @@ def test_a_bundle_that_was_changed_fails_and_the_file_is_named(run: Run) -> None
     assert ran.exit == Exit.FAILED
     assert ran.document["ok"] is False
     assert "lockgate/plan.rego: is not what was signed" in ran.document["error"]
+
+
+@pytest.mark.opa
+def test_a_module_that_was_swapped_before_it_was_signed_is_not_believed(
+    run: Run, opa: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = released(run, "p.tar.gz")
+    content = read_place(Path("p.tar.gz"), None)
+    # A signer's own work: revision and signature are right, and only the module is of another policy.
+    module = module_with(opa, content, "lockgate/plan.rego", "pinned if {", "pinned if true\n\npinned if {")
+    key = signing_key("release", Path("release.pem"))
+    assert content.release is not None
+    Path("p.tar.gz").write_bytes(signed_archive(replace(content, wasm=module), content.release, key))
+    words = ("policy", "bundle", "verify", "p.tar.gz", "--key", "release=release.pub", "--json")
+    assert ok(run(*words, "--no-rebuild"))["module_is_from_rego"] is None
+    monkeypatch.setenv("LOCKGATE_OPA", str(opa))
+    for more in ([], ["--rebuild"]):
+        ran = run(*words, *more)
+        assert ran.exit == Exit.FAILED
+        assert "policy.wasm: is not what the bundle's Rego compiles to" in ran.document["error"]
+    again = released(run, "q.tar.gz", "--sequence", str(signed["sequence"]))
+    assert again["revision"] == signed["revision"]
+    told = ok(run("policy", "bundle", "verify", "q.tar.gz", "--key", "release=release.pub", "--json"))
+    assert told["module_is_from_rego"] is True
+    assert ok(run("policy", "bundle", "build", "--data", "data.yaml", "--rebuild", "--json"))["module_is_from_rego"]
+
+
+def module_with(opa: Path, bundle: PolicyBundle, path: str, text: str, instead: str) -> bytes:
+    """The module of a bundle with one text of its Rego replaced."""
+    changed = bundle.modules[path].replace(text, instead, 1)
+    assert changed != bundle.modules[path]
+    place = Path("other")
+    for name, rego in {**bundle.modules, path: changed}.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(rego)
+    (place / "capabilities.json").write_text(json.dumps(pure_capabilities(opa)))
+    (place / ".manifest").write_text('{"rego_version": 1, "roots": [""]}')
+    module, _ = build_wasm(opa, place.absolute())
+    assert module != bundle.wasm
+    return module
+
+
+def test_without_opa_nobody_says_that_the_module_was_compared(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    released(run, "p.tar.gz")
+    monkeypatch.setenv("PATH", "/nowhere")
+    words = ("policy", "bundle", "verify", "p.tar.gz", "--key", "release=release.pub")
+    assert ok(run(*words, "--json"))["module_is_from_rego"] is None
+    assert "not compared with the Rego: this needs the `opa` program" in run(*words).out
+    ran = run(*words, "--rebuild", "--json")
+    assert ran.exit == Exit.UNAVAILABLE
+    assert "none was found" in ran.document["error"]["message"]
 
 
 def test_a_key_that_others_can_read_signs_nothing_and_its_text_is_never_shown(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -33,9 +34,8 @@ def own_folders(data: Path) -> list[Path]:
     return [folder] if any(path.suffix == ".rego" for path in rego_and_data(folder)) else []
 
 
-def load_with_own(data: Path) -> PolicyBundle:
-    """The library with a data file and the Rego beside it; that takes the `opa` program, and seconds. Raises PolicyLoadError, OpaMissing, OpaFailed."""
-    folders = own_folders(data)
+def policy_of(data: Path, folders: Sequence[Path]) -> PolicyBundle:
+    """The library with a data file and the Rego in `folders`; only that takes the `opa` program, and seconds. Raises PolicyLoadError, OpaMissing, OpaFailed."""
     return build_policy(read_data(data), str(data), folders, find_opa()) if folders else load_library(data)
 
 
@@ -67,7 +67,7 @@ class LibrarySource:
             return None
         self._seen = stamp
         try:
-            return Fetched(str(path), bundle_files(load_with_own(path)))
+            return Fetched(str(path), bundle_files(policy_of(path, own_folders(path))))
         except OpaMissing as missing:
             self._seen = ()  # it is looked for again
             raise PolicyLoadError(str(path.parent / OWN), f"holds rules, and {missing}") from None

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from lockgate.cli.commands.policy.options import DataFile, RuleFolders
+from lockgate.cli.commands.policy.options import DataFile, Rebuild, RuleFolders, compared, sources
 from lockgate.cli.frame import App, Session
-
-if TYPE_CHECKING:
-    from lockgate.policy.bundle import PolicyBundle
 
 
 def register(app: App) -> None:
@@ -28,31 +25,19 @@ def build_bundle(
     ),
     data: DataFile = None,
     source: RuleFolders = None,
+    rebuild: Rebuild = None,
 ) -> None:
     """Make a policy bundle (unsigned) of the library, the policy data and rules of your own; the same files give the same bytes."""
-    from lockgate.cli.home import gateway_settings
     from lockgate.policy.bundles.archive import pack
     from lockgate.policy.bundles.layout import bundle_files
-    from lockgate.policy.sources.library import data_file, own_folders
+    from lockgate.policy.sources.library import policy_of
 
-    file = data_file(data or gateway_settings(session.home).policy_data)
-    bundle = built(file, source or own_folders(file))
+    bundle = policy_of(*sources(session, data, source))
+    unchecked = compared(bundle, rebuild)
     replace_file(output, pack(bundle_files(bundle)))
     document = {"ok": True, "bundle": str(output), "revision": bundle.revision, "roots": list(bundle.roots)}
+    document |= {"module_is_from_rego": None if unchecked else True}
     session.screen.answer(document, lambda out: print(f"{output}: revision {bundle.revision}, not signed yet"))
-
-
-def built(file: Path, folders: list[Path]) -> PolicyBundle:
-    """The bundle of a data file and folders of rules. Raises PolicyLoadError, OpaMissing and OpaFailed; `opa` is run only where Rego is new."""
-    from lockgate.policy.building import build_policy
-    from lockgate.policy.bundle import load_library, read_data
-    from lockgate.policy.opa import find_opa
-    from lockgate.policy.parameters import read_parameters
-
-    text = read_data(file)
-    if folders or read_parameters(text, str(file))["bring"]:
-        return build_policy(text, str(file), folders, find_opa())
-    return load_library(file)
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lockgate.cli.commands.policy.build import build_bundle, replace_file
+from lockgate.cli.commands.policy.options import Rebuild, compared
 from lockgate.cli.exits import Exit
 from lockgate.cli.frame import App, Session, bad_input
 
@@ -103,24 +104,27 @@ def verify(
         str | None,
         typer.Option(help="The scope that the signature is for; default: that of this home.", show_default=False),
     ] = None,
+    rebuild: Rebuild = None,
 ) -> Exit:
-    """Check signature, files and manifest of a bundle as a gateway would before it takes it up."""
+    """Check signature, files and manifest of a bundle as a gateway would before it takes it up, and that its module is what its Rego compiles to."""
     from lockgate.policy.port import PolicyLoadError
 
     verifier = _verifier(session, key, scope)
     try:
         content = read_place(bundle, verifier)
+        unchecked = compared(content, rebuild)
     except PolicyLoadError as error:
         said = str(error)
         session.screen.answer({"ok": False, "bundle": str(bundle), "error": said}, lambda out: print(said))
         return Exit.FAILED
-    document = _told(content) | {"ok": True, "bundle": str(bundle)}
+    document = _told(content) | {"ok": True, "bundle": str(bundle), "module_is_from_rego": None if unchecked else True}
 
     def render(_: object) -> None:
         print(f"{bundle}: signed by {content.key}")
         for name in ("revision", "sequence", "signed_at", "max_age_seconds", "roots", "opa", "rules", "rego"):
             if document.get(name) is not None:
                 print(f"  {name:<16} {document[name]}")
+        print(f"  {'module':<16} {'not compared with the Rego: ' + unchecked if unchecked else 'compiled again: it is what the Rego says'}")
         if not document["parameters_are_from_text"]:
             print("  note: the parameters are not what this version of Lockgate makes of the policy-data.yaml in it")
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lockgate.cli.commands.policy.options import DataFile, RuleFolders
+from lockgate.cli.commands.policy.options import DataFile, RuleFolders, sources
 from lockgate.cli.exits import Exit
 from lockgate.cli.frame import App, Session
 
@@ -22,13 +22,10 @@ def check_policy(
     source: RuleFolders = None,
 ) -> Exit:
     """Read the policy data against its schema and, with rules of your own, everything a build would make of it: faults are told by file and line."""
-    from lockgate.cli.home import gateway_settings
     from lockgate.policy.opa import OpaFailed
     from lockgate.policy.port import PolicyLoadError
-    from lockgate.policy.sources.library import data_file, own_folders
 
-    file = data_file(data or gateway_settings(session.home).policy_data)
-    folders = list(source) if source else list(own_folders(file))
+    file, folders = sources(session, data, source)
     document: dict[str, Any] = {"ok": True, "data": str(file), "source": [str(folder) for folder in folders]}
     try:
         revision = _revision(file, folders)
@@ -46,17 +43,14 @@ def check_policy(
 
 def _revision(file: Path, folders: list[Path]) -> str:
     """Raises PolicyLoadError, OpaMissing, OpaFailed."""
-    from lockgate.policy.building import build_policy
-    from lockgate.policy.bundle import load_library, read_data
-    from lockgate.policy.opa import find_opa
+    from lockgate.policy.sources.library import policy_of
     from lockgate.policy.testing import check_policies, is_library
 
     libraries = [folder for folder in folders if is_library(folder)]
     own = [folder for folder in folders if folder not in libraries]
     for folder in libraries:
         check_policies(folder)
-    bundle = build_policy(read_data(file), str(file), own, find_opa()) if own else load_library(file)
-    return bundle.revision
+    return policy_of(file, own).revision
 
 
 def _faulty(session: Session, document: dict[str, Any], faults: list[dict[str, Any]], lines: list[str]) -> Exit:
