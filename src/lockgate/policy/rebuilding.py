@@ -54,6 +54,8 @@ def _lay(bundle: PolicyBundle, top: Path, opa: Path) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         except OSError as error:  # one name that is a file and a folder, say
-            raise PolicyLoadError(bundle.source, f"cannot lie beside the others: {error.strerror}", field=name) from None
+            raise PolicyLoadError(
+                bundle.source, f"cannot lie beside the others: {error.strerror}", field=name
+            ) from None
     (top / CAPABILITIES_NAME).write_text(json.dumps(pure_capabilities(opa)))
     (top / ".manifest").write_text(json.dumps({"rego_version": 1, "roots": [""]}))

@@ -40,7 +40,7 @@ def test_rego_that_only_a_server_would_load_is_part_of_the_comparison(opa: Path)
 
 
 def test_another_compiler_is_named_and_compares_nothing(opa: Path) -> None:
-    with pytest.raises(OtherCompiler, match="the bundle says OPA '9.9.9' compiled it"):
+    with pytest.raises(OtherCompiler, match=r"the bundle says OPA .9\.9\.9. compiled it"):
         check_module(replace(load_library(), opa="9.9.9"), opa)
 
 

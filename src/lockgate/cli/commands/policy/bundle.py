@@ -124,7 +124,9 @@ def verify(
         for name in ("revision", "sequence", "signed_at", "max_age_seconds", "roots", "opa", "rules", "rego"):
             if document.get(name) is not None:
                 print(f"  {name:<16} {document[name]}")
-        print(f"  {'module':<16} {'not compared with the Rego: ' + unchecked if unchecked else 'compiled again: it is what the Rego says'}")
+        print(
+            f"  {'module':<16} {'not compared with the Rego: ' + unchecked if unchecked else 'compiled again: it is what the Rego says'}"
+        )
         if not document["parameters_are_from_text"]:
             print("  note: the parameters are not what this version of Lockgate makes of the policy-data.yaml in it")
 
