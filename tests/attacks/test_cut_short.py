@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.invariants.gate import Gate
 from tests.invariants.region import Region
 
 from lockgate.gateway.core import Timing
-from lockgate.runner.sandbox.port import TeardownProof
+from lockgate.runner.sandbox.port import SandboxSpec, SandboxUnavailable, TeardownProof
 from lockgate.wire.client import GatewayUnavailable
 
 
@@ -79,3 +80,52 @@ async def test_a_heartbeat_after_the_report_does_not_stop_the_teardown(gate: Gat
     region.line.on_answer["receipt"] = wait_for_a_beat
     await asyncio.create_task(region.work())
     assert region.journal.open_attempts == ()
+
+
+async def test_an_enclosure_is_released_after_the_last_stage_and_its_look_is_in_the_receipt(
+    gate: Gate, region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every attempt has one of its own, its stages share it, and what was not seen gone proves nothing."""
+    shared, released = [], []
+    start = region.sandbox.start
+
+    async def started(spec: SandboxSpec) -> Any:
+        shared.append(spec.enclosure)
+        return await start(spec)
+
+    async def stuck(enclosure: str) -> TeardownProof:
+        released.append(enclosure)
+        return TeardownProof(enclosure, False, {"namespace": False}, 0, 0, "still there: namespace")
+
+    monkeypatch.setattr(region.sandbox, "start", started)
+    monkeypatch.setattr(region.sandbox, "release", stuck)
+    operation = await gate.ask()
+    await region.work()
+    assert (await gate.operation(operation)).place.phase is not None
+    await region.work()
+    assert len(set(shared)) == 2 and len(shared) > 2, "two attempts, of which the second has several stages"
+    assert released == list(dict.fromkeys(shared))
+    said = [receipt["enclosures"] for receipt in receipts(region)]
+    assert said == [[{"enclosure": one, "torn_down": False, "checks": {"namespace": False}}] for one in released]
+    attempts = {path.split("/")[4] for path, _ in region.line.said if path.endswith("/receipt")}
+    assert [(await gate.attempt(name)).state.value for name in attempts] == ["unproven"] * len(attempts)
+
+
+async def test_an_enclosure_is_released_though_no_sandbox_could_be_made(
+    gate: Gate, region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(spec: SandboxSpec) -> Any:
+        raise SandboxUnavailable("the namespace cannot be made", "see the message")
+
+    async def unreachable(enclosure: str) -> TeardownProof:
+        raise SandboxUnavailable("the cluster does not answer", "see the message")
+
+    monkeypatch.setattr(region.sandbox, "start", refused)
+    monkeypatch.setattr(region.sandbox, "release", unreachable)
+    await gate.ask()
+    with contextlib.suppress(SandboxUnavailable):
+        await region.work()
+    (receipt,) = receipts(region)
+    assert [(item["torn_down"], item["checks"]) for item in receipt["enclosures"]] == [
+        (False, {"provider_available": False})
+    ]

@@ -159,6 +159,9 @@ class PlayedSandbox:
     async def destroy(self, sandbox_id: str) -> TeardownProof:
         return TeardownProof(sandbox_id, True, {"processes": True}, 0, 0, "gone")
 
+    async def release(self, enclosure: str) -> None:
+        return
+
     async def reap(self, keep: Collection[str]) -> list[TeardownProof]:
         return []
 

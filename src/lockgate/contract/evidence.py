@@ -122,6 +122,15 @@ class SandboxReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class EnclosureReceipt:
+    """The end of what the sandboxes of one attempt shared, such as its namespace: every check that was made, by name, and whether it held."""
+
+    enclosure: str
+    torn_down: bool
+    checks: dict[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialReceipt:
     """One credential's life: the accessor (never the value) and whether it was revoked."""
 
@@ -132,7 +141,10 @@ class CredentialReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The teardown receipt of an attempt: what was made is gone, checked. `broker` says who can be held to the write credential."""
+    """The teardown receipt of an attempt: what was made is gone, checked. `broker` says who can be held to the write credential.
+
+    `enclosures` is empty where the sandboxes of an attempt share nothing.
+    """
 
     version: int
     deployment: str
@@ -150,8 +162,10 @@ class Receipt:
     credentials: tuple[CredentialReceipt, ...]
     broker: str
     witness: Witness | None
+    enclosures: tuple[EnclosureReceipt, ...] = ()
 
     @property
     def proven(self) -> bool:
-        """True when every sandbox was checked to be gone and every credential revoked."""
-        return all(box.torn_down for box in self.sandboxes) and all(item.revoked for item in self.credentials)
+        """True when every sandbox and enclosure was checked to be gone and every credential revoked."""
+        torn_down = [box.torn_down for box in self.sandboxes] + [item.torn_down for item in self.enclosures]
+        return all(torn_down) and all(item.revoked for item in self.credentials)

@@ -13,6 +13,7 @@ from lockgate.contract.grant import read_grant
 from lockgate.contract.intent import Stage
 from lockgate.contract.runnerapi import ReceiptNote
 from lockgate.contract.signed import envelope_sha256
+from lockgate.runner.enclosure import release
 from lockgate.runner.journalstate import JournaledCredential, OpenAttempt
 from lockgate.runner.keeping.handing import still_out, take_back
 from lockgate.runner.keeping.states import StateRefused
@@ -70,7 +71,7 @@ async def close_attempt(parts: Parts, left: OpenAttempt, proofs: dict[str, Teard
         grant = read_grant(left.grant.encode(), parts.trust.keyset)
     except EnvelopeError as error:
         LOG.error("journal", attempt=left.attempt, error=str(error))
-        if all(box.torn_down for box in evidence.sandboxes) and not any(item.accessor for item in left.credentials):
+        if evidence.torn_down and not any(item.accessor for item in left.credentials):
             parts.journal.attempt_ended(left.attempt)
         return None
     receipt = sign_receipt_for(parts, grant, envelope_sha256(left.grant.encode()), evidence)
@@ -86,6 +87,7 @@ async def end_what_is_left(parts: Parts, left: OpenAttempt, proofs: dict[str, Te
         evidence.sandboxes.append(SandboxReceipt(sandbox, Stage.APPLY, proof.torn_down, dict(proof.checks), (), False))
         if proof.torn_down:
             parts.journal.sandbox_gone(sandbox)
+    await release(parts, left.attempt, evidence)
     for credential in (*left.revoked, *left.credentials):
         gone = await end_credential(parts, credential)
         evidence.credentials.append(CredentialReceipt(credential.accessor or "(unknown)", credential.scope, gone))

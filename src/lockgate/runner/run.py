@@ -17,6 +17,7 @@ from lockgate.contract.runnerapi import StartAnswer, StartRequest
 from lockgate.contract.steps import step
 from lockgate.runner.acceptance import Accepted, GrantRefused
 from lockgate.runner.credentials.port import BrokerRefused, BrokerUnavailable, Credential
+from lockgate.runner.enclosure import release
 from lockgate.runner.equipment import Equipment, equip
 from lockgate.runner.inputs import build_inputs
 from lockgate.runner.keeping.attempt import LENT, Keeping, NotKept
@@ -209,6 +210,7 @@ async def tear_down(
     """The attempt's directory is gone, every sandbox was looked for; the receipt says so, and is kept until the gateway has it."""
     link.point_of_no_return()  # a heartbeat that hears the attempt is over must not stop what ends it
     await secrets.close_reading()
+    await release(parts, accepted.grant.attempt, secrets.evidence)
     await asyncio.to_thread(remove_workspace, workspace)
     receipt = sign_receipt(parts, accepted, secrets.evidence)
     parts.journal.receipt_signed(accepted.grant.attempt, receipt)

@@ -18,6 +18,7 @@ from lockgate.contract.redaction import Redactor
 from lockgate.contract.shown import flat
 from lockgate.runner.acceptance import Accepted
 from lockgate.runner.egress.stage import receipts_of, rules_for
+from lockgate.runner.enclosure import enclosure_of
 from lockgate.runner.equipment import Equipment
 from lockgate.runner.inputs import Inputs
 from lockgate.runner.keeping.attempt import Keeping
@@ -168,6 +169,7 @@ def specification(parts: Parts, attempt: Stageable, stage: Stage, given: Given) 
         files=tuple(furnishing(parts, attempt, stage, given)),
         limits=sandbox_limits(attempt.accepted.grant.limits),
         egress=rules_for(parts.settings, attempt.accepted, stage),
+        enclosure=enclosure_of(parts.region_secret, attempt.accepted.grant.attempt),
     )
 
 

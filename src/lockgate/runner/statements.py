@@ -8,6 +8,7 @@ from lockgate.contract.evidence import (
     MANIFEST_TYPE,
     RECEIPT_TYPE,
     CredentialReceipt,
+    EnclosureReceipt,
     Manifest,
     Receipt,
     SandboxReceipt,
@@ -30,6 +31,12 @@ class Evidence:
 
     sandboxes: list[SandboxReceipt] = field(default_factory=list)
     credentials: list[CredentialReceipt] = field(default_factory=list)
+    enclosures: list[EnclosureReceipt] = field(default_factory=list)
+
+    @property
+    def torn_down(self) -> bool:
+        """Whether every sandbox and enclosure was seen gone."""
+        return all(box.torn_down for box in self.sandboxes) and all(item.torn_down for item in self.enclosures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,7 @@ def sign_receipt_for(parts: Parts, grant: Grant, grant_sha256: str, evidence: Ev
         isolated=parts.capabilities.isolated,
         sandboxes=tuple(evidence.sandboxes),
         credentials=tuple(evidence.credentials),
+        enclosures=tuple(evidence.enclosures),
         broker=f"{parts.broker.name}: {parts.broker.trust}",
         witness=parts.witness,
     )

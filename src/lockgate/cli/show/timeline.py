@@ -55,6 +55,10 @@ def receipts_text(details: dict[str, Any]) -> Text:
             for way in box.get("tunnels") or ():
                 place = flat(f"{way['host']}:{way['port']}", limit=120)
                 lines.append(f"    {place}: {way['outcome']}, {way['sent']} bytes out, {way['received']} in")
+        for enclosure in receipt.get("enclosures") or ():
+            held = sum(enclosure["checks"].values())
+            gone = "gone" if enclosure["torn_down"] else "NOT PROVEN GONE"
+            lines.append(f"  what they shared: {gone}, {held} of {len(enclosure['checks'])} checks hold")
         witness = receipt["witness"]
         if witness:
             lines.append(f"  witnessed {witness['size']} log entries, root {witness['root'][:23]}…")

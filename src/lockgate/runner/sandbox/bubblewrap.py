@@ -146,6 +146,9 @@ class BubblewrapSandbox:
             await self._release(sandbox_id)
         return shown
 
+    async def release(self, enclosure: str) -> None:
+        """Its sandboxes share nothing."""
+
     async def reap(self, keep: Collection[str]) -> list[TeardownProof]:
         """Destroy everything of this directory that is not in ``keep``."""
         client = await self._launcher()

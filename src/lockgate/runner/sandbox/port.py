@@ -86,7 +86,8 @@ class SandboxSpec:
     """One stage to run. ``id`` is random hex of 16 to 64 characters chosen by the caller; ``env`` is no place for secrets.
 
     Without ``egress`` no network can be reached. With it the provider gives the stage a proxy of its own that holds to these rules, and
-    TCP to its own loopback, by which tools find it.
+    TCP to its own loopback, by which tools find it. ``enclosure``: 32 hexadecimal characters, the same for every stage of one attempt; a
+    provider that puts an attempt's sandboxes into something of their own (a namespace) names it so, others pay no heed.
     """
 
     id: str
@@ -97,6 +98,7 @@ class SandboxSpec:
     files: tuple[InjectedFile, ...] = ()
     limits: SandboxLimits = SandboxLimits()
     egress: EgressRules | None = None
+    enclosure: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,12 @@ class Sandbox(Protocol):
 
     async def destroy(self, sandbox_id: str) -> TeardownProof:
         """End and remove the sandbox whatever its state, then look whether it is gone."""
+
+    async def release(self, enclosure: str) -> TeardownProof | None:
+        """Remove what the sandboxes of this enclosure shared, and those that are left in it, then look. None where nothing is ever made for it.
+
+        After the last stage, whatever happened before; any number of times. Raises SandboxUnavailable; then nothing is proven.
+        """
 
     async def reap(self, keep: Collection[str]) -> list[TeardownProof]:
         """Destroy every sandbox of this provider's directory that is not in ``keep``, also those of a dead runner."""

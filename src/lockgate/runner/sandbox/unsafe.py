@@ -201,6 +201,9 @@ class UnsafeNoSandbox:
             self._runs.pop(sandbox_id, None)
         return proof(sandbox_id, checks, began, linux.boottime_ms())
 
+    async def release(self, enclosure: str) -> None:
+        """Its sandboxes share nothing."""
+
     async def reap(self, keep: Collection[str]) -> list[TeardownProof]:
         """Everything of this directory that is not kept, also of a dead runner."""
         left = sorted(entry.name for entry in self._base.iterdir()) if self._base.is_dir() else []
