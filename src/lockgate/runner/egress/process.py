@@ -20,16 +20,16 @@ _DESCRIPTORS_BESIDE_TUNNELS = 64
 
 
 def become_proxy(
-    rules: EgressRules, listener: socket.socket, link: socket.socket, uid: int | None, parent: int
+    rules: EgressRules, door: socket.socket, link: socket.socket, uid: int | None, parent: int
 ) -> NoReturn:
-    """Serve `listener` by `rules`, noting tunnels on `link`, until the runner hangs up there or dies. Never returns."""
+    """Serve what comes through `door` by `rules`, noting tunnels on `link`, until the runner hangs up there or dies. Never returns."""
     code = 70
     try:
-        confine({listener.fileno(), link.fileno()}, uid, parent)
+        confine({door.fileno(), link.fileno()}, uid, parent)
         most = 2 * rules.limits.at_once + _DESCRIPTORS_BESIDE_TUNNELS
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         linux.install_filter(seccomp.proxy_filter(platform.machine()))
-        asyncio.run(Proxy(rules, link).serve(listener))
+        asyncio.run(Proxy(rules, link).serve(door))
         code = 0
     finally:
         os._exit(code)

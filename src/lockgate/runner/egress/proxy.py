@@ -20,6 +20,7 @@ from lockgate.runner.egress.clienthello import HelloRefused, server_name
 from lockgate.runner.egress.connect import END, MAX_HEAD_BYTES, RequestRefused, authority
 from lockgate.runner.egress.rules import MAX_HOST, EgressRules, destination, private_network
 from lockgate.runner.egress.tunnels import CLOSED, CUT, OPEN, TunnelNote, tell
+from lockgate.runner.sandbox.control import MAX_DESCRIPTORS, receive_descriptors
 
 MAX_ADDRESSES: Final = 16
 _CHUNK: Final = 64 * 1024
@@ -70,20 +71,39 @@ class Proxy:
         self._control_plane = rules.control_plane
         self._link = link
         self._open: set[asyncio.Task[None]] = set()
+        self._passed: set[asyncio.Task[None]] = set()
         self._taken = 0
         self._bytes_left = rules.limits.total_bytes
 
-    async def serve(self, listener: socket.socket) -> None:
-        """Until the runner hangs up; then every tunnel is cut and noted."""
+    async def serve(self, door: socket.socket) -> None:
+        """Until the runner hangs up; then every tunnel is cut and noted. ``door``: a listening socket, or one over which connections are passed."""
         hung_up = asyncio.Event()
-        asyncio.get_running_loop().add_reader(self._link, hung_up.set)
-        server = await asyncio.start_unix_server(self._handle, sock=listener, limit=_CHUNK)
-        await hung_up.wait()
-        server.close()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._link, hung_up.set)
+        if door.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            server = await asyncio.start_unix_server(self._handle, sock=door, limit=_CHUNK)
+            await hung_up.wait()
+            server.close()
+        else:
+            loop.add_reader(door, self._take_passed, door)
+            await hung_up.wait()
+            loop.remove_reader(door)
         left = [task for task in self._open if not task.done()]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+    def _take_passed(self, door: socket.socket) -> None:
+        said, descriptors = receive_descriptors(door, MAX_DESCRIPTORS)
+        if not said:
+            asyncio.get_running_loop().remove_reader(door)
+        for descriptor in descriptors:
+            task = asyncio.ensure_future(self._serve_passed(socket.socket(fileno=descriptor)))
+            self._passed.add(task)
+            task.add_done_callback(self._passed.discard)
+
+    async def _serve_passed(self, sock: socket.socket) -> None:
+        await self._handle(*await asyncio.open_unix_connection(sock=sock, limit=_CHUNK))
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._taken += 1

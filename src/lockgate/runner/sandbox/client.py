@@ -18,19 +18,26 @@ from lockgate.wire.frames import HEADER_BYTES, FrameError, decode, encode
 _ANSWER_SECONDS: Final = 60.0
 _EXIT_SECONDS: Final = 30.0
 _PACKAGES: Final = Path(__file__).resolve().parents[3]
+LAUNCHER: Final = "lockgate.runner.sandbox.launcher"
 _BOOT: Final = (
-    "import sys; sys.path.append(sys.argv[1]); "
-    "from lockgate.runner.sandbox.launcher import main; sys.exit(main(sys.argv[2:]))"
+    "import importlib, sys; sys.path.append(sys.argv[1]); "
+    "sys.exit(importlib.import_module(sys.argv[2]).main(sys.argv[3:]))"
 )
 """The launcher needs the standard library and this package, nothing of site-packages: it starts faster and trusts less."""
 
 
 class LauncherClient:
-    """One launcher process and the socket to it. ``on_event`` hears of exits, ``on_end`` of the launcher's own end."""
+    """One launcher process and the socket to it. ``on_event`` hears of exits, ``on_end`` of the launcher's own end.
 
-    def __init__(self, on_event: Callable[[dict[str, Any]], None], on_end: Callable[[], None]) -> None:
+    ``program``: the module of the launcher, whose ``main`` is given the socket's descriptor.
+    """
+
+    def __init__(
+        self, on_event: Callable[[dict[str, Any]], None], on_end: Callable[[], None], program: str = LAUNCHER
+    ) -> None:
         self._on_event = on_event
         self._on_end = on_end
+        self._program = program
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._seq = 0
         self._write = asyncio.Lock()
@@ -48,7 +55,7 @@ class LauncherClient:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - forking takes a millisecond, once
-                [sys.executable, "-I", "-S", "-c", _BOOT, str(_PACKAGES), str(theirs.fileno())],
+                [sys.executable, "-I", "-S", "-c", _BOOT, str(_PACKAGES), self._program, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -47,11 +47,12 @@ def spec_from_message(message: dict[str, Any]) -> SandboxSpec:
         ),
         files=tuple(InjectedFile(file["target"], b"", file["mode"]) for file in message["files"]),
         limits=SandboxLimits(**message["limits"]),
-        egress=None if message["egress"] is None else _rules(message["egress"]),
+        egress=None if message["egress"] is None else rules_from_message(message["egress"]),
     )
 
 
-def _rules(said: dict[str, Any]) -> EgressRules:
+def rules_from_message(said: dict[str, Any]) -> EgressRules:
+    """The rules of a stage's proxy back; raises KeyError, TypeError on a foreign shape."""
     return EgressRules(
         destinations=tuple(said["destinations"]),
         private=tuple(said["private"]),

@@ -16,7 +16,12 @@ CHANNEL_FD_VARIABLE = "LOCKGATE_CHANNEL_FD"
 EGRESS_VARIABLE = "LOCKGATE_EGRESS_SOCKET"
 """Inside a sandbox with egress, the environment variable that names the Unix socket of its proxy; elsewhere it is not set."""
 
-ChannelFault = Literal["oversize", "malformed", "out_of_sequence", "eof"]
+JobFault = Literal["oversize", "malformed", "out_of_sequence", "eof"]
+NetworkFault = Literal[
+    "no_ticket", "wrong_ticket", "wrong_peer", "wrong_pod", "second_connection", "unconfined", "not_placed", "slow"
+]
+"""What ends a channel over a network before the job has said a word, or beside it."""
+ChannelFault = JobFault | NetworkFault
 ExitCause = Literal["exit", "signal", "wall", "cpu", "oom", "disk", "channel", "destroyed", "lost"]
 
 
@@ -34,7 +39,7 @@ class SpecRefused(ValueError):
 
 
 class ChannelError(Exception):
-    """The job broke the channel's rules or ended: ``kind`` is oversize, malformed, out_of_sequence or eof. The run is over."""
+    """The job, or what came in its place, broke the channel's rules or ended; ``kind`` says how. The run is over."""
 
     def __init__(self, kind: ChannelFault, detail: str = "") -> None:
         super().__init__(f"job channel: {kind}" + (f" ({detail})" if detail else ""))

@@ -162,6 +162,11 @@ def bwrap_arguments(spec: SandboxSpec, host: HostLayout, descriptors: ProfileDes
     return arguments
 
 
+def base_environment() -> dict[str, str]:
+    """What every job finds in its environment, whatever its specification says."""
+    return dict(_BASE_ENVIRONMENT)
+
+
 def system_links() -> tuple[str, ...]:
     """Names below / that may be links into /usr (or directories) on the host."""
     return _SYSTEM_LINKS

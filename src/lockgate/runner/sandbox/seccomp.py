@@ -4,7 +4,7 @@ The job's filter is a deny-list on top of no capabilities, no user namespaces an
 a way out of unprivileged sandboxes (tracing, namespaces, mounts, keyrings, BPF, io_uring, every socket family but AF_UNIX), what
 could outlive the run on a disk it may write to (setuid and setgid files), and every call that is newer than its tables.
 Foreign architectures and the x32 ABI are killed. The warden's filter is an allow-list. The egress proxy's is the job's with the
-internet's socket families, and without the right to start another program.
+internet's socket families, and without the right to start another program; the porter's has that without those families.
 """
 
 from __future__ import annotations
@@ -171,6 +171,15 @@ def job_filter(machine: str, *, loopback: bool = False) -> bytes:
 def proxy_filter(machine: str) -> bytes:
     """The filter for an egress proxy; raises UnsupportedArchitecture."""
     families = (_AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK)  # the resolver asks by netlink which families there are
+    return _without_execution(machine, families)
+
+
+def porter_filter(machine: str) -> bytes:
+    """The filter for a porter: it takes what others connect, and connects to nobody; raises UnsupportedArchitecture."""
+    return _without_execution(machine, (_AF_UNIX,))
+
+
+def _without_execution(machine: str, families: tuple[int, ...]) -> bytes:
     program = _deny_list(machine, _only_values(0, families, _deny(errno.EAFNOSUPPORT)))
     refused = [part for number in EXECUTION[machine].values() for part in _on(number, [_deny()])]
     return _assembled([*program[:-1], *refused, program[-1]])

@@ -1,0 +1,126 @@
+"""A look around before anything is let in: what must not be reached is not, and the kubelet refuses. It must not call silence what it did not ask.
+
+A check counts only when it was made after the channel's own port was seen open: before that, a network that lets nothing through yet would pass as
+one that is held. So `Looks` is made then, and everything that has not answered within its time could not be reached.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import time
+
+from lockgate.contract import podchannel as pod
+from lockgate.job.pod import linklocal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KUBELET_SECONDS = 2.0
+_KUBELET_ASKED = b"GET /pods HTTP/1.1\r\nHost: kubelet\r\nConnection: close\r\n\r\n"
+_REFUSALS = (b"HTTP/1.1 401 ", b"HTTP/1.1 403 ")
+_NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ETIMEDOUT, errno.EACCES, errno.EPERM})
+_NOT_REACHED = _NO_WAY | {errno.ECONNREFUSED, errno.ECONNRESET, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENODEV}
+"""Answers that say that no connection came about. Any other (no descriptor left, say) is no look at all, and fails the check."""
+
+
+class Looks:
+    """Every look of one pod, begun when made; `checks` waits for what has not answered yet."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._seconds = _milliseconds(environment) / 1000
+        self._until = time.monotonic() + self._seconds
+        self._found: dict[str, bool] = {}
+        self._kubelet = ""
+        self._open: dict[int, tuple[socket.socket, str, str]] = {}
+        self._poller = select.poll()
+        for name, place in _places(environment):
+            self._begin(name, place)
+
+    def checks(self) -> dict[str, bool]:
+        """Each check by name, when the time for answers is over. Blocks until then."""
+        self._look_beside()
+        while self._open and (left := self._until - time.monotonic()) > 0:
+            for number, _ in self._poller.poll(left * 1000):
+                self._poller.unregister(number)
+                sock, name, place = self._open.pop(number)
+                self._settle(name, place, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+                sock.close()
+        for sock, name, place in self._open.values():
+            self._settle(name, place, errno.ETIMEDOUT)
+            sock.close()
+        if self._kubelet:
+            self._found[pod.KUBELET] = kubelet_refuses(self._kubelet)
+        return {name: self._found.get(name, False) for name in (*pod.CHECKS, *self._found)}
+
+    def _look_beside(self) -> None:
+        """The node's end of this pod's own cable, by IPv6: no address of it need be known to be reached (it has its own time to answer)."""
+        hosts = linklocal.hosts()
+        if hosts is None:
+            self._found[pod.LINK_LOCAL] = False
+            return
+        self._found[pod.LINK_LOCAL] = True
+        for host in hosts:
+            for port in (pod.KUBELET_PORT, linklocal.UNUSED_PORT):
+                self._begin(pod.LINK_LOCAL, f"{host}:{port}")
+        if hosts:
+            self._until = max(self._until, time.monotonic() + self._seconds)
+
+    def _begin(self, name: str, place: str) -> None:
+        host, _, port = place.rpartition(":")
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        try:
+            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)[0]
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except socket.gaierror:
+            self._settle(name, place, errno.EINVAL)
+            return
+        except OSError as error:
+            self._settle(name, place, error.errno or errno.EINVAL)
+            return
+        number = sock.connect_ex(address)
+        if number == errno.EINPROGRESS:
+            self._open[sock.fileno()] = sock, name, place
+            self._poller.register(sock, select.POLLOUT)
+        else:
+            sock.close()
+            self._settle(name, place, number)
+
+    def _settle(self, name: str, place: str, number: int) -> None:
+        """What an attempt came to. One name may stand for several places: all must pass."""
+        # On the pod's own cable a refusal is an answer of the node itself, past whatever holds the network.
+        passed = number in (_NO_WAY if name == pod.LINK_LOCAL else _NOT_REACHED)
+        if name == pod.KUBELET and number == 0:
+            passed, self._kubelet = True, place  # it may be there, if it refuses: asked at the end
+        self._found[name] = passed and self._found.get(name, True)
+
+
+def kubelet_refuses(place: str) -> bool:
+    """Whether the kubelet turns away who asks it for its pods. One that takes a connection and cannot be spoken to in time does not count as such."""
+    from lockgate.job.pod.line import client_context
+
+    host, _, port = place.rpartition(":")
+    try:
+        with (
+            socket.create_connection((host, int(port)), KUBELET_SECONDS) as plain,
+            client_context().wrap_socket(plain) as sock,
+        ):
+            sock.sendall(_KUBELET_ASKED)
+            return sock.recv(64).startswith(_REFUSALS)
+    except OSError:
+        return False
+
+
+def _milliseconds(environment: Mapping[str, str]) -> int:
+    told = environment.get(pod.LOOK_VARIABLE, "")
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 6 else pod.LOOK_MS
+
+
+def _places(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What to look at. A name without a place is not looked at, and so does not pass."""
+    words = environment.get(pod.UNREACHABLE_VARIABLE, "").split()
+    places = [(name, place) for name, _, place in (word.partition("=") for word in words)]
+    node = environment.get(pod.NODE_VARIABLE, "")
+    return [*places, (pod.KUBELET, f"{node}:{pod.KUBELET_PORT}")] if node else places

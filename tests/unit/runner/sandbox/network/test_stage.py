@@ -1,0 +1,58 @@
+"""One stage over a network, from the pod's first connection to its last word: a real first process as PID 1, real TLS, a real job."""
+
+import pytest
+from tests.pods import NOWHERE, UID
+
+from lockgate.contract import podchannel as pod
+from lockgate.runner.sandbox.port import Bind, ChannelError, InjectedFile
+
+LOOKS = """
+said = hello(); ready()
+def mode(path): return oct(os.stat(path).st_mode & 0o7777)
+print("some output", flush=True)
+result(source=open("/work/source/deep/down/a").read(), plan=open("/lockgate-plan/plan").read(), said=said["x"],
+       modes=[mode(p) for p in ("/work/source/deep/down/a", "/work/source/run", "/work/source/deep", "/lockgate-plan/plan")],
+       environment=sorted(os.environ), first=os.getppid(), fds=len(os.listdir("/proc/self/fd")))
+"""
+
+
+async def test_a_stage_runs_from_arrival_to_its_last_word(cluster, scratch):
+    source = scratch / "source"
+    (source / "deep/down").mkdir(parents=True)
+    (source / "deep/down/a").write_text("content")
+    (source / "run").write_text("#!/bin/sh")
+    (source / "run").chmod(0o755)
+    given = {"binds": (Bind(source, "/work/source"),), "files": (InjectedFile("/lockgate-plan/plan", b"the plan"),)}
+    async with cluster.stage(LOOKS, **given) as stage:
+        process = stage.start()
+        await stage.host.expect(UID, "127.0.0.1")
+        arrival = await stage.host.arrived()
+        await stage.host.deliver()
+        said = await stage.converse({"x": "for the job"})
+        report = await stage.host.ended()
+        assert process.wait() == 0
+    assert arrival.pod_uid == UID
+    assert dict(arrival.checks) == dict.fromkeys(pod.CHECKS, True)
+    assert said["source"] == "content"
+    assert said["plan"] == "the plan"
+    assert said["said"] == "for the job"
+    assert said["modes"] == ["0o444", "0o555", "0o555", "0o400"]
+    assert said["first"] == 1
+    assert said["fds"] == 5, "standard streams, the channel, and the listing itself"
+    assert not [
+        name for name in said["environment"] if name.startswith(("LOCKGATE_POD", "LOCKGATE_TICKET", "KUBERNETES"))
+    ]
+    assert (report.cause, report.exit_code, report.output_tail) == ("exit", 0, b"some output\n")
+
+
+async def test_a_pod_that_reaches_the_canary_is_sent_nothing(cluster):
+    async with cluster.stage() as stage:
+        process = stage.start(
+            **{pod.UNREACHABLE_VARIABLE: stage.host.pod_environment(NOWHERE)[pod.UNREACHABLE_VARIABLE]}
+        )
+        await stage.host.expect(UID, "127.0.0.1")
+        with pytest.raises(ChannelError) as refused:
+            await stage.host.deliver()
+        assert refused.value.kind == "unconfined"
+        assert "canary" in refused.value.detail
+        assert process.wait() == 70
