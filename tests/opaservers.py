@@ -16,7 +16,7 @@ from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.bundles.archive import pack
 from lockgate.policy.bundles.layout import bundle_files
 from lockgate.policy.opaserver.endpoint import Endpoint
-from lockgate.policy.opaserver.process import server_arguments
+from lockgate.policy.opaserver.process import SERVER_ENVIRONMENT, server_arguments
 from lockgate.policy.port import PolicyEngine
 from lockgate.testing.policy_engine import example_input
 
@@ -58,7 +58,7 @@ class Opa:
         """Start it; it may not be listening yet."""
         with self.log.open("ab") as log:
             argv = [str(self.program), *server_arguments(self.endpoint, self.bundle, self.files)]
-            self.process = subprocess.Popen(argv, cwd=self.folder, stdout=log, stderr=log, env={})
+            self.process = subprocess.Popen(argv, cwd=self.folder, stdout=log, stderr=log, env=SERVER_ENVIRONMENT)
 
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         """End it; idempotent."""

@@ -20,7 +20,7 @@ from lockgate.keys.pki import CertificateAuthority, RunnerIdentity
 from lockgate.keys.privatefile import write_private, write_public
 from lockgate.keys.tls import TlsFiles
 from lockgate.policy.bundle import load_library
-from lockgate.policy.opaserver.process import server_arguments
+from lockgate.policy.opaserver.process import SERVER_ENVIRONMENT, server_arguments
 from lockgate.testing.policy_engine import example_input
 from lockgate.wire.settingsfile import load_settings
 
@@ -41,7 +41,8 @@ def written(place: Path, number: int, changes: dict[str, str]) -> tuple[PolicySe
 
 async def decides(server: Opa, settings: PolicySettings, command: list[str]) -> None:
     """The page's command is what starts OPA here, and the gateway's engine of the page's settings is answered by it."""
-    assert command == ["opa", *server_arguments(server.endpoint, server.bundle, server.files)]
+    environment = [f"{name}={value}" for name, value in SERVER_ENVIRONMENT.items()]
+    assert command == [*environment, "opa", *server_arguments(server.endpoint, server.bundle, server.files)]
     bundle = load_library()
     engine = ServedEngine(settings.opa, dev=True)(bundle)
     if settings.opa.publish is None:

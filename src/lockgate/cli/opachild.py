@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lockgate.policy.opaserver.endpoint import Dialer, Endpoint
-from lockgate.policy.opaserver.process import server_arguments
+from lockgate.policy.opaserver.process import SERVER_ENVIRONMENT, server_arguments
 
 if TYPE_CHECKING:
     from lockgate.gateway.settings import GatewaySettings
@@ -55,7 +55,10 @@ async def serve_opa(program: Path, folder: Path, *, ready: asyncio.Event, stop: 
     """Run `program` until `stop`; `ready` is set once it answers. Raises OpaEnded."""
     endpoint = Endpoint(socket=socket_of(folder))
     process = await asyncio.create_subprocess_exec(
-        str(program), *server_arguments(endpoint, bundle_of(folder)), stdin=asyncio.subprocess.DEVNULL, env={}
+        str(program),
+        *server_arguments(endpoint, bundle_of(folder)),
+        stdin=asyncio.subprocess.DEVNULL,
+        env=SERVER_ENVIRONMENT,
     )
     ended = asyncio.create_task(process.wait())
     healthy = asyncio.create_task(_healthy(Dialer(endpoint, None, max_body=1 << 16)))

@@ -42,14 +42,14 @@ class OpaReplays:
         return OpaServer(bundle, dialer, settings)
 
     def _start(self, name: str, endpoint: Endpoint, bundle: bytes) -> subprocess.Popen[bytes]:
-        from lockgate.policy.opaserver.process import server_arguments
+        from lockgate.policy.opaserver.process import SERVER_ENVIRONMENT, server_arguments
 
         place = self._folder / name / "bundle.tar.gz"
         place.parent.mkdir(mode=0o700)
         place.write_bytes(bundle)
         with self._log(name).open("wb") as out:
             argv = [str(self._program), *server_arguments(endpoint, place)]
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={})
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=SERVER_ENVIRONMENT)
         self._processes.append(process)
         return process
 

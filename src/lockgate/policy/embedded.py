@@ -197,6 +197,6 @@ def complete_engine(bundle: PolicyBundle, settings: EngineSettings | None = None
         engine.shut_down()
         names = ", ".join(entrypoint(question) for question in unanswered)
         raise PolicyLoadError(
-            bundle.source, f"has no entry point {names}; build it with `lockgate policy build`", field="policy.wasm"
+            bundle.source, f"has no entry point {names}; build it with `lockgate policy build`", field="lockgate.wasm"
         )
     return engine

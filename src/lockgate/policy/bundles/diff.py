@@ -46,7 +46,7 @@ def lines(difference: Mapping[str, Any]) -> Iterator[str]:
     for path, was, now in difference["parameters"]:
         yield f"~ {path.removeprefix(_PARAMETERS)}: {_shown(was)} -> {_shown(now)}"
     if difference["module_changed"]:
-        yield "~ policy.wasm"
+        yield "~ lockgate.wasm"
     if difference["same"]:
         yield "both decide alike"
 

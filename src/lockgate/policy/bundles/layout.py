@@ -1,7 +1,8 @@
 """Which files an OPA bundle of ours holds, and the policy they make; it knows no archive, no signature and no engine.
 
-`policy.wasm` is not named under the manifest's `wasm`: an OPA built without a Wasm runtime refuses a bundle that does (`engine not found`), and
-one that has it would evaluate the module instead of the Rego. Unnamed it is only carried along (ADR 27).
+The module is not named under the manifest's `wasm`: an OPA built without a Wasm runtime refuses a bundle that does (`engine not found`), and
+one that has it would evaluate the module instead of the Rego. Nor is it called `policy.wasm`: what is called so OPA keeps in its store, and
+decodes anew whenever it asks `system.authz` about a request (ADR 34).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lockgate.policy.port import PolicyLoadError
 
 MANIFEST: Final = ".manifest"
 SIGNATURES: Final = ".signatures.json"
-WASM: Final = "policy.wasm"
+WASM: Final = "lockgate.wasm"
 DATA: Final = "data.json"
 RULES: Final = "rules.json"
 DATA_TEXT: Final = "policy-data.yaml"

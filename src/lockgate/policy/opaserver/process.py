@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from lockgate.keys.tls import TlsFiles
 from lockgate.policy.opaserver.endpoint import Endpoint
+
+SERVER_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType({"GOGC": "400", "GOMEMLIMIT": "1GiB"})
+"""The whole environment of an OPA that serves decisions. What it makes for one is rubbish after it, and little else lives: Go's collector, left to itself,
+runs within most decisions about a plan. It waits for five times what lives instead, and for less as memory nears the limit (ADR 34)."""
 
 
 def server_arguments(endpoint: Endpoint, bundle: Path, files: TlsFiles | None = None) -> list[str]:

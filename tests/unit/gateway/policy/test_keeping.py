@@ -140,7 +140,7 @@ def traversal(files: Files, _: BundleKey) -> bytes:
 
 
 def signed_without_module(files: Files, key: BundleKey) -> bytes:
-    files = {path: content for path, content in files.items() if path != "policy.wasm"}
+    files = {path: content for path, content in files.items() if path != "lockgate.wasm"}
     return pack(files | {FILE: sign_files(files, key)})
 
 
@@ -170,7 +170,7 @@ def signed_without_sequence(files: Files, key: BundleKey) -> bytes:
         (other_scope, "is for the scope 'staging', not ''"),
         (no_algorithm, "says algorithm 'none'"),
         (traversal, "holds a file called '../../x.rego'"),
-        (signed_without_module, "policy.wasm: is missing"),
+        (signed_without_module, "lockgate.wasm: is missing"),
         (signed_with_open_roots, ".manifest: roots: 'lockgate' is not among them"),
         (signed_without_sequence, ".manifest: is not signed, or says no sequence"),
     ],
@@ -210,7 +210,7 @@ async def test_a_module_that_lacks_a_question_is_refused_and_the_question_named(
     bundle = replace(released(7), wasm=module("(i32.const 4096)", questions=(Question.REQUEST, Question.LIST)))
     place.put(pack(signed_files(bundle, place.key)))
     await engine.look()
-    assert "policy.wasm: has no entry point lockgate/plan/decision, lockgate/apply/decision" in str(engine.error)
+    assert "lockgate.wasm: has no entry point lockgate/plan/decision, lockgate/apply/decision" in str(engine.error)
     assert not engine.ready
     await engine.in_force.close()
 

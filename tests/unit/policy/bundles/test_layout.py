@@ -59,7 +59,7 @@ def test_the_module_is_not_named_in_the_manifest() -> None:
     assert "wasm" not in json.loads(bundle_files(released())[".manifest"])
 
 
-@pytest.mark.parametrize("file", [".manifest", "policy.wasm", "data.json", "rules.json"])
+@pytest.mark.parametrize("file", [".manifest", "lockgate.wasm", "data.json", "rules.json"])
 def test_a_missing_file_is_named(file: str) -> None:
     assert refused(lambda files: files.pop(file)) == (
         f"release.tar.gz: {file}: is missing; make the bundle with `lockgate policy build`"
@@ -128,7 +128,7 @@ def test_data_that_is_not_the_bundles_own_parameters_is_refused(data: bytes, sai
     assert said in text
 
 
-@pytest.mark.parametrize("file", ["policy.wasm", "lockgate/plan.rego", "rules.json", "data.json"])
+@pytest.mark.parametrize("file", ["lockgate.wasm", "lockgate/plan.rego", "rules.json", "data.json"])
 def test_the_revision_is_over_module_rego_rule_texts_and_data(file: str) -> None:
     def edit(files: Files) -> None:
         files[file] = (

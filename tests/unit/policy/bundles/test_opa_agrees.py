@@ -12,6 +12,7 @@ from tests.unit.policy.bundles.test_signature import decode
 
 from lockgate.policy.bundles.archive import pack
 from lockgate.policy.bundles.digests import file_digest
+from lockgate.policy.bundles.layout import WASM, bundle_files
 from lockgate.policy.bundles.signature import FILE
 from lockgate.policy.opa import OpaFailed, run_opa
 
@@ -90,3 +91,16 @@ def test_opa_answers_from_the_rego_in_the_bundle_and_names_its_revision(opa: Pat
     shown = json.loads(run_opa(opa, ["inspect", "--format", "json", "b.tar.gz"], folder=tmp_path))
     assert shown["manifest"]["revision"] == released().revision
     assert shown["manifest"]["roots"] == list(released().roots)
+
+
+@pytest.mark.opa
+def test_opa_takes_no_file_of_a_bundle_for_a_wasm_module_which_it_would_decode_anew_for_every_request(
+    opa: Path, tmp_path: Path
+) -> None:
+    files = bundle_files(released())
+    modules = {}
+    for name, content in (("ours", files), ("theirs", files | {"policy.wasm": files[WASM]})):
+        (tmp_path / f"{name}.tar.gz").write_bytes(pack(content))
+        shown = json.loads(run_opa(opa, ["inspect", "--format", "json", f"{name}.tar.gz"], folder=tmp_path))
+        modules[name] = [module["path"] for module in shown.get("wasm_modules", ())]
+    assert modules == {"ours": [], "theirs": ["policy.wasm"]}
