@@ -6,29 +6,51 @@ package lockgate.rulebook
 import data.lockgate.parameters
 import data.lockgate.selectors
 
-# Rule → number of its entry → the entry. A rule that policy data does not list for this question is not looked at.
-selected := {name: chosen |
+# Rule → number of its entry → the entry. A rule that policy data does not list for this question is not looked at. (Whole: see changes.rego.)
+selected := chosen
+
+chosen[name][number] := entry if {
 	some name, entries in parameters.rules[input.question]
-	chosen := {number: entry | some number, entry in entries; selectors.selects(entry.targets, input.target)}
-	count(chosen) > 0
+	some number, entry in entries
+	selectors.selects(entry.targets, input.target)
 }
 
 # What a rule may say, each under the number of the entry it speaks for:
 #   resources[number]  a set of addresses at fault
 #   unknown[number]    a set of addresses of which it cannot tell, as a value is not known yet or hidden
 #   facts[number]      the details of a fault that is no resource's; then nothing else counts
-findings := [[name, number, finding.effect, finding.details] |
+# Most rules find nothing, so what is gone through is what they say, not what is listed.
+facts := {name: said |
 	some name, entries in selected
-	some number, entry in entries
-	some finding in judged(name, number, entry)
-]
+	said := {number: details | some number, details in data.lockgate.rules[name].facts; not excepted_whole(entries[number])}
+	said != {}
+}
 
-judged(name, number, entry) := [{"effect": entry.effect, "details": details}] if {
-	details := data.lockgate.rules[name].facts[number]
-	not excepted_whole(entry)
-} else := of_resources(entry, faults, doubts) if {
-	faults := {address | some address in data.lockgate.rules[name].resources[number]; not excepted(entry, address)}
-	doubts := {address | some address in data.lockgate.rules[name].unknown[number]; not excepted(entry, address)}
+faults := {name: said |
+	some name, entries in selected
+	said := {number: left | some number, found in data.lockgate.rules[name].resources; left := not_excepted(entries[number], found)}
+	said != {}
+}
+
+doubts := {name: said |
+	some name, entries in selected
+	said := {number: left | some number, found in data.lockgate.rules[name].unknown; left := not_excepted(entries[number], found)}
+	said != {}
+}
+
+findings contains [name, number, selected[name][number].effect, details] if {
+	some name, said in facts
+	some number, details in said
+}
+
+findings contains [name, number, finding.effect, finding.details] if {
+	some said in [faults, doubts]
+	some name, found in said
+	some number, _ in found
+	not facts[name][number]
+	at_fault := object.get(faults, [name, number], set())
+	in_doubt := object.get(doubts, [name, number], set())
+	some finding in of_resources(selected[name][number], at_fault, in_doubt)
 }
 
 # Faults have the entry's effect, doubts that of `unknown`; together if both are the same.
@@ -86,6 +108,10 @@ scalar(value) := value if is_string(value)
 scalar(value) := json.marshal(value) if is_number(value)
 
 found(details) := object.get(details, "resources_count", 0) + object.get(details, "unknown_count", 0)
+
+not_excepted(entry, addresses) := addresses if {
+	count(entry.exceptions) == 0
+} else := {address | some address in addresses; not excepted(entry, address)}
 
 # An exception without `resources` takes a whole entry away; one with them, these addresses. Until its time, and not after.
 excepted(entry, address) if {
