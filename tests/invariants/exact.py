@@ -135,6 +135,7 @@ class Running:
     limits_in_force: Mapping[str, str] = field(default_factory=dict)
     uid_shared: bool = False
     tunnels: tuple[Any, ...] = ()
+    image: str | None = None
 
     async def wait(self) -> ExitReport:
         return ExitReport("exit", 0)

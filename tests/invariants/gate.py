@@ -194,15 +194,17 @@ class Runner:
     def key(self) -> Key:
         return self.gate.keys.runners[self.name][1]
 
-    async def poll(self, poll_id: str | None = None, witness: Witness | None = None) -> Lease | None:
-        request = LeaseRequest(poll_id or os.urandom(16).hex(), ("runbook",), 0, witness)
+    async def poll(
+        self, poll_id: str | None = None, witness: Witness | None = None, image: str | None = None
+    ) -> Lease | None:
+        request = LeaseRequest(poll_id or os.urandom(16).hex(), ("runbook",), 0, witness, image)
         offer = (await self.gate.door.lease(self.peer, request)).offer
         if offer is None:
             return None
         return Lease(offer, read_grant(offer.grant.encode(), self.gate.keys.keyset))
 
-    async def take(self) -> Lease:
-        lease = await self.poll()
+    async def take(self, image: str | None = None) -> Lease:
+        lease = await self.poll(image=image)
         assert lease is not None, "nothing was offered"
         return lease
 

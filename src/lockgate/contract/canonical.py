@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import re
+from typing import Any, Final
 
 import orjson
 import rfc8785
 
 from lockgate.contract.strictjson import MAX_SAFE_INTEGER
+
+_SHA256: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class CanonicalError(ValueError):
@@ -38,6 +41,11 @@ def canonical(value: Any) -> bytes:
 def sha256(data: bytes) -> str:
     """`sha256:` and 64 hex digits of the bytes."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def is_sha256(text: str) -> bool:
+    """Whether a text is a digest as this project writes it: `sha256:` and 64 lower-case hex digits."""
+    return _SHA256.fullmatch(text) is not None
 
 
 def digest(value: Any) -> str:

@@ -109,7 +109,8 @@ class TunnelReceipt:
 class SandboxReceipt:
     """One sandbox's end: every check that was made, by name, and whether it held.
 
-    `tunnels` are all that its egress proxy noted; None when whoever heard the notes died before this was signed.
+    `tunnels` are all that its egress proxy noted; None when whoever heard the notes died before this was signed. `image` is the digest of the image
+    that ran, as whoever ran it said; None where sandboxes have no image, or nobody who heard it is left.
     """
 
     sandbox: str
@@ -119,6 +120,7 @@ class SandboxReceipt:
     limits_in_force: tuple[str, ...]
     uid_shared: bool
     tunnels: tuple[TunnelReceipt, ...] | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

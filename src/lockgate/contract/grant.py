@@ -63,7 +63,7 @@ class GrantedPolicy:
 @dataclass(frozen=True, slots=True)
 class Grant:
     """ARCHITECTURE §7 grant v1. Times are Unix ms of the gateway's clock. At plan and read `inputs_sha256` is None: the runner seals first and
-    the permit names what it sealed (ADR 0003)."""
+    the permit names what it sealed (ADR 0003). `image` is the digest (`sha256:` hex) of the image that sandboxes must run; None: they have none."""
 
     version: int
     deployment: str
@@ -89,6 +89,7 @@ class Grant:
     credential_scope: str
     issued_at: int
     not_after: int
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

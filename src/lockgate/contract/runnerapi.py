@@ -10,12 +10,16 @@ from lockgate.contract.work import Work
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
-    """POST lease. `poll_id` is fresh per poll; the same one gets the same lease. Waits up to `wait_seconds` (0..30)."""
+    """POST lease. `poll_id` is fresh per poll; the same one gets the same lease. Waits up to `wait_seconds` (0..30).
+
+    `image` is the digest of the image this runner's sandboxes run (`sha256:` hex); None: they have none. It is the runner's word, and its own grant binds it.
+    """
 
     poll_id: str
     drivers: tuple[str, ...]
     wait_seconds: int
     witness: Witness | None
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,7 @@ GRANT = Shape(
     credential_scope=str,
     issued_at=int,
     not_after=int,
+    image=Maybe(str),
 )
 PERMIT = Shape(
     version=int,

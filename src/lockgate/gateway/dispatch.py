@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from lockgate.contract.canonical import is_sha256
 from lockgate.contract.evidence import Witness
 from lockgate.contract.intent import Phase
 from lockgate.contract.keyset import KeyRole
@@ -76,6 +77,8 @@ class RunnerDesk:
         """See RunnerDoor.lease."""
         if not 8 <= len(request.poll_id) <= 64 or not request.poll_id.isalnum():
             raise BadInput("must be 8 to 64 letters and digits", field="poll_id")
+        if request.image is not None and not is_sha256(request.image):
+            raise BadInput("must be sha256: and 64 hex digits", field="image")
         self._require_named(peer)
         # A poll is its runner's own: one of the same name in another region or tenant is not answered with its lease.
         request = replace(request, poll_id=f"{peer.tenant}/{peer.region}/{request.poll_id}")
@@ -98,7 +101,7 @@ class RunnerDesk:
             return await self._same_offer(repeated)
         for operation in await self._core.store.read(IndeterminateOperations(peer.region)):
             if operation.tenant == peer.tenant and self._served(operation, request):
-                offer = await looking.lease(self._core, peer, request.poll_id, operation)
+                offer = await looking.lease(self._core, peer, request, operation)
                 if offer is not None:
                     return offer
         for operation in await self._core.store.read(LaneHeads(peer.region)):

@@ -13,7 +13,7 @@ from lockgate.contract.dsse import EnvelopeError
 from lockgate.contract.evidence import MANIFEST_TYPE, Manifest
 from lockgate.contract.intent import Phase, Stage
 from lockgate.contract.keyset import KeyRole
-from lockgate.contract.runnerapi import LeaseOffer, StartAnswer, StartRequest
+from lockgate.contract.runnerapi import LeaseOffer, LeaseRequest, StartAnswer
 from lockgate.contract.shown import quoted
 from lockgate.contract.signed import read_signed_by
 from lockgate.gateway.core import Core
@@ -24,6 +24,7 @@ from lockgate.gateway.operations.changes import moved
 from lockgate.gateway.operations.judging import judge, parts, question_of
 from lockgate.gateway.operations.manifests import Reported
 from lockgate.gateway.operations.model import Attempt, Operation
+from lockgate.gateway.operations.questions import Where
 from lockgate.gateway.operations.states import Event
 from lockgate.gateway.store.port import AttemptsOf, Done, EnvelopesOf, IndeterminateOperations
 
@@ -63,7 +64,7 @@ async def lock_awaits(core: Core, operation: Operation) -> str | None:
     return None
 
 
-async def lease(core: Core, peer: RunnerPeer, poll_id: str, operation: Operation) -> LeaseOffer | None:
+async def lease(core: Core, peer: RunnerPeer, request: LeaseRequest, operation: Operation) -> LeaseOffer | None:
     """A verify attempt for this runner, or None: not due, the writer may live, or policy does not let anybody look now."""
     wrote = await awaited(core, operation)
     if wrote is None or any(
@@ -74,18 +75,17 @@ async def lease(core: Core, peer: RunnerPeer, poll_id: str, operation: Operation
     if dead_at is not None and core.clock() < dead_at:
         return None
     epoch = core.standing.epoch
-    verdict = await judge(core, operation, question=question_of(Phase.VERIFY))
+    verdict = await judge(core, operation, question=question_of(Phase.VERIFY), where=Where(request.image))
     if verdict.event is not None:
         return None
-    _, offer = await transitions.hand_out(core, peer, poll_id, operation, verdict, epoch)
+    _, offer = await transitions.hand_out(core, peer, request, operation, verdict, epoch)
     return offer
 
 
-async def start(core: Core, attempt: Attempt, operation: Operation, request: StartRequest) -> StartAnswer:
+async def start(core: Core, where: Where, starting: transitions.Starting) -> StartAnswer:
     """*Start* of a look: decided again, in one transaction; a refusal moves nothing."""
-    starting = transitions.Starting(attempt, operation, request, None)
     epoch = core.standing.epoch
-    verdict = await judge(core, operation, question=question_of(Phase.VERIFY))
+    verdict = await judge(core, starting.operation, question=question_of(Phase.VERIFY), where=where)
     if verdict.event is not None:
         return StartAnswer(None, False, outcomes.first_message(verdict) or "no longer allowed")
     outcome, permit = await transitions.commit_start(core, starting, verdict, epoch)

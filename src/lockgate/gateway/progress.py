@@ -33,6 +33,7 @@ from lockgate.gateway.operations.judging import Judgement, judge, question_of
 from lockgate.gateway.operations.locks import LockEvent, LockState
 from lockgate.gateway.operations.manifests import Reported, left_out, open_receipt, open_stage
 from lockgate.gateway.operations.model import Attempt, Operation
+from lockgate.gateway.operations.questions import Where
 from lockgate.gateway.operations.states import Event
 from lockgate.gateway.store.port import (
     AttemptChange,
@@ -74,14 +75,14 @@ async def lease(core: Core, peer: RunnerPeer, request: LeaseRequest, operation: 
         if held_by is not None:
             await transitions.note_waiting(core, operation, held_by)
             return None
-        verdict = await judge(core, operation, question=question_of(operation.phase))
+        verdict = await judge(core, operation, question=question_of(operation.phase), where=Where(request.image))
         if verdict.event is Event.WAITS:
             await transitions.note_waiting(core, operation, verdict.waiting_for or "policy", verdict)
             return None
         if verdict.event is not None:
             await transitions.turned_away(core, operation, verdict, epoch)
             return None
-        outcome, offer = await transitions.hand_out(core, peer, request.poll_id, operation, verdict, epoch)
+        outcome, offer = await transitions.hand_out(core, peer, request, operation, verdict, epoch)
         if await core.overtaken(outcome):
             continue
         return offer if isinstance(outcome, Done) else None
@@ -96,11 +97,13 @@ async def start(
     """*Start*: one transaction that re-reads everything that may stop it, answered with a permit, at most once per attempt (invariant 2)."""
     if attempt.state is not AttemptState.LEASED:
         return StartAnswer(None, False, "already started: a start happens once, and its permit is not given twice")
-    refused = outcomes.stale(core, attempt, operation, await transitions.grant_expiry(core, attempt))
-    if refused is not None:
+    grant = await transitions.granted(core, attempt)
+    refused = outcomes.stale(core, attempt, operation, grant.not_after if grant is not None else 0)
+    if refused is not None or grant is None:
         return StartAnswer(None, False, refused)
+    where = Where(grant.image)
     if attempt.phase is Phase.VERIFY:
-        return await looking.start(core, attempt, operation, request)
+        return await looking.start(core, where, transitions.Starting(attempt, operation, request, None))
     if operation.cancel_requested:
         return await transitions.cancelled(core, operation)
     if outcomes.inputs_differ(operation, request, attempt.phase):
@@ -114,7 +117,7 @@ async def start(
     starting = transitions.Starting(attempt, operation, request, check)
     for _ in range(EPOCH_RACES):
         epoch = core.standing.epoch
-        verdict = await judge(core, operation, question=question_of(operation.phase))
+        verdict = await judge(core, operation, question=question_of(operation.phase), where=where)
         if verdict.event is not None:
             return await transitions.start_refused(core, operation, verdict)
         outcome, permit = await transitions.commit_start(core, starting, verdict, epoch)
@@ -148,9 +151,11 @@ async def decide_plan(core: Core, operation: Operation, attempt: Attempt, report
     """Ask `plan` on what would really change, then go where the answer leads. Raises Unavailable, Clash."""
     now = core.clock()
     planned = replace(operation, plan=reported.plan_record(now))
+    grant = await transitions.granted(core, attempt)
+    where = Where(grant.image) if grant is not None else None
     for _ in range(EPOCH_RACES):
         epoch = core.standing.epoch
-        verdict = await outcomes.judge_plan(core, planned, reported)
+        verdict = await outcomes.judge_plan(core, planned, reported, where)
         ended = outcomes.after_plan(core, planned, verdict)
         entries = (
             transitions.manifest_entry(operation, reported.manifest, reported.sha256),

@@ -109,9 +109,17 @@ def _sandbox(asked: _Asked) -> None:
     floor = max(map(SANDBOX_ORDER.index, (asked.settings.sandbox.floor, asked.target.min_sandbox)))
     if SANDBOX_ORDER.index(named) < floor:
         raise OutsideConfiguration("sandbox", f"{named!r} is weaker than the floor {SANDBOX_ORDER[floor]!r}")
-    own = asked.settings.sandbox.sandbox_class
-    if SANDBOX_ORDER.index(own) < SANDBOX_ORDER.index(named):
-        raise OutsideConfiguration("sandbox", f"{named!r} is demanded, and this runner makes {own!r}")
+    if asked.settings.sandbox.class_for(named) is None:
+        made = ", ".join(asked.settings.sandbox.classes)
+        raise OutsideConfiguration("sandbox", f"{named!r} is demanded, and this runner makes {made}")
+
+
+def _image(asked: _Asked) -> None:
+    own = asked.settings.sandbox.image_digest
+    if asked.grant.image != own:
+        raise OutsideConfiguration(
+            "image", f"the grant is for {str(asked.grant.image)[:100]!r}, and this runner runs {own!r}"
+        )
 
 
 CHECKS: Final[tuple[Callable[[_Asked], None], ...]] = (
@@ -122,4 +130,5 @@ CHECKS: Final[tuple[Callable[[_Asked], None], ...]] = (
     _egress,
     _credential_scope,
     _sandbox,
+    _image,
 )

@@ -85,7 +85,8 @@ class RunnerLoop:
         parts = self._parts
         # The same poll until it is answered: a lease whose answer was lost on the way is given again, not left to run out.
         self._poll_id = self._poll_id or parts.random(16).hex()
-        request = LeaseRequest(self._poll_id, drivers_served(parts), POLL_SECONDS, parts.witness)
+        image = parts.settings.sandbox.image_digest
+        request = LeaseRequest(self._poll_id, drivers_served(parts), POLL_SECONDS, parts.witness, image)
         try:
             answer = await parts.gateway.post("/runner/v1/lease", to_document(request), POLL_SECONDS + 15)
         except GatewayRefused:

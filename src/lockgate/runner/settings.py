@@ -24,6 +24,9 @@ _H1 = re.compile(r"h1:[A-Za-z0-9+/]{43}=")
 _PREFIX = re.compile(r"secret://([a-z0-9][a-z0-9._-]{0,62}/)+")
 _REFERENCE = re.compile(r"secret://([a-z0-9][a-z0-9._-]{0,62}/)+[a-z0-9][a-z0-9._-]{0,62}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]{0,254}@sha256:[0-9a-f]{64}")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_CLASS_OF_PROVIDER = {"bubblewrap": "bubblewrap", "kubernetes": "namespace", "unsafe-no-sandbox": "process"}
 _MIB = 1 << 20
 _MAX_TUNNELS = 512
 
@@ -174,25 +177,64 @@ class SandboxSettings:
         "Where job roots are kept; runners of one machine may share it, as root searchable by others. Default: `base_dir`.",
         None,
     )
-    provider: str = setting("`bubblewrap`, or `unsafe-no-sandbox` under dev.", "bubblewrap")
+    provider: str = setting("`bubblewrap`, `kubernetes`, or `unsafe-no-sandbox` under dev.", "bubblewrap")
     uid_base: int = setting("As root: the first of the uids that belong to sandboxes only.", 700_000)
     uid_count: int = setting("As root: how many such uids there are; two per live sandbox.", 4096)
     floor: SandboxClass = setting("The least sandbox class for every target.", "bubblewrap")
+    image: str | None = setting(
+        "Provider `kubernetes`: the image that sandboxes run, by digest, as `name@sha256:…`; no other may run here.", None
+    )
+    runtime_classes: dict[str, str] = setting(
+        "Provider `kubernetes`: the cluster's RuntimeClass of each sandbox class beside `namespace`, as `gvisor: NAME`.",
+        factory=dict,
+    )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The sandbox classes that can be made here, of contract.decision.SANDBOX_ORDER, the weakest first."""
+        plain = _CLASS_OF_PROVIDER[self.provider]
+        return plain, *(name for name in SANDBOX_ORDER if name in self.runtime_classes)
 
     @property
     def sandbox_class(self) -> str:
-        """The class of the provider, one of contract.decision.SANDBOX_ORDER."""
-        return "process" if self.provider == "unsafe-no-sandbox" else self.provider
+        """The class in which sandboxes are made where nobody demands a stricter one."""
+        return next(name for name in self.classes if SANDBOX_ORDER.index(name) >= SANDBOX_ORDER.index(self.floor))
+
+    def class_for(self, demanded: str) -> str | None:
+        """The weakest class made here that is no weaker than `demanded` and the floor; None when there is none."""
+        least = max(map(SANDBOX_ORDER.index, (demanded, self.floor)))
+        return next((name for name in self.classes if SANDBOX_ORDER.index(name) >= least), None)
+
+    @property
+    def image_digest(self) -> str | None:
+        """`sha256:` hex of the image; None where sandboxes have none."""
+        return self.image.partition("@")[2] if self.image is not None else None
 
     def __post_init__(self) -> None:
-        if self.provider not in (*SANDBOX_ORDER[1:], "unsafe-no-sandbox"):
-            raise SettingInvalid("provider", f"must be one of {', '.join(SANDBOX_ORDER[1:])}")
+        if self.provider not in _CLASS_OF_PROVIDER:
+            raise SettingInvalid("provider", f"must be one of {', '.join(_CLASS_OF_PROVIDER)}")
+        self._check_cluster()
         if self.uid_base < 65_536 or self.uid_count < 2:
             raise SettingInvalid(
                 "uid_base", "must be at least 65536, and uid_count at least 2: these uids belong to nobody else"
             )
-        if SANDBOX_ORDER.index(self.sandbox_class) < SANDBOX_ORDER.index(self.floor):
+        if SANDBOX_ORDER.index(self.classes[-1]) < SANDBOX_ORDER.index(self.floor):
             raise SettingInvalid("floor", f"the provider {self.provider} is weaker than this floor")
+
+    def _check_cluster(self) -> None:
+        """What only sandboxes in a cluster have."""
+        if (self.provider == "kubernetes") != (self.image is not None):
+            raise SettingInvalid("image", "is needed by the provider `kubernetes`, and by no other")
+        if self.image is not None and not _IMAGE.fullmatch(self.image):
+            raise SettingInvalid("image", "must name the image by digest, as name@sha256:… (a tag says nothing)")
+        if self.runtime_classes and self.provider != "kubernetes":
+            raise SettingInvalid("runtime_classes", "belongs to the provider `kubernetes`")
+        stricter = SANDBOX_ORDER[SANDBOX_ORDER.index("namespace") + 1 :]
+        for name, runtime_class in self.runtime_classes.items():
+            if name not in stricter:
+                raise SettingInvalid(f"runtime_classes.{name}", f"must be one of {', '.join(stricter)}")
+            if not _LABEL.fullmatch(runtime_class):
+                raise SettingInvalid(f"runtime_classes.{name}", "must be the name of a RuntimeClass")
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,7 @@ def specification(parts: Parts, attempt: Stageable, stage: Stage, given: Given) 
         limits=sandbox_limits(attempt.accepted.grant.limits),
         egress=rules_for(parts.settings, attempt.accepted, stage),
         enclosure=enclosure_of(parts.region_secret, attempt.accepted.grant.attempt),
+        sandbox_class=parts.settings.sandbox.class_for(attempt.accepted.grant.sandbox) or "",
     )
 
 
@@ -267,6 +268,7 @@ async def tear_down(
         limits = tuple(sorted(f"{name}: {by}" for name, by in running.limits_in_force.items())) if running else ()
         shared = running.uid_shared if running is not None else False
         tunnels = receipts_of(sandbox, running.tunnels if running is not None else (), secrets.redactor)
-        secrets.evidence.sandboxes.append(SandboxReceipt(sandbox, stage, gone, checks, limits, shared, tunnels))
+        image = running.image if running is not None else None
+        secrets.evidence.sandboxes.append(SandboxReceipt(sandbox, stage, gone, checks, limits, shared, tunnels, image))
     if gone:
         parts.journal.sandbox_gone(sandbox)

@@ -96,6 +96,7 @@ def sign_receipt(parts: Parts, accepted: Accepted, evidence: Evidence) -> str:
 
 def sign_receipt_for(parts: Parts, grant: Grant, grant_sha256: str, evidence: Evidence) -> str:
     """The same for an attempt known by its grant alone, as after a restart."""
+    box = parts.settings.sandbox
     receipt = Receipt(
         version=1,
         deployment=grant.deployment,
@@ -107,7 +108,7 @@ def sign_receipt_for(parts: Parts, grant: Grant, grant_sha256: str, evidence: Ev
         grant_sha256=grant_sha256,
         region=grant.region,
         runner=grant.runner,
-        sandbox_class=parts.settings.sandbox.sandbox_class,
+        sandbox_class=box.class_for(grant.sandbox) or box.sandbox_class,
         isolated=parts.capabilities.isolated,
         sandboxes=tuple(evidence.sandboxes),
         credentials=tuple(evidence.credentials),

@@ -20,7 +20,12 @@ region: eu-west
 gateway: https://127.0.0.1:8401
 state_dir: state
 keys: {root_public: a, keyset: b, signing: c, region: d, certificate: e, tls_key: f, ca: g}
-sandbox: {base_dir: sandbox, provider: gvisor, floor: bubblewrap}
+sandbox:
+  base_dir: sandbox
+  provider: kubernetes
+  floor: bubblewrap
+  image: registry.example:5000/lockgate/job@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
+  runtime_classes: {gvisor: runsc}
 sources: {site: site, other: other}
 targets:
   web:
@@ -59,6 +64,7 @@ GRANT = Grant(
     credential_scope="write",
     issued_at=0,
     not_after=1,
+    image="sha256:" + "b" * 64,
 )
 ACTION = ActionSpec("restart", Effect.CHANGE, "low", "runbook", "restart", {}, ())
 TARGET = TargetSpec("web", "runbook", "site", "prod", "eu-west", {}, LIMITS, "web", {})
@@ -120,6 +126,8 @@ WIDER: dict[str, tuple[str, Callable[[], tuple[Grant, Work]]]] = {
     "a sandbox under the target's floor": ("sandbox", lambda: (replace(GRANT, sandbox="bubblewrap"), WORK)),
     "no sandbox": ("sandbox", lambda: (replace(GRANT, sandbox="process"), WORK)),
     "a stronger sandbox than there is": ("sandbox", lambda: (replace(GRANT, sandbox="microvm"), WORK)),
+    "another image": ("image", lambda: (replace(GRANT, image=DIGEST), WORK)),
+    "no image": ("image", lambda: (replace(GRANT, image=None), WORK)),
     "an unknown sandbox": ("sandbox", lambda: (replace(GRANT, sandbox="docker"), WORK)),
 }
 
@@ -143,3 +151,21 @@ def test_the_runners_own_floor_counts_where_the_targets_is_lower(settings: Runne
             else:
                 with pytest.raises(OutsideConfiguration, match="weaker"):
                     admit(own, grant, WORK)
+
+
+def test_the_weakest_class_that_will_do_is_made(settings: RunnerSettings) -> None:
+    box = settings.sandbox
+    assert [box.class_for(name) for name in SANDBOX_ORDER] == ["namespace"] * 3 + ["gvisor", None, None]
+    strict = replace(box, floor="gvisor")
+    assert [strict.class_for(name) for name in SANDBOX_ORDER] == ["gvisor"] * 4 + [None, None]
+    assert strict.sandbox_class == "gvisor"
+
+
+def test_a_runner_without_images_takes_no_grant_for_one(settings: RunnerSettings) -> None:
+    own = replace(settings.sandbox, provider="bubblewrap", image=None, runtime_classes={})
+    target = replace(settings.targets["web"], min_sandbox="process")
+    plain = replace(settings, sandbox=own, targets={"web": target})
+    admit(plain, replace(GRANT, sandbox="bubblewrap", image=None), WORK)
+    with pytest.raises(OutsideConfiguration) as caught:
+        admit(plain, replace(GRANT, sandbox="bubblewrap"), WORK)
+    assert caught.value.field == "image"

@@ -13,7 +13,7 @@ from lockgate.gateway.approvals.quorum import enough
 from lockgate.gateway.catalog.model import Action, Target
 from lockgate.gateway.core import Core
 from lockgate.gateway.operations.model import Operation, Reason, Vote
-from lockgate.gateway.operations.questions import Asked, Subject, ask, plan_document
+from lockgate.gateway.operations.questions import Asked, Subject, Where, ask, plan_document
 from lockgate.gateway.operations.spending import spends
 from lockgate.gateway.operations.states import Event, State
 from lockgate.gateway.store.port import GetPlanBytes, VotesOf
@@ -71,7 +71,12 @@ class Judgement:
 
 
 async def judge(
-    core: Core, operation: Operation, *, question: Question, extra_votes: tuple[Vote, ...] = ()
+    core: Core,
+    operation: Operation,
+    *,
+    question: Question,
+    extra_votes: tuple[Vote, ...] = (),
+    where: Where | None = None,
 ) -> Judgement:
     """Ask `question` (request, plan or apply) about an operation as it stands. Anything unknown is a denial."""
     found = parts(core, operation)
@@ -101,6 +106,7 @@ async def judge(
         operation=operation.id,
         # A look changes nothing, and what is unknown counts already.
         spends=spends(operation) and operation.state is not State.INDETERMINATE,
+        where=where,
     )
     judgement = _judged(await ask(core, question, about), action, target, votes)
     if operation.effect is Effect.READ and judgement.event is None and judgement.asked is not None:

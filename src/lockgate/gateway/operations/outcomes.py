@@ -19,7 +19,7 @@ from lockgate.gateway.operations.changes import moved
 from lockgate.gateway.operations.judging import CATALOG_CHANGED, REVOKED, Judgement, obligations_of, parts
 from lockgate.gateway.operations.manifests import Reported, open_stage
 from lockgate.gateway.operations.model import Attempt, Operation, Reason
-from lockgate.gateway.operations.questions import Subject, ask, plan_document
+from lockgate.gateway.operations.questions import Subject, Where, ask, plan_document
 from lockgate.gateway.operations.spending import spends
 from lockgate.gateway.operations.states import Event, Place, State
 
@@ -73,7 +73,7 @@ def check_differs(operation: Operation, check: Reported) -> bool:
     )
 
 
-async def judge_plan(core: Core, planned: Operation, reported: Reported) -> Judgement:
+async def judge_plan(core: Core, planned: Operation, reported: Reported, where: Where | None) -> Judgement:
     """Ask `plan` about a plan that has just been received and is not stored yet."""
     found = parts(core, planned)
     if found is None:
@@ -91,6 +91,7 @@ async def judge_plan(core: Core, planned: Operation, reported: Reported) -> Judg
         plan=plan_document(planned.plan, reported.plan),
         operation=planned.id,
         spends=spends(planned),
+        where=where,
     )
     asked = await ask(core, Question.PLAN, about)
     denied = not asked.decision.allow and not asked.decision.waitable

@@ -39,8 +39,15 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Where:
+    """Where an attempt would run: the digest of its sandboxes' image, as its runner announced it and its grant binds it; None where they have none."""
+
+    image: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
-    """What a question is about; parts that do not apply are None or empty. `spends`: it may come to change something."""
+    """What a question is about; parts that do not apply are None or empty. `spends`: it may come to change something. `where` is known from the lease on."""
 
     principal: Principal
     action: Action | None = None
@@ -52,6 +59,7 @@ class Subject:
     operation: str | None = None
     requester: Principal | None = None
     spends: bool = False
+    where: Where | None = None
 
 
 async def ask(core: Core, question: Question, about: Subject) -> Asked:
@@ -188,8 +196,11 @@ def vote_documents(votes: tuple[Vote, ...], plan: dict[str, Any] | None) -> list
 
 def _context(core: Core, about: Subject, now: int) -> dict[str, Any]:
     target = about.target.name if about.target else ""
-    return {
+    context: dict[str, Any] = {
         "now": rfc3339(now),
         "freeze": core.standing.is_frozen(about.principal.tenant, target),
         "requester": principal_document(about.requester) if about.requester is not None else None,
     }
+    if about.where is not None:
+        context["image"] = about.where.image
+    return context

@@ -9,7 +9,7 @@ from lockgate.contract.dsse import EnvelopeError
 from lockgate.contract.evidence import Manifest
 from lockgate.contract.grant import Grant, read_grant
 from lockgate.contract.intent import Effect, Phase
-from lockgate.contract.runnerapi import LeaseOffer, StartAnswer, StartRequest
+from lockgate.contract.runnerapi import LeaseOffer, LeaseRequest, StartAnswer, StartRequest
 from lockgate.gateway.admission import decision_entry
 from lockgate.gateway.audit.entries import EntryDraft, EntryKind
 from lockgate.gateway.catalog.model import Action, Target
@@ -82,12 +82,12 @@ async def turned_away(core: Core, operation: Operation, verdict: Judgement, epoc
 
 
 async def hand_out(
-    core: Core, peer: RunnerPeer, poll_id: str, operation: Operation, verdict: Judgement, epoch: int
+    core: Core, peer: RunnerPeer, request: LeaseRequest, operation: Operation, verdict: Judgement, epoch: int
 ) -> tuple[Outcome, LeaseOffer | None]:
     """Commit a lease: attempt, fence, lock and grant in one transaction; the offer is None unless it was committed."""
     decision, action, target = allowed(verdict)
-    attempt = attempt_for(core, operation, peer, poll_id, decision)
-    attempt, grant = grant_for(core, operation, attempt, decision, target)
+    attempt = attempt_for(core, operation, peer, request.poll_id, decision)
+    attempt, grant = grant_for(core, operation, attempt, decision, target, request.image)
     leased = moved(
         operation,
         Event.LEASED,
@@ -316,7 +316,7 @@ async def plan_again(core: Core, operation: Operation, why: str, check: Reported
 
 async def grant_expiry(core: Core, attempt: Attempt) -> int:
     """When the attempt's grant expires (Unix ms), read from the stored envelope itself."""
-    grant = await _grant(core, attempt)
+    grant = await granted(core, attempt)
     return grant.not_after if grant is not None else 0
 
 
@@ -329,14 +329,14 @@ async def writer_dead_at(core: Core, attempt: Attempt) -> int | None:
     if attempt.state is AttemptState.TORN_DOWN:
         return None
     try:
-        grant = await _grant(core, attempt)
+        grant = await granted(core, attempt)
     except EnvelopeError:
         grant = None
     wall = grant.limits.wall_seconds if grant is not None else MAX_WALL_SECONDS
     return attempt.lease_until + (wall + GRANT_MARGIN_SECONDS) * 1000
 
 
-async def _grant(core: Core, attempt: Attempt) -> Grant | None:
+async def granted(core: Core, attempt: Attempt) -> Grant | None:
     """The attempt's grant, read from the stored envelope itself. Raises EnvelopeError."""
     for record in await core.store.read(EnvelopesOf(attempt.operation)):
         if record.sha256 == attempt.grant_sha256:

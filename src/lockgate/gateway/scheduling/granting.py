@@ -60,9 +60,9 @@ def attempt_for(core: Core, operation: Operation, peer: RunnerPeer, poll_id: str
 
 
 def grant_for(
-    core: Core, operation: Operation, attempt: Attempt, decision: Decision, target: Target
+    core: Core, operation: Operation, attempt: Attempt, decision: Decision, target: Target, image: str | None
 ) -> tuple[Attempt, EnvelopeRecord]:
-    """The signed grant of an attempt, and the attempt that names it."""
+    """The signed grant of an attempt, and the attempt that names it. `image` is what its runner announced and policy was asked about."""
     applying = attempt.phase is Phase.APPLY and operation.plan is not None
     plan = operation.plan if applying else None
     demanded = obligations_of(operation).merge(decision.obligations)
@@ -92,6 +92,7 @@ def grant_for(
         credential_scope=credential_scope(attempt.phase, demanded.credential_scope),
         issued_at=attempt.leased_at,
         not_after=attempt.leased_at + (2 * limits.wall_seconds + GRANT_MARGIN_SECONDS) * 1000,
+        image=image,
     )
     envelope = write_signed(grant, GRANT_TYPE, core.grant_signer)
     named = replace(attempt, grant_sha256=envelope_sha256(envelope))

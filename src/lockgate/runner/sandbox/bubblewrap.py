@@ -54,6 +54,7 @@ class BubblewrapRun:
         self._notes = notes
         self.limits_in_force: Mapping[str, str] = {}
         self.uid_shared = True
+        self.image: str | None = None
         self._exit: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
     def started(self, limits: Mapping[str, str], uid_shared: bool) -> None:

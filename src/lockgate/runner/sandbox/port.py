@@ -90,6 +90,7 @@ class SandboxLimits:
 class SandboxSpec:
     """One stage to run. ``id`` is random hex of 16 to 64 characters chosen by the caller; ``env`` is no place for secrets.
 
+    ``sandbox_class`` is the least of contract.decision.SANDBOX_ORDER that will do; a provider of several takes the one of that name.
     Without ``egress`` no network can be reached. With it the provider gives the stage a proxy of its own that holds to these rules, and
     TCP to its own loopback, by which tools find it. ``enclosure``: 32 hexadecimal characters, the same for every stage of one attempt; a
     provider that puts an attempt's sandboxes into something of their own (a namespace) names it so, others pay no heed.
@@ -104,6 +105,7 @@ class SandboxSpec:
     limits: SandboxLimits = SandboxLimits()
     egress: EgressRules | None = None
     enclosure: str = ""
+    sandbox_class: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,10 @@ class RunningSandbox(Protocol):
     @property
     def tunnels(self) -> tuple[TunnelNote, ...]:
         """What its proxy was asked for and did; whole once the sandbox was destroyed."""
+
+    @property
+    def image(self) -> str | None:
+        """The digest (``sha256:`` hex) of the image that runs, as whoever runs it says; None where sandboxes have none."""
 
     async def wait(self) -> ExitReport:
         """Wait for the end; the caller still owes a ``destroy``."""

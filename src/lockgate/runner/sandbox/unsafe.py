@@ -59,6 +59,7 @@ class UnsafeRun:
         self.channel = channel
         self.limits_in_force: Mapping[str, str] = dict(_LIMITS)
         self.uid_shared = True
+        self.image: str | None = None
         self.tunnels: tuple[TunnelNote, ...] = ()  # the job has the host's network: there is no way out to hold
         self.process = process
         self.cause: ExitCause | None = None
