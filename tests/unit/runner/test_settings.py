@@ -100,6 +100,28 @@ def test_what_cannot_stand_is_refused_by_its_field(old: str, new: str, field: st
     assert caught.value.line > 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ("", "sandbox.image"),
+        ("image: job", "sandbox.image"),
+        ("image: job:1.2", "sandbox.image"),
+        ("image: job@sha256:abc", "sandbox.image"),
+        (f"image: job@sha256:{'A' * 64}", "sandbox.image"),
+        (f"provider: bubblewrap, image: job@sha256:{'a' * 64}", "sandbox.image"),
+        ("provider: bubblewrap, runtime_classes: {gvisor: runsc}", "sandbox.runtime_classes"),
+        (f"image: job@sha256:{'a' * 64}, runtime_classes: {{namespace: runc}}", "sandbox.runtime_classes.namespace"),
+        (f"image: job@sha256:{'a' * 64}, runtime_classes: {{gvisor: Run Sc}}", "sandbox.runtime_classes.gvisor"),
+        (f"image: job@sha256:{'a' * 64}, floor: gvisor", "sandbox.floor"),
+    ],
+)
+def test_what_of_a_cluster_cannot_stand_is_refused_by_its_field(settings: str, field: str) -> None:
+    given = settings if settings.startswith("provider") else f"provider: kubernetes, {settings}"
+    with pytest.raises(SettingsError) as caught:
+        read(HEAD.replace("{base_dir: sandbox}", f"{{base_dir: s, {given}}}") + TARGETS)
+    assert caught.value.field == field
+
+
 def test_unsafe_no_sandbox_exists_under_dev() -> None:
     text = HEAD.replace("{base_dir: sandbox}", "{base_dir: s, provider: unsafe-no-sandbox, floor: process}")
     assert read(text + "dev: true\n").sandbox.sandbox_class == "process"
