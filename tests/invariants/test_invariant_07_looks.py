@@ -45,8 +45,8 @@ def plan(action: str = "update", inputs: str = INPUTS) -> bytes:
 class Tofu(Runner):
     """A runner with the exact driver; every stage that shows a plan says which state it saw."""
 
-    async def poll(self, poll_id: str | None = None, witness: Any = None) -> Lease | None:
-        request = LeaseRequest(poll_id or os.urandom(16).hex(), ("opentofu",), 0, witness)
+    async def poll(self, poll_id: str | None = None, witness: Any = None, image: str | None = None) -> Lease | None:
+        request = LeaseRequest(poll_id or os.urandom(16).hex(), ("opentofu",), 0, witness, image)
         offer = (await self.gate.door.lease(self.peer, request)).offer
         return Lease(offer, read_grant(offer.grant.encode(), self.gate.keys.keyset)) if offer else None
 

@@ -182,7 +182,8 @@ class SandboxSettings:
     uid_count: int = setting("As root: how many such uids there are; two per live sandbox.", 4096)
     floor: SandboxClass = setting("The least sandbox class for every target.", "bubblewrap")
     image: str | None = setting(
-        "Provider `kubernetes`: the image that sandboxes run, by digest, as `name@sha256:…`; no other may run here.", None
+        "Provider `kubernetes`: the image that sandboxes run, by digest, as `name@sha256:…`; no other may run here.",
+        None,
     )
     runtime_classes: dict[str, str] = setting(
         "Provider `kubernetes`: the cluster's RuntimeClass of each sandbox class beside `namespace`, as `gvisor: NAME`.",
