@@ -8,7 +8,7 @@ ARGS ?=
 KILLS ?= 12
 SEED ?= 1
 
-.PHONY: help setup setup-run demo check test conformance faults lint format bench docs lock clean
+.PHONY: help setup setup-run setup-cluster cluster cluster-down demo check test conformance faults lint format bench docs lock clean
 
 help:
 	@echo "make demo     show the main job end to end (ARGS=--keep leaves it running)"
@@ -17,6 +17,7 @@ help:
 	@echo "make faults   death at every step, cut lines, full disks (KILLS=200 SEED=7 for a long random part)"
 	@echo "make conformance  the MCP project's conformance suite against the front door; prints the score"
 	@echo "make bench    measure, write build/bench.json, and fail on a missed ratio (ARGS=--soak)"
+	@echo "make cluster  a single-node Kubernetes on this machine, as root (make cluster-down ends it); make test uses it if it stands"
 	@echo "make setup    only make .venv, with everything the tests need"
 	@echo "make lint     formatter, linter, types, layers     make format  let the formatter write"
 	@echo "make docs     generate docs/reference              make lock    recompile requirements/*.txt (ARGS=--upgrade)"
@@ -28,13 +29,23 @@ setup:
 setup-run:
 	@python=$(PYTHON) && "$$python" tools/setup run
 
+setup-cluster: setup
+	@$(BIN)/python tools/setup cluster
+
+# The programs are built once per machine: about ten minutes on two quiet cores.
+cluster: setup-cluster
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down: setup-cluster
+	@$(BIN)/python -m tests.cluster down
+
 demo: setup-run
 	@$(BIN)/lockgate demo $(ARGS)
 
 check: setup
 	@$(BIN)/python tools/suite check
 
-test: setup
+test: setup-cluster
 	@$(BIN)/python tools/suite test
 
 faults: setup

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.cluster.fixture"]
+
 # Machines are noisy: how long an example takes says nothing about the code.
 settings.register_profile("lockgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lockgate")
@@ -30,6 +32,7 @@ NEEDS = {
     "tofu": "tofu",
     "terraform": "tofu",
     "provider_mirror": "tofu",
+    "cluster": "kubernetes",
 }
 """Fixture → the marker of the tests that take it."""
 

@@ -13,6 +13,7 @@ from lockgate.cli.commands import (
     catalog,
     demo,
     doctor,
+    image,
     operation,
     policy,
     serve,
@@ -43,7 +44,7 @@ def _options(
     """Lockgate: the least-privilege gateway between AI agents and infrastructure."""
 
 
-for module in (setup, demo, doctor, serve, call, why, target):
+for module in (setup, demo, doctor, serve, image, call, why, target):
     module.register(app)
 for name, group in (
     ("operation", operation.app),

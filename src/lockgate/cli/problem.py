@@ -70,6 +70,7 @@ _FIXES: Mapping[str, tuple[Exit, str]] = {
     ),
     "lockgate.runner.sandbox.port:SandboxUnavailable": (Exit.UNAVAILABLE, "lockgate doctor"),
     "lockgate.runner.sandbox.runtime_root:JobRootError": (Exit.UNAVAILABLE, "lockgate doctor"),
+    "lockgate.runner.image.system:ImageError": (Exit.UNAVAILABLE, "install what is named, then try again"),
     "lockgate.runner.journal:JournalError": (
         Exit.UNAVAILABLE,
         "stop the other runner, or give this one a state_dir of its own",

@@ -123,6 +123,16 @@ def test_what_only_the_tests_need_is_missing_for_them_alone(setup, monkeypatch):
     assert setup.missing_packages("dev", needs_venv=False) == ["iproute2", "strace"]
 
 
+def test_a_cluster_needs_its_own_packages_and_a_plugin_counts_where_no_path_leads(setup, monkeypatch, tmp_path):
+    monkeypatch.setattr(setup.shutil, "which", lambda name: f"/bin/{name}" if name == "ip" else None)
+    monkeypatch.setattr(setup.sys, "platform", "linux")
+    monkeypatch.setattr(setup, "PLUGIN_FOLDERS", (str(tmp_path),))
+    wanted = {"containerd", "runc", "nftables", "util-linux", "containernetworking-plugins"}
+    assert set(setup.missing_packages("cluster", needs_venv=False)) == wanted
+    (tmp_path / "ptp").touch()
+    assert set(setup.missing_packages("cluster", needs_venv=False)) == wanted - {"containernetworking-plugins"}
+
+
 def test_an_ordinary_user_is_told_the_one_command(setup, monkeypatch):
     ran = []
     monkeypatch.setattr(setup, "run", lambda *argv, quiet=False: ran.append(argv) or True)

@@ -73,11 +73,12 @@ def test_the_fast_part_needs_no_tool_and_the_whole_leaves_no_test_out(suite):
     assert not any(step.tools for step in suite.CHECK)
     chosen = [step.argv[-1] for step in suite.TEST if "pytest" in step.argv]
     assert chosen == [
-        "not opa and not clients and not tofu and not faults and not guards",
-        "faults and not tofu",
-        "opa and not clients and not tofu and not guards",
-        "clients and not tofu and not guards",
-        "tofu and not guards",
+        "not opa and not clients and not tofu and not kubernetes and not faults and not guards",
+        "faults and not tofu and not kubernetes",
+        "opa and not clients and not tofu and not kubernetes and not guards",
+        "clients and not tofu and not kubernetes and not guards",
+        "tofu and not kubernetes and not guards",
+        "kubernetes and not guards",
         "guards",
     ]
 

@@ -20,7 +20,7 @@ _PUBLIC_ETC: Final = (
 )
 """Public parts of the host's /etc that programs need to run at all: library paths, program links, CA certificates."""
 
-_FILES: Final = {
+ETC: Final = {
     "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nsandbox:x:{INSIDE_UID}:{INSIDE_UID}:sandbox:{WORK}:/bin/sh\n",
     "group": f"root:x:0:\nsandbox:x:{INSIDE_UID}:\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
@@ -45,12 +45,12 @@ def host_layout(base: Path) -> HostLayout:
 
 
 def _etc(base: Path, public: tuple[str, ...]) -> Path:
-    described = repr((sorted(_FILES.items()), public))
+    described = repr((sorted(ETC.items()), public))
     final = base / f"etc-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
     if final.is_dir():
         return final
     draft = Path(tempfile.mkdtemp(prefix=".etc-", dir=base))
-    for name, content in _FILES.items():
+    for name, content in ETC.items():
         _write(draft / name, content)
     (draft / "localtime").symlink_to("/usr/share/zoneinfo/UTC")
     for path in public:  # mount points must exist: the directory is mounted read-only

@@ -47,6 +47,9 @@ _STDLIB_LEFT_OUT: Final = frozenset(
     {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "site-packages", "dist-packages"}
 )
 _LEFT_OUT: Final = frozenset({"__pycache__", "RECORD", "direct_url.json", "INSTALLER", "REQUESTED"})
+_MODULES_LEFT_OUT: Final = ("_tkinter.", "_test", "_ctypes_test.", "_xxtestfuzz.", "xxlimited")
+"""Compiled modules for windows and for the interpreter's own tests; the first alone would bring a window system's libraries into an image."""
+
 _COMPILE_SECONDS: Final = 600
 _LINE: Final = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -96,6 +99,27 @@ class _File:
 
 def build_job_root(base: Path, *, tools: Collection[str] = (), packages: Collection[str] = JOB_PACKAGES) -> JobRoot:
     """The root for ``tools`` and ``packages`` below ``base``, built if it is not there; raises JobRootError, OSError."""
+    parts = _parts(tools, packages)
+    digests = {part: _digest(found) for part, found in parts.items()}
+    tool_digests = {tool: digests[f"tools/{tool}"] for tool in sorted(tools)}
+    digest = _root_digest(digests)
+    final = base / "roots" / digest
+    if not final.is_dir():
+        _build(final, [file for found in parts.values() for file in found])
+    return JobRoot(final, digest, tool_digests)
+
+
+def job_root_digest(*, tools: Collection[str] = (), packages: Collection[str] = JOB_PACKAGES) -> str:
+    """The digest that a root for ``tools`` and ``packages`` has, or would have; raises JobRootError, OSError."""
+    return _root_digest({part: _digest(found) for part, found in _parts(tools, packages).items()})
+
+
+def _root_digest(digests: Mapping[str, str]) -> str:
+    return hashlib.sha256(repr((FORMAT, sys.version, sorted(digests.items()))).encode()).hexdigest()
+
+
+def _parts(tools: Collection[str], packages: Collection[str]) -> dict[str, list[_File]]:
+    """By part of the root, every file of it."""
     unknown = sorted(set(tools) - set(TOOL_DISTRIBUTIONS))
     if unknown:
         raise JobRootError(
@@ -107,13 +131,7 @@ def build_job_root(base: Path, *, tools: Collection[str] = (), packages: Collect
     }
     for tool in sorted(tools):
         files[f"tools/{tool}"] = list(_distributions(f"tools/{tool}", TOOL_DISTRIBUTIONS[tool]))
-    digests = {part: _digest(found) for part, found in files.items()}
-    digest = hashlib.sha256(repr((FORMAT, sys.version, sorted(digests.items()))).encode()).hexdigest()
-    tool_digests = {tool: digests[f"tools/{tool}"] for tool in sorted(tools)}
-    final = base / "roots" / digest
-    if not final.is_dir():
-        _build(final, [file for found in files.values() for file in found])
-    return JobRoot(final, digest, tool_digests)
+    return files
 
 
 def _build(final: Path, files: list[_File]) -> None:
@@ -176,7 +194,7 @@ def _stdlib() -> Iterator[_File]:
             names[:] = [name for name in names if not name.startswith("config-")]
         for name in sorted(files):
             source = Path(directory, name)
-            if not name.endswith((".pyc", ".a")):
+            if not name.endswith((".pyc", ".a")) and not name.startswith(_MODULES_LEFT_OUT):
                 yield _File(f"python/lib/{_LINE}/{source.relative_to(root)}", source)
 
 

@@ -1,0 +1,139 @@
+"""A running cluster as tests see it, the standing one or any that a kubeconfig names; it must not know how one is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.cluster.api import Access, Api
+from tests.cluster.place import ClusterError, Place
+
+PATIENCE = 120.0
+"""Seconds; a deadline only keeps a broken test from waiting for ever."""
+
+KUBECTL_SECONDS = 120.0
+_PAUSE = threading.Event()
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """`place` is None for a cluster that was named in KUBECONFIG: its node is not this machine, and its audit log cannot be read."""
+
+    kubeconfig: Path
+    kubernetes: Path
+    place: Place | None
+
+    @property
+    def access(self) -> Access:
+        """Where the API is and who asks."""
+        return Access.read(self.kubeconfig)
+
+    @property
+    def api(self) -> Api:
+        """The tests' own client, as the kubeconfig's user."""
+        return Api(self.access)
+
+    @property
+    def url(self) -> str:
+        """The API server's address."""
+        return self.access.server
+
+    @property
+    def ca(self) -> bytes:
+        """Its authority's certificate, in PEM."""
+        return self.access.authority
+
+    @property
+    def node_ip(self) -> str:
+        """An address of this machine that pods can reach: the node's own, else LOCKGATE_CLUSTER_HOST; raises ClusterError."""
+        if self.place is not None:
+            return self.place.node_ip
+        given = os.environ.get("LOCKGATE_CLUSTER_HOST")
+        if not given:
+            raise ClusterError(
+                "LOCKGATE_CLUSTER_HOST must name an address of this machine that the cluster's pods can reach"
+            )
+        return given
+
+    @property
+    def audit_log(self) -> Path:
+        """The API server's audit log; raises ClusterError for a cluster whose files are not here."""
+        if self.place is None:
+            raise ClusterError(
+                "the audit log of a cluster named in KUBECONFIG cannot be read; leave these out: -m 'not node'"
+            )
+        return self.place.audit_log
+
+    def kubectl(self, *words: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run kubectl; with `check`, a failure fails the test with what it said."""
+        argv = [str(self.kubernetes), "kubectl", f"--kubeconfig={self.kubeconfig}", *words]
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=KUBECTL_SECONDS)
+        assert done.returncode == 0 or not check, f"kubectl {' '.join(words)}: {done.stderr}"
+        return done
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Create or change objects."""
+        self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+    @contextmanager
+    def namespace(self, **labels: str) -> Iterator[str]:
+        """A namespace of its own for a test; deleted with all in it, and waited for."""
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        body = {"metadata": {"name": name, "labels": {key.replace("__", "/"): word for key, word in labels.items()}}}
+        self.api.ask("POST", "/api/v1/namespaces", body)
+        try:
+            until(lambda: has_account(self.api, name))
+            yield name
+        finally:
+            # Pods first, without grace: a namespace with a running pod takes five seconds longer.
+            self.kubectl("delete", "pods", "--all", "-n", name, "--grace-period=1", "--wait=false", check=False)
+            self.kubectl("delete", "namespace", name, "--ignore-not-found", f"--timeout={int(PATIENCE)}s")
+
+    def audit_events(self, **fields: Any) -> list[dict[str, Any]]:
+        """The audit log's finished requests whose fields are these; `user` is the name of who asked."""
+        events = [json.loads(line) for line in self.audit_log.read_text().splitlines()]
+        found = [each for each in events if each["stage"] == "ResponseComplete"]
+        if "user" in fields:
+            user = fields.pop("user")
+            found = [each for each in found if each["user"]["username"] == user]
+        return [each for each in found if all(each.get(name) == value for name, value in fields.items())]
+
+    def pod_phase(self, namespace: str, name: str) -> str:
+        """A pod's phase."""
+        return str(self.api.ask("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")["status"]["phase"])
+
+    def logs(self, namespace: str, name: str) -> str:
+        """What a pod's container wrote."""
+        return self.api.text(f"/api/v1/namespaces/{namespace}/pods/{name}/log")
+
+    def run_to_end(self, namespace: str, pod: dict[str, Any]) -> tuple[str, str]:
+        """Make a pod, wait until it ended: its phase and what it wrote."""
+        self.api.ask("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
+        name = pod["metadata"]["name"]
+        until(lambda: self.pod_phase(namespace, name) in ("Succeeded", "Failed"))
+        return self.pod_phase(namespace, name), self.logs(namespace, name)
+
+
+def has_account(api: Api, namespace: str) -> bool:
+    """Whether pods may be made: without its account a namespace refuses them."""
+    listed = api.ask("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts")
+    return any(each["metadata"]["name"] == "default" for each in listed["items"])
+
+
+def until(what: Callable[[], Found], told: Callable[[], str] = lambda: "it never came") -> Found:
+    """The first true answer."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := what()):
+        assert time.monotonic() < deadline, told()
+        _PAUSE.wait(0.05)
+    return found

@@ -1,0 +1,3 @@
+module lockgate.test/kubernetes-pod
+
+go 1.26.0
