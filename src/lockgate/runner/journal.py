@@ -57,7 +57,7 @@ class Journal:
 
     @property
     def open_attempts(self) -> tuple[OpenAttempt, ...]:
-        """Attempts whose receipt the gateway has not acknowledged, oldest first; after a crash the next start reaps and reports them."""
+        """Attempts of which the gateway has no receipt, or none that proves their end; oldest first. After a crash the next start reaps and reports them."""
         return tuple(self._state.open.values())
 
     @property
@@ -101,12 +101,17 @@ class Journal:
         """Note a revocation; idempotent."""
         self._record({"k": "revoked", "accessor": accessor})
 
-    def receipt_signed(self, attempt: str, receipt: str) -> None:
-        """Keep a receipt (envelope text) until the gateway has it."""
-        self._record({"k": "receipt", "attempt": attempt, "receipt": receipt})
+    def receipt_signed(self, attempt: str, receipt: str, *, proven: bool) -> None:
+        """Keep a receipt (envelope text) until the gateway has it. `proven`: it proves the end of everything the attempt had."""
+        self._record({"k": "receipt", "attempt": attempt, "receipt": receipt, "proven": proven})
+
+    def receipt_taken(self, attempt: str) -> None:
+        """The gateway acknowledged the receipt. One that proves nothing leaves the attempt open: what may be left of it is looked for until it is gone."""
+        left = self._state.open.get(attempt)
+        self._record({"k": "ended" if left is None or left.proven else "told", "attempt": attempt})
 
     def attempt_ended(self, attempt: str) -> None:
-        """The gateway acknowledged the receipt (or gave the attempt up): forget all but that it was seen; idempotent."""
+        """Nothing is left of it to tell anybody: forget all but that it was seen; idempotent."""
         self._record({"k": "ended", "attempt": attempt})
 
     def witnessed(self, witness: Witness) -> None:

@@ -30,7 +30,8 @@ class JournaledCredential:
 class OpenAttempt:
     """An attempt whose receipt the gateway does not have yet. `grant` is the grant's envelope, `sandboxes` those not proven gone.
 
-    `gone` and `revoked` are the ends that were seen: the receipt must name them too.
+    `gone` and `revoked` are the ends that were seen: the receipt must name them too. `proven`: whether the receipt proves the end of everything. `told`: the
+    gateway has a receipt that does not, and is told again once there is one that does.
     """
 
     attempt: str
@@ -38,6 +39,8 @@ class OpenAttempt:
     sandboxes: set[str] = field(default_factory=set)
     credentials: list[JournaledCredential] = field(default_factory=list)
     receipt: str | None = None
+    proven: bool = True
+    told: bool = False
     gone: set[str] = field(default_factory=set)
     revoked: list[JournaledCredential] = field(default_factory=list)
 
@@ -78,8 +81,12 @@ class JournalState:
                     found.append(
                         {"k": "issued", "attempt": entry.attempt, "scope": item.scope, "accessor": item.accessor}
                     )
+            if entry.told:
+                found.append({"k": "told", "attempt": entry.attempt})
             if entry.receipt is not None:
-                found.append({"k": "receipt", "attempt": entry.attempt, "receipt": entry.receipt})
+                found.append(
+                    {"k": "receipt", "attempt": entry.attempt, "receipt": entry.receipt, "proven": entry.proven}
+                )
         if self.witness is not None:
             found.append({"k": "witness", "size": self.witness.size, "root": self.witness.root})
         return found
@@ -140,7 +147,12 @@ class JournalState:
             attempt.credentials = [item for item in attempt.credentials if item.accessor != accessor]
 
     def _receipt(self, record: Record) -> None:
-        self._opened(record).receipt = _text(record["receipt"])
+        attempt = self._opened(record)
+        attempt.receipt, attempt.proven = _text(record["receipt"]), record.get("proven") is not False
+
+    def _told(self, record: Record) -> None:
+        attempt = self._opened(record)
+        attempt.receipt, attempt.proven, attempt.told = None, True, True
 
     def _ended(self, record: Record) -> None:
         self.open.pop(_text(record["attempt"]), None)
@@ -162,6 +174,7 @@ _APPLY: Final = {
     "unissued": JournalState._unissued,
     "revoked": JournalState._revoked,
     "receipt": JournalState._receipt,
+    "told": JournalState._told,
     "ended": JournalState._ended,
     "witness": JournalState._witness,
 }

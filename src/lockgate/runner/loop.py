@@ -25,6 +25,8 @@ from lockgate.wire.client import GatewayRefused, GatewayUnavailable
 LOG = structlog.get_logger("lockgate.runner")
 POLL_SECONDS = 20
 BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+LOOK_MS = 15_000
+"""How often what could not be proven gone is looked for again."""
 
 
 class RunnerLoop:
@@ -68,12 +70,19 @@ class RunnerLoop:
     async def _keep_settling(self) -> None:
         """What an attempt of this process left open is settled while the process lives: its receipt holds the target's lock.
 
-        A receipt that did not reach the gateway is sent again; an attempt that broke is ended as the next start would. Raises JournalError.
+        A receipt that did not reach the gateway is sent again; an attempt that broke is ended as the next start would; what could not be proven gone is
+        looked for until it is, and then told. Raises JournalError.
         """
-        failures = 0
+        failures, look_at = 0, 0
         while True:
             await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
-            left = [item for item in self._parts.journal.open_attempts if item.attempt not in self._working]
+            looking = self._parts.clock() >= look_at
+            look_at = self._parts.clock() + LOOK_MS if looking else look_at
+            left = [
+                item
+                for item in self._parts.journal.open_attempts
+                if item.attempt not in self._working and (looking or not item.told)
+            ]
             try:
                 settled = await settle(self._parts, left, {})
             except SandboxUnavailable as error:

@@ -74,23 +74,35 @@ async def close_attempt(parts: Parts, left: OpenAttempt, proofs: dict[str, Teard
         if evidence.torn_down and not any(item.accessor for item in left.credentials):
             parts.journal.attempt_ended(left.attempt)
         return None
+    if left.told and not evidence.proven:
+        LOG.error("teardown unproven", attempt=left.attempt, still=still_there(evidence))
+        return None  # the gateway knows; its lock stays closed, and this is looked at again
     receipt = sign_receipt_for(parts, grant, envelope_sha256(left.grant.encode()), evidence)
-    parts.journal.receipt_signed(left.attempt, receipt)
+    parts.journal.receipt_signed(left.attempt, receipt, proven=evidence.proven)
     return receipt
+
+
+def still_there(evidence: Evidence) -> list[str]:
+    """What is not proven gone, each with the checks that did not hold; for the log."""
+    found = [(f"sandbox {box.sandbox}", box.checks) for box in evidence.sandboxes if not box.torn_down]
+    found += [(f"enclosure {item.enclosure}", item.checks) for item in evidence.enclosures if not item.torn_down]
+    said = [f"{what}: {', '.join(sorted(name for name, held in checks.items() if not held))}" for what, checks in found]
+    return said + [f"credential of scope {item.scope}" for item in evidence.credentials if not item.revoked]
 
 
 async def end_what_is_left(parts: Parts, left: OpenAttempt, proofs: dict[str, TeardownProof]) -> Evidence:
     """Every sandbox and credential the attempt ever had, looked for once more: a receipt that leaves one out proves nothing."""
     evidence = Evidence()
+    # First, since what is left of a sandbox may be behind a node that does not answer: nothing that still runs there holds a credential that works.
+    for credential in (*left.revoked, *left.credentials):
+        gone = await end_credential(parts, credential)
+        evidence.credentials.append(CredentialReceipt(credential.accessor or "(unknown)", credential.scope, gone))
     for sandbox in sorted(left.sandboxes | left.gone):
         proof = proofs.get(sandbox) or await parts.sandbox.destroy(sandbox)
         evidence.sandboxes.append(SandboxReceipt(sandbox, Stage.APPLY, proof.torn_down, dict(proof.checks), (), False))
         if proof.torn_down:
             parts.journal.sandbox_gone(sandbox)
     await release(parts, left.attempt, evidence)
-    for credential in (*left.revoked, *left.credentials):
-        gone = await end_credential(parts, credential)
-        evidence.credentials.append(CredentialReceipt(credential.accessor or "(unknown)", credential.scope, gone))
     return evidence
 
 
@@ -108,7 +120,10 @@ async def end_credential(parts: Parts, credential: JournaledCredential) -> bool:
 
 
 async def deliver(parts: Parts, attempt: str, receipt: str) -> bool:
-    """Send one receipt; kept for the next time when the gateway cannot take it now, forgotten when it never will."""
+    """Send one receipt; kept for the next time when the gateway cannot take it now, forgotten when it never will.
+
+    Of one that proves nothing the attempt stays open, and is looked at again.
+    """
     try:
         await parts.gateway.post(
             f"/runner/v1/attempts/{attempt}/receipt", {"receipt": ReceiptNote(receipt).receipt}, RECEIPT_SECONDS
@@ -118,5 +133,7 @@ async def deliver(parts: Parts, attempt: str, receipt: str) -> bool:
         return False
     except GatewayRefused as error:
         LOG.error("receipt refused", attempt=attempt, error=str(error))
-    parts.journal.attempt_ended(attempt)
+        parts.journal.attempt_ended(attempt)
+    else:
+        parts.journal.receipt_taken(attempt)
     return True

@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lockgate.contract.evidence import StageOutcome
@@ -164,7 +165,9 @@ async def apply(parts: Parts, attempt: Stageable, link: AttemptLink, checked: Sp
         credential = await attempt.secrets.open_writing(permit, received_at)
         state_file = await attempt.keeping.lend_state()
         files = credential.files if credential is not None else {}
-        going = Going(permit, files, min(checked.run.ended_at + CHECK_AGE_MS, link.deadline), state_file)
+        # A sandbox behind a dead node may take for ever to be gone: its credentials do not wait for that.
+        over = partial(revoke, attempt, credential)
+        going = Going(permit, files, min(checked.run.ended_at + CHECK_AGE_MS, link.deadline), state_file, over)
         run = await run_stage(parts, attempt, Stage.APPLY, Given(plan_file=plan_file, going=going))
     except GoTooLate:
         why = "the check was too old when everything else was ready; nothing was applied"
@@ -188,7 +191,7 @@ async def settle(attempt: Stageable) -> None:
 
 @step(13)
 async def revoke(attempt: Stageable, credential: Credential | None) -> None:
-    """Write credentials are gone before anything else happens."""
+    """Write credentials are gone before anything else happens; idempotent."""
     await attempt.secrets.close(credential, "write")
 
 
@@ -213,9 +216,9 @@ async def tear_down(
     await release(parts, accepted.grant.attempt, secrets.evidence)
     await asyncio.to_thread(remove_workspace, workspace)
     receipt = sign_receipt(parts, accepted, secrets.evidence)
-    parts.journal.receipt_signed(accepted.grant.attempt, receipt)
+    parts.journal.receipt_signed(accepted.grant.attempt, receipt, proven=secrets.evidence.proven)
     if await link.try_receipt(receipt):
-        parts.journal.attempt_ended(accepted.grant.attempt)
+        parts.journal.receipt_taken(accepted.grant.attempt)
 
 
 def remove_workspace(workspace: Path) -> None:

@@ -85,11 +85,15 @@ class AttemptSecrets:
         return credential
 
     async def close(self, credential: Credential | None, scope: str) -> None:
-        """Revoke, and say so; idempotent."""
+        """Revoke, and say so; idempotent: what was not revoked is tried again, what was is left alone."""
         if credential is None:
             return
+        before = [item for item in self.evidence.credentials if item.accessor == credential.accessor]
+        if any(item.revoked for item in before):
+            return
         gone = await self.parts.broker.revoke(credential.accessor)
-        self.evidence.credentials.append(CredentialReceipt(credential.accessor, scope, gone))
+        others = [item for item in self.evidence.credentials if item.accessor != credential.accessor]
+        self.evidence.credentials[:] = [*others, CredentialReceipt(credential.accessor, scope, gone)]
         if gone:
             self.parts.journal.credential_revoked(credential.accessor)
         await self.link.try_credential("revoked", scope, credential.accessor)

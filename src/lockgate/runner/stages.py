@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -65,13 +65,14 @@ class Stageable:
 
 @dataclass(frozen=True, slots=True)
 class Going:
-    """What lets an apply stage go: the permit, the write credentials, the last moment (CLOCK_BOOTTIME ms) at which `go` may be said, and the file of
-    a kept state that the stage may write."""
+    """What lets an apply stage go: the permit, the write credentials, the last moment (CLOCK_BOOTTIME ms) at which `go` may be said, the file of
+    a kept state that the stage may write, and what is done as soon as its job has ended, before anybody waits for its sandbox to be gone."""
 
     permit: str
     files: Mapping[str, bytes] = field(repr=False)
     latest: int = 0
     state_file: Path | None = None
+    over: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,11 @@ async def run_stage(parts: Parts, attempt: Stageable, stage: Stage, given: Given
     except SpecRefused as error:
         outcome = StageOutcome("refused", None, flat(str(error), limit=MAX_DETAIL))
     finally:
-        await tear_down(parts, attempt.secrets, stage, spec.id, running)
+        try:
+            if given.going is not None and given.going.over is not None:
+                await given.going.over()
+        finally:
+            await tear_down(parts, attempt.secrets, stage, spec.id, running)
     return StageRun(stage, spec.id, outcome, result, parts.clock())
 
 

@@ -34,6 +34,11 @@ class Evidence:
     enclosures: list[EnclosureReceipt] = field(default_factory=list)
 
     @property
+    def proven(self) -> bool:
+        """Whether a receipt of this proves the end of everything: what `Receipt.proven` says of it."""
+        return self.torn_down and all(item.revoked for item in self.credentials)
+
+    @property
     def torn_down(self) -> bool:
         """Whether every sandbox and enclosure was seen gone."""
         return all(box.torn_down for box in self.sandboxes) and all(item.torn_down for item in self.enclosures)

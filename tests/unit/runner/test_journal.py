@@ -9,7 +9,7 @@ import pytest
 from lockgate.contract.evidence import Witness
 from lockgate.runner import journal as journalling
 from lockgate.runner import journalstate
-from lockgate.runner.journal import Journal, JournalError
+from lockgate.runner.journal import SLACK, Journal, JournalError
 
 W1, W2 = Witness(1, "sha256:" + "1" * 64), Witness(2, "sha256:" + "2" * 64)
 
@@ -47,7 +47,7 @@ def test_what_a_dead_runner_left_is_found_by_the_next_start(path: Path) -> None:
     journal.credential_intended("a1", "write")
     journal.credential_issued("a1", "acc1")
     journal.credential_intended("a2", "write")
-    journal.receipt_signed("a2", "receipt 2")
+    journal.receipt_signed("a2", "receipt 2", proven=True)
     journal.witnessed(W1)
     journal = reopened(journal, path)
     first, second = journal.open_attempts
@@ -64,6 +64,23 @@ def test_what_a_dead_runner_left_is_found_by_the_next_start(path: Path) -> None:
     journal = reopened(journal, path)
     assert journal.live_credentials == ()
     assert journal.live_sandboxes == frozenset()
+
+
+def test_an_attempt_whose_receipt_proves_nothing_stays_open_after_the_gateway_took_it(path: Path) -> None:
+    journal = Journal(path)
+    journal.first_sight("a1", "grant 1")
+    journal.sandbox_started("a1", "b1")
+    journal.receipt_signed("a1", "unproven", proven=False)
+    journal = reopened(journal, path)
+    journal.receipt_taken("a1")
+    for _ in range(SLACK + 10):
+        journal.sandbox_gone("unknown")
+    journal = reopened(journal, path)
+    (left,) = journal.open_attempts
+    assert (left.told, left.receipt, left.sandboxes) == (True, None, {"b1"})
+    journal.receipt_signed("a1", "proven", proven=True)
+    journal.receipt_taken("a1")
+    assert reopened(journal, path).open_attempts == ()
 
 
 def test_the_witnessed_checkpoint_never_gets_smaller(path: Path) -> None:
@@ -131,7 +148,7 @@ def test_compaction_keeps_the_state_and_bounds_the_file(path: Path, monkeypatch:
     journal.first_sight("kept", "grant")
     journal.sandbox_started("kept", "box")
     journal.credential_issued("kept", "acc")
-    journal.receipt_signed("kept", "receipt")
+    journal.receipt_signed("kept", "receipt", proven=True)
     journal.first_sight("ended", "grant")
     journal.attempt_ended("ended")
     for size in range(1, 200):
