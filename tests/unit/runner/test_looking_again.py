@@ -11,6 +11,7 @@ from tests.invariants.gate import Gate
 from tests.invariants.region import Region
 from tests.unit.runner.test_settling import leased, settling
 
+from lockgate.contract.runnerapi import LeaseRequest
 from lockgate.gateway.store.port import AttemptsOf
 from lockgate.runner import loop as loops
 from lockgate.runner.loop import RunnerLoop
@@ -40,6 +41,11 @@ def haunted(region: Region, monkeypatch: pytest.MonkeyPatch) -> Haunted:
     return made
 
 
+async def leased_again(gate: Gate, region: Region) -> Any:
+    request = LeaseRequest("fedcba9876543210", ("runbook",), 0, region.journal.witness)
+    return (await gate.door.lease(gate.runner().peer, request)).offer
+
+
 async def states(gate: Gate, operation: Any) -> set[str]:
     return {attempt.state.value for attempt in await gate.store.read(AttemptsOf(operation.id))}
 
@@ -52,7 +58,7 @@ async def test_an_unproven_end_keeps_the_lock_and_is_told_again_once_it_is_prove
     loop = RunnerLoop(region.parts)
     await loop._attempt(await leased(gate, region))
     haunted.laid = False
-    await loop._attempt((await gate.door.lease(gate.runner().peer, region_poll(region))).offer)
+    await loop._attempt(await leased_again(gate, region))
     assert await states(gate, operation) == {"torn_down", "unproven"}
     assert await gate.lock_state("web-dev") == "quarantined"
     (left,) = region.journal.open_attempts
@@ -103,13 +109,7 @@ async def test_write_credentials_do_not_wait_for_their_sandbox_to_be_gone(
     monkeypatch.setattr(region.sandbox, "destroy", looked)
     loop = RunnerLoop(region.parts)
     await loop._attempt(await leased(gate, region))
-    await loop._attempt((await gate.door.lease(gate.runner().peer, region_poll(region))).offer)
+    await loop._attempt(await leased_again(gate, region))
     assert given, "a write credential was given"
     assert live, "and sandboxes were destroyed"
     assert [accessors for accessors in live if accessors] == []
-
-
-def region_poll(region: Region) -> Any:
-    from lockgate.contract.runnerapi import LeaseRequest
-
-    return LeaseRequest("fedcba9876543210", ("runbook",), 0, region.journal.witness)
