@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from typing import Any, Final
 
+import orjson
 import structlog
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -21,7 +24,7 @@ def set_up_logs(level: str = "info") -> None:
     render: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if sys.stderr.isatty()
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(one_line)]
     )
     structlog.configure(
         processors=[
@@ -31,6 +34,18 @@ def set_up_logs(level: str = "info") -> None:
             *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+_PLAIN: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+
+def one_line(event: Any, **fallback: Any) -> str:
+    """An event as JSON in ASCII: whatever is not comes from `json`, which escapes what would command a terminal or end a line."""
+    try:
+        text = orjson.dumps(event, option=_PLAIN)
+    except orjson.JSONEncodeError:
+        return json.dumps(event, **fallback)
+    return text.decode() if text.isascii() else json.dumps(event, **fallback)

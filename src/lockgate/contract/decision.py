@@ -185,13 +185,14 @@ class Obligations:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where an answer comes from: `revision` is "sha256:…" over policy and data, `input_sha256` over the bytes evaluated."""
+    """Where an answer comes from: `revision` is "sha256:…" over policy and data, `input_sha256` over the bytes `evaluated`."""
 
     id: str
     revision: str
     engine: str
     input_sha256: str = ""
     duration_us: int = 0
+    evaluated: bytes = b""
 
 
 ENGINE_RULES: Final[Mapping[str, tuple[str, str, str]]] = {
@@ -298,6 +299,8 @@ class Decision:
     readings: tuple[Reading, ...] = ()
     """What brought rules said, those that passed too, and rules of the library that ask for approval; shown to whoever approves."""
     exceptions: tuple[UsedException, ...] = ()
+    evaluated: bytes = field(default=b"", repr=False, compare=False)
+    """What was evaluated, for the record of it; empty where nothing was. It is no part of the answer, nor of its document."""
 
     def __post_init__(self) -> None:
         if self.allow is not True and self.allow is not False:
@@ -318,6 +321,7 @@ class Decision:
         obligations: Obligations,
         provenance: Provenance,
         readings: Iterable[Reading] = (),
+        exceptions: Iterable[UsedException] = (),
     ) -> Self:
         """Allow if nothing is violated, else deny."""
         found = tuple(violations)
@@ -332,6 +336,8 @@ class Decision:
             input_sha256=provenance.input_sha256,
             duration_us=provenance.duration_us,
             readings=tuple(readings),
+            exceptions=tuple(exceptions),
+            evaluated=provenance.evaluated,
         )
 
     @classmethod

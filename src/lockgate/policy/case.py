@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from lockgate.contract.decision import Decision, Provenance, Question
 from lockgate.policy.input import encode_input, input_sha256, validate_input
-from lockgate.policy.output import read_answer, read_exceptions, read_readings
+from lockgate.policy.output import Answer
 from lockgate.policy.schemas import DocumentRefused
 
 
@@ -47,15 +47,11 @@ class Writer:
         """A case that begins now."""
         return Case(question, self.clock_ns())
 
-    def answer(
-        self, case: Case, value: Any, rules: Mapping[str, Mapping[str, str]], *, revision: str, engine: str
-    ) -> Decision:
-        """What policy answered; `rules` are the texts of the revision that did. Raises EvaluationFailed for what is no output v1."""
-        violations, obligations = read_answer(value, rules)
+    def answer(self, case: Case, answer: Answer, *, revision: str, engine: str) -> Decision:
+        """What policy answered under `revision`."""
         provenance = self._provenance(case, revision, engine)
-        decision = Decision.of(case.question, violations, obligations, provenance, read_readings(value, rules))
-        exceptions = read_exceptions(value)
-        return replace(decision, exceptions=exceptions) if exceptions else decision
+        told = answer.readings, answer.exceptions
+        return Decision.of(case.question, answer.violations, answer.obligations, provenance, *told)
 
     def denied(self, case: Case, rule: str, detail: str, *, revision: str, engine: str) -> Decision:
         """The engine's own no."""
@@ -68,5 +64,6 @@ class Writer:
             revision=revision,
             engine=engine,
             input_sha256=case.sha256,
+            evaluated=case.document,
             duration_us=(self.clock_ns() - case.started_ns) // 1000,
         )

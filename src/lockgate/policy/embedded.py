@@ -17,9 +17,10 @@ from lockgate.policy.case import Case, Writer, decision_id
 from lockgate.policy.compile import entrypoint
 from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.needs import Needs
+from lockgate.policy.output import Answer, read_output
 from lockgate.policy.port import PolicyLoadError
 from lockgate.policy.schemas import DocumentRefused
-from lockgate.policy.wasm import Bounds, ModuleRefused, PolicyInstance, PolicyModule
+from lockgate.policy.wasm import Bounds, ModuleRefused, PolicyInstance, PolicyModule, only_value
 
 ENGINE_NAME: Final = f"opa-wasm/{version('wasmtime')}"
 SLOW_QUESTIONS: Final = frozenset({Question.PLAN, Question.APPLY, Question.APPROVE})
@@ -39,6 +40,10 @@ class EngineSettings:
     worker_queue: int = 64
 
 
+MEMO_ANSWERS: Final = 256
+MEMO_BYTES: Final = 4096
+"""How many answers, of how many bytes at most, an instance remembers as read: most callers get the same few."""
+
 _UNHARMED: Final = frozenset({"lockgate.engine.undefined", "lockgate.engine.input_size"})
 """Failures after which an instance is as good as before."""
 
@@ -46,30 +51,44 @@ _UNHARMED: Final = frozenset({"lockgate.engine.undefined", "lockgate.engine.inpu
 class _Bench:
     """One instance, used by one thread; replaced by a new one after every failure."""
 
-    def __init__(self, module: PolicyModule, data: bytes, bounds: Bounds) -> None:
-        self._module, self._data, self._bounds = module, data, bounds
+    def __init__(self, module: PolicyModule, bundle: PolicyBundle, bounds: Bounds) -> None:
+        self._module, self._bundle, self._bounds = module, bundle, bounds
         self._instance: PolicyInstance | None = None
+        self._read: dict[bytes, Answer] = {}
 
     def prepare(self) -> PolicyInstance:
         if self._instance is None:
-            self._instance = PolicyInstance(self._module, self._data, self._bounds)
+            self._instance = PolicyInstance(self._module, self._bundle.data, self._bounds)
         return self._instance
 
-    def evaluate(self, question: Question, document: bytes) -> Any:
-        """Raises EvaluationFailed; then the next evaluation starts on a new instance, unless this one is unharmed."""
+    def decide(self, question: Question, document: bytes) -> Answer:
+        """Raises EvaluationFailed; then the next evaluation starts on a new instance, unless this one is unharmed.
+
+        An answer that is the same bytes as one before is not read again.
+        """
+        name = entrypoint(question)
         try:
             instance = self.prepare()
         except ModuleRefused as refused:
             raise EvaluationFailed("lockgate.engine.unavailable", str(refused)) from refused
         self._instance = None  # until it has proven itself again
         try:
-            value = instance.evaluate(entrypoint(question), document)
+            text = instance.result(name, document)
+            known = self._read.get(text)
+            value = None if known is not None else only_value(text, name)
         except EvaluationFailed as failed:
             if failed.rule in _UNHARMED:
                 self._instance = instance
             raise
         self._instance = instance
-        return value
+        return known if known is not None else self._remember(text, read_output(value, self._bundle.rules))
+
+    def _remember(self, text: bytes, answer: Answer) -> Answer:
+        if len(text) <= MEMO_BYTES:
+            if len(self._read) >= MEMO_ANSWERS:
+                self._read.pop(next(iter(self._read)))
+            self._read[text] = answer
+        return answer
 
 
 class EmbeddedEngine:
@@ -96,9 +115,9 @@ class EmbeddedEngine:
             self._module = PolicyModule(bundle.wasm)
         except ModuleRefused as refused:
             raise PolicyLoadError(bundle.source, str(refused)) from refused
-        self._loop_bench = _Bench(self._module, bundle.data, self._settings.loop)
-        self._slow_bench = _Bench(self._module, bundle.data, self._settings.loop)
-        self._worker_bench = _Bench(self._module, bundle.data, self._settings.worker)
+        self._loop_bench = _Bench(self._module, bundle, self._settings.loop)
+        self._slow_bench = _Bench(self._module, bundle, self._settings.loop)
+        self._worker_bench = _Bench(self._module, bundle, self._settings.worker)
         try:
             self._loop_bench.prepare()
         except (ModuleRefused, EvaluationFailed) as refused:
@@ -136,8 +155,8 @@ class EmbeddedEngine:
         case = self._writer.begin(question)
         try:
             case = case.read(document)
-            value = await self._evaluate(case)
-            return self._writer.answer(case, value, self._bundle.rules, revision=self._revision, engine=ENGINE_NAME)
+            answer = await self._evaluate(case)
+            return self._writer.answer(case, answer, revision=self._revision, engine=ENGINE_NAME)
         except EvaluationFailed as failed:
             return self._denied(case, failed.rule, failed.detail)
         except DocumentRefused as refused:
@@ -154,7 +173,7 @@ class EmbeddedEngine:
         self._worker.shutdown(wait=True)
         self._module.close()
 
-    async def _evaluate(self, case: Case) -> Any:
+    async def _evaluate(self, case: Case) -> Answer:
         if self._closed:
             raise EvaluationFailed("lockgate.engine.unavailable", "the engine is closed")
         if case.question in SLOW_QUESTIONS or len(case.document) > self._settings.loop_input_bytes:
@@ -162,13 +181,13 @@ class EmbeddedEngine:
         if case.question in self._timed_out:
             return await self._in_worker(self._slow_bench, case)
         try:
-            return self._loop_bench.evaluate(case.question, case.document)
+            return self._loop_bench.decide(case.question, case.document)
         except EvaluationFailed as failed:
             if failed.rule == "lockgate.engine.timeout":
                 self._timed_out.add(case.question)
             raise
 
-    async def _in_worker(self, bench: _Bench, case: Case) -> Any:
+    async def _in_worker(self, bench: _Bench, case: Case) -> Answer:
         with self._waiting_lock:
             if self._waiting >= self._settings.worker_queue:
                 raise EvaluationFailed("lockgate.engine.busy")
@@ -177,10 +196,10 @@ class EmbeddedEngine:
         job.add_done_callback(self._worker_done)
         return await asyncio.wrap_future(job)  # a caller that gives up takes back a job that has not begun
 
-    def _work(self, bench: _Bench, case: Case) -> Any:
+    def _work(self, bench: _Bench, case: Case) -> Answer:
         if self._closed:
             raise EvaluationFailed("lockgate.engine.unavailable", "the engine is closed")
-        return bench.evaluate(case.question, case.document)
+        return bench.decide(case.question, case.document)
 
     def _worker_done(self, _: Future[Any]) -> None:
         with self._waiting_lock:

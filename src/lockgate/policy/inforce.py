@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -59,31 +60,14 @@ class NoPolicy:
         """There is nothing to close."""
 
 
-class Held:
-    """One engine and everyone who is using it. As a context it stays open: for whoever makes a document for the engine that will decide on it."""
+class _Speaks(ABC):
+    """Says of itself what its engine says."""
 
-    __slots__ = ("_clocks", "_in_use", "_on_idle", "_writer", "engine", "freshness", "retired")
+    __slots__ = ()
 
-    def __init__(
-        self,
-        engine: PolicyEngine,
-        freshness: Freshness | None,
-        clocks: Clocks,
-        writer: Writer,
-        on_idle: Callable[[PolicyEngine], None],
-    ) -> None:
-        self.engine, self.freshness = engine, freshness
-        self._clocks, self._writer, self._on_idle = clocks, writer, on_idle
-        self._in_use, self.retired = 0, False
-
-    def __enter__(self) -> Held:
-        self._in_use += 1
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._in_use -= 1
-        if self.retired and not self._in_use:
-            self._on_idle(self.engine)
+    @property
+    @abstractmethod
+    def engine(self) -> PolicyEngine: ...
 
     @property
     def name(self) -> str:
@@ -92,7 +76,7 @@ class Held:
 
     @property
     def revision(self) -> str:
-        """The engine's."""
+        """The engine's; `none` without a policy."""
         return self.engine.revision
 
     @property
@@ -104,6 +88,38 @@ class Held:
     def needs(self) -> Needs:
         """The engine's."""
         return self.engine.needs
+
+
+class Held(_Speaks):
+    """One engine and everyone who is using it. As a context it stays open: for whoever makes a document for the engine that will decide on it."""
+
+    __slots__ = ("_clocks", "_engine", "_in_use", "_on_idle", "_writer", "freshness", "retired")
+
+    def __init__(
+        self,
+        engine: PolicyEngine,
+        freshness: Freshness | None,
+        clocks: Clocks,
+        writer: Writer,
+        on_idle: Callable[[PolicyEngine], None],
+    ) -> None:
+        self._engine, self.freshness = engine, freshness
+        self._clocks, self._writer, self._on_idle = clocks, writer, on_idle
+        self._in_use, self.retired = 0, False
+
+    @property
+    def engine(self) -> PolicyEngine:
+        """The one engine."""
+        return self._engine
+
+    def __enter__(self) -> Held:
+        self._in_use += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._in_use -= 1
+        if self.retired and not self._in_use:
+            self._on_idle(self.engine)
 
     @property
     def stale(self) -> str | None:
@@ -128,7 +144,7 @@ class Held:
             self._on_idle(self.engine)
 
 
-class PolicyInForce:
+class PolicyInForce(_Speaks):
     """A PolicyEngine whose engine can be replaced. Belongs to one event loop."""
 
     def __init__(
@@ -144,24 +160,9 @@ class PolicyInForce:
         self._held = self._hold(NoPolicy(self._writer), None)
 
     @property
-    def name(self) -> str:
-        """The engine's in force."""
-        return self._held.name
-
-    @property
-    def revision(self) -> str:
-        """The engine's in force; `none` without one."""
-        return self._held.revision
-
-    @property
-    def bundle(self) -> PolicyBundle:
-        """The engine's in force."""
-        return self._held.bundle
-
-    @property
-    def needs(self) -> Needs:
-        """The engine's in force."""
-        return self._held.needs
+    def engine(self) -> PolicyEngine:
+        """The engine in force."""
+        return self._held.engine
 
     @property
     def held(self) -> Held:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,22 @@ from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.schemas import DocumentRefused, compiled, require_valid
 
 NO_ALLOW = "lockgate.engine.no_allow"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Policy output v1 as it was read, with the texts of the revision that gave it. Decisions may share one: it MUST NOT be changed."""
+
+    violations: tuple[Violation, ...]
+    obligations: Obligations
+    readings: tuple[Reading, ...]
+    exceptions: tuple[UsedException, ...]
+
+
+def read_output(value: Any, rules: Mapping[str, Mapping[str, Any]]) -> Answer:
+    """All of an answer. Raises EvaluationFailed for what is no output v1."""
+    violations, obligations = read_answer(value, rules)
+    return Answer(violations, obligations, read_readings(value, rules), read_exceptions(value))
 
 
 def read_answer(value: Any, rules: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Violation, ...], Obligations]:

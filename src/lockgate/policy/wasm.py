@@ -14,7 +14,7 @@ import wasmtime
 from lockgate.policy.builtins import BuiltinRefused, call_builtin
 from lockgate.policy.builtins.values import plain, read, write
 from lockgate.policy.failure import EvaluationFailed
-from lockgate.policy.wasmcall import IntegerCall, NotOfIntegers
+from lockgate.policy.wasmcall import Deadline, IntegerCall, NotOfIntegers, Room
 
 PAGE: Final = 65536
 TICK_SECONDS: Final = 0.005
@@ -134,9 +134,11 @@ class PolicyInstance:
         self._store.set_limits(
             memory_size=bounds.memory_bytes, memories=1, instances=1, tables=4, table_elements=100_000
         )
+        self._deadline = Deadline(self._store)
         self._builtin_names: dict[int, str] = {}
         with self._running(max(bounds.seconds, 5.0)):
             self._memory = self._make_memory(module)
+            self._room = Room(self._store, self._memory)
             imports = [self._host(item) for item in module.module.imports]
             exports = wasmtime.Instance(self._store, module.module, imports).exports(self._store)
             self._functions = {name: item for name, item in exports.items() if isinstance(item, wasmtime.Func)}
@@ -159,6 +161,10 @@ class PolicyInstance:
 
     def evaluate(self, entrypoint: str, document: bytes) -> Any:
         """The value of `entrypoint` for `document` (JSON). Raises EvaluationFailed."""
+        return only_value(self.result(entrypoint, document), entrypoint)
+
+    def result(self, entrypoint: str, document: bytes) -> bytes:
+        """The result set of `entrypoint` for `document` (JSON), as the module writes it. Raises EvaluationFailed."""
         number = self.entrypoints.get(entrypoint)
         if number is None:
             raise EvaluationFailed("lockgate.engine.undefined", f"the policy has no rule {entrypoint}")
@@ -169,11 +175,10 @@ class PolicyInstance:
             heap = _aligned(self._base + len(document))
             # As a Rego value: JSON would give the members of a set in no order of their own, and OPA gives them sorted.
             result = self._eval(0, number, self._data, self._base, len(document), heap, _REGO_VALUE)
-            text = self._read(result, self._bounds.output_bytes)
-        return _only_result(text, entrypoint)
+            return self._read(result, self._bounds.output_bytes)
 
     def _running(self, seconds: float) -> _Running:
-        return _Running(self._store, self._ticker, seconds)
+        return _Running(self._deadline, self._ticker, seconds)
 
     def _make_memory(self, module: PolicyModule) -> wasmtime.Memory:
         imports = module.module.imports
@@ -234,26 +239,22 @@ class PolicyInstance:
         return int(value) & 0xFFFFFFFF
 
     def _write(self, address: int, content: bytes) -> None:
-        short = address + len(content) + PAGE - self._memory.data_len(self._store)
+        short = address + len(content) + PAGE - self._room.size()
         if short > 0:
             try:
                 self._memory.grow(self._store, -(-short // PAGE))
             except wasmtime.WasmtimeError:
                 raise EvaluationFailed("lockgate.engine.memory") from None
         # Within bounds: the memory was just made to reach a page beyond the content, and it never shrinks.
-        ctypes.memmove(self._start() + address, content, len(content))
-
-    def _start(self) -> int:
-        """Where the module's memory lies in ours; it moves when it grows."""
-        return ctypes.addressof(self._memory.data_ptr(self._store).contents)
+        ctypes.memmove(self._room.start() + address, content, len(content))
 
     def _read(self, address: int, most: int) -> bytes:
         """The NUL-terminated text at `address`."""
         start = address & 0xFFFFFFFF
-        size = self._memory.data_len(self._store)
+        memory, size = self._room.start(), self._room.size()
         chunk, parts, taken = 4096, [], 0
         while start < size and taken <= most:
-            piece = ctypes.string_at(self._start() + start, min(chunk, size - start))
+            piece = ctypes.string_at(memory + start, min(chunk, size - start))
             text, end, _ = piece.partition(b"\0")
             parts.append(text)
             if end:
@@ -266,12 +267,12 @@ class PolicyInstance:
 class _Running:
     """Arms the deadline and the ticker around calls into the module, and names what a trap meant."""
 
-    def __init__(self, store: wasmtime.Store, ticker: Ticker, seconds: float) -> None:
-        self._store, self._ticker, self._seconds = store, ticker, seconds
+    def __init__(self, deadline: Deadline, ticker: Ticker, seconds: float) -> None:
+        self._deadline, self._ticker, self._seconds = deadline, ticker, seconds
 
     def __enter__(self) -> None:
         self._ticker.__enter__()
-        self._store.set_epoch_deadline(Ticker.ticks(self._seconds))
+        self._deadline(Ticker.ticks(self._seconds))
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._ticker.__exit__()
@@ -293,7 +294,7 @@ _RULE_OF_TRAP: Final[dict[wasmtime.TrapCode | None, str]] = {
 }
 
 
-def _only_result(text: bytes, entrypoint: str) -> Any:
+def only_value(text: bytes, entrypoint: str) -> Any:
     """The value in a result set of one. Raises EvaluationFailed."""
     if text == b"set()":
         raise EvaluationFailed("lockgate.engine.undefined", f"{entrypoint} is undefined")

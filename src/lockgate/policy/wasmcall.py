@@ -1,12 +1,14 @@
-"""Calls one WebAssembly function of 32-bit integers many times; it must not be given a function of any other type.
+"""The few calls of wasmtime that every decision makes, at less than what its own Python costs; it must not change what they do.
 
 `wasmtime.Func.__call__` asks for the function's type and converts every argument anew, which costs several times what a
 request decision itself does. Here the type is checked once and the arguments lie ready; the call itself is the library's own.
+And ctypes gives the interpreter lock away for every call, to be won back from whoever took it meanwhile: worth it for an evaluation,
+not for what returns at once.
 """
 
 from __future__ import annotations
 
-from ctypes import byref
+from ctypes import PyDLL, byref, c_size_t, c_uint64, c_void_p
 from typing import Any, Final
 
 import wasmtime
@@ -48,3 +50,42 @@ class IntegerCall:
             if error:
                 raise wasmtime.WasmtimeError._from_ptr(error)
         return int(self._result[0].of.i32) & 0xFFFFFFFF
+
+
+_FFI: Final[Any] = _ffi
+_LOCKED: Final = PyDLL(_FFI.dll._name)
+"""The same library, called with the interpreter lock held: only for what returns at once and calls nobody back."""
+
+_set_epoch_deadline: Final = _LOCKED.wasmtime_context_set_epoch_deadline
+_set_epoch_deadline.argtypes, _set_epoch_deadline.restype = [c_void_p, c_uint64], None
+_memory_data: Final = _LOCKED.wasmtime_memory_data
+_memory_data.argtypes, _memory_data.restype = [c_void_p, c_void_p], c_void_p
+_memory_size: Final = _LOCKED.wasmtime_memory_data_size
+_memory_size.argtypes, _memory_size.restype = [c_void_p, c_void_p], c_size_t
+
+
+class Deadline:
+    """Sets a store's epoch deadline, as `wasmtime.Store.set_epoch_deadline` does."""
+
+    def __init__(self, store: wasmtime.Store) -> None:
+        self._store = store
+
+    def __call__(self, ticks: int) -> None:
+        """In `ticks` of the engine's epoch from now."""
+        _set_epoch_deadline(self._store._context(), ticks)
+
+
+class Room:
+    """Where a memory lies in ours and how large it is, as `wasmtime.Memory.data_ptr` and `data_len` say. Both change when it grows."""
+
+    def __init__(self, store: wasmtime.Store, memory: wasmtime.Memory) -> None:
+        self._store, self._memory = store, memory
+        self._place = byref(memory._memory)
+
+    def start(self) -> int:
+        """The address of its first byte."""
+        return int(_memory_data(self._store._context(), self._place))
+
+    def size(self) -> int:
+        """Bytes."""
+        return int(_memory_size(self._store._context(), self._place))

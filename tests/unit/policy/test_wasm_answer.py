@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockgate.policy.failure import EvaluationFailed
-from lockgate.policy.wasm import _only_result
+from lockgate.policy.wasm import only_value
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from lockgate.policy.wasm import _only_result
     ],
 )
 def test_an_empty_set_is_an_empty_array_and_a_string_stays_as_it_is(text: bytes, value: object) -> None:
-    assert _only_result(text, "lockgate/request/decision") == value
+    assert only_value(text, "lockgate/request/decision") == value
 
 
 @pytest.mark.parametrize(
@@ -28,4 +28,4 @@ def test_an_empty_set_is_an_empty_array_and_a_string_stays_as_it_is(text: bytes,
 )
 def test_what_is_no_single_result_denies(text: bytes) -> None:
     with pytest.raises(EvaluationFailed):
-        _only_result(text, "lockgate/request/decision")
+        only_value(text, "lockgate/request/decision")

@@ -1,9 +1,11 @@
-"""The prepared call says what wasmtime's own call says: the same results, the same errors."""
+"""The quick calls say what wasmtime's own say: the same results, the same errors."""
+
+import ctypes
 
 import pytest
 import wasmtime
 
-from lockgate.policy.wasmcall import IntegerCall, NotOfIntegers
+from lockgate.policy.wasmcall import Deadline, IntegerCall, NotOfIntegers, Room
 
 MODULE = """
 (module
@@ -73,3 +75,33 @@ def test_the_number_of_arguments_is_held(exported):
         IntegerCall(store, function, 3)
     with pytest.raises(NotOfIntegers):
         IntegerCall(store, function, 2)(1)
+
+
+def test_where_a_memory_lies_is_said_as_the_library_says_it_before_and_after_it_grew():
+    store = wasmtime.Store()
+    memory = wasmtime.Memory(store, wasmtime.MemoryType(wasmtime.Limits(1, None)))
+    room = Room(store, memory)
+    for _ in range(3):
+        assert room.size() == memory.data_len(store)
+        assert room.start() == ctypes.addressof(memory.data_ptr(store).contents)
+        memory.grow(store, 700)
+
+
+def test_a_deadline_is_the_librarys_deadline():
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    store = wasmtime.Store(wasmtime.Engine(config))
+    text = '(module (func (export "run") (result i32) i32.const 7))'
+    module = wasmtime.Module(store.engine, wasmtime.wat2wasm(text))  # type: ignore[arg-type]
+    deadline = Deadline(store)
+    deadline(2)
+    run = wasmtime.Instance(store, module, []).exports(store)["run"]
+    assert isinstance(run, wasmtime.Func)
+    store.engine.increment_epoch()
+    assert run(store) == 7
+    store.engine.increment_epoch()
+    with pytest.raises(wasmtime.Trap) as caught:
+        run(store)
+    assert caught.value.trap_code == wasmtime.TrapCode.INTERRUPT
+    deadline(1)
+    assert run(store) == 7

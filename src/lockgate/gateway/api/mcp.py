@@ -6,6 +6,7 @@ import time
 from typing import Any, Final
 
 import mcp_types as types
+from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
@@ -63,6 +64,8 @@ def mcp_server(door: AgentDoor, offers: Offers = NOTHING) -> Server[Any]:
         return operation_result(operation)
 
     server: Server[Any] = Server("lockgate", version=__version__, title="Lockgate", instructions=INSTRUCTIONS)
+    # The SDK's own spans would hold errors' texts and begin where a caller says (ADR 24): the observer's are all there are.
+    server.middleware[:] = [item for item in server.middleware if not isinstance(item, OpenTelemetryMiddleware)]
     server.add_request_handler("tools/list", types.PaginatedRequestParams, list_tools)
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
     _add_tasks(server, door, offers)

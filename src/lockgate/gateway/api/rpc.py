@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mcp.server.connection import Connection
 from mcp.server.lowlevel import Server
-from mcp.server.runner import modern_error_data, serve_one
+from mcp.server.runner import ServerRunner, modern_error_data
 from mcp.shared.inbound import (
     ERROR_CODE_HTTP_STATUS,
     MCP_METHOD_HEADER,
@@ -178,9 +178,7 @@ async def dispatch(
         None if inbound.modern else backchannel,
     )
     try:
-        result = await serve_one(
-            server, exchange, inbound.method, inbound.params, connection=connection, lifespan_state={}
-        )
+        result = await _served(server, connection, exchange, inbound)
     except ClientGone:
         raise
     except Refusal as refusal:
@@ -190,6 +188,14 @@ async def dispatch(
         status = ERROR_CODE_HTTP_STATUS.get(fault.code, 200) if inbound.modern else 200
         return Reply(status, rpc_error(inbound.id, fault.code, fault.message, fault.data))
     return Reply(200, {"jsonrpc": "2.0", "id": inbound.id, "result": result})
+
+
+async def _served(server: Server[Any], connection: Connection, exchange: Exchange, inbound: Inbound) -> dict[str, Any]:
+    """The SDK's `serve_one` without its shield around the end of a connection: nothing is put there that would have to be waited for."""
+    try:
+        return await ServerRunner(server, connection, {}).on_request(exchange, inbound.method, inbound.params)
+    finally:
+        await connection.exit_stack.aclose()
 
 
 def _connection(inbound: Inbound) -> Connection:

@@ -57,14 +57,18 @@ class KeptInput:
         return self.head if self.part is None else self.head + self.part.data() + self.tail
 
 
-def keep_input(document: Mapping[str, Any]) -> KeptInput:
-    """Policy input v1 as it is kept. Costs milliseconds for a large plan. Raises DocumentRefused for what JSON cannot say."""
+def keep_input(document: Mapping[str, Any], evaluated: bytes = b"") -> KeptInput:
+    """Policy input v1 as it is kept: `evaluated`, which must be its encoding; made here where nothing was. Costs milliseconds for a large plan.
+
+    Raises DocumentRefused for what JSON cannot say.
+    """
+    whole = evaluated or encode_input(document)
     if not document["plan"]:
-        return KeptInput(encode_input(document))
-    plan = encode_input(document["plan"])
+        return KeptInput(whole)
     # The encoding sorts its keys, so that what stands before and after the plan is the encoding of the keys before and after it.
     head = encode_input({key: value for key, value in document.items() if key < "plan"})[:-1] + b',"plan":'
     tail = b"," + encode_input({key: value for key, value in document.items() if key > "plan"})[1:]
-    if len(plan) < SHARED_FROM:
-        return KeptInput(head + plan + tail)
+    plan = whole[len(head) : -len(tail)]
+    if len(plan) < SHARED_FROM or not (whole.startswith(head) and whole.endswith(tail)):
+        return KeptInput(whole)
     return KeptInput(head, SharedPart(sha256(plan), zlib.compress(plan, 1)), tail)

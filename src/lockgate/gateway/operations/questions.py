@@ -91,7 +91,7 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
         question=question.value,
         allow=decision.allow,
         document=said,
-        input=await _kept(kept),
+        input=await _kept(kept, decision.evaluated if kept is document else b""),
         at=now,
         hidden=hidden,
         masked=masked,
@@ -99,11 +99,13 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
     return Asked(decision, record, told.claims if decision.allow else ())
 
 
-async def _kept(document: Mapping[str, Any]) -> KeptInput | None:
+async def _kept(document: Mapping[str, Any], evaluated: bytes) -> KeptInput | None:
     """The input for its record; None for what is no JSON: then it was refused, not evaluated."""
     try:
+        if not document["plan"]:
+            return keep_input(document, evaluated)
         # With a plan it is compressed: nobody else waits for that meanwhile.
-        return await asyncio.to_thread(keep_input, document) if document["plan"] else keep_input(document)
+        return await asyncio.to_thread(keep_input, document, evaluated)
     except DocumentRefused:
         return None
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from operator import itemgetter
 from typing import Any, Final
 
-_TOKEN: Final = re.compile(
-    r'[ \t\n\r]*(?:(?P<string>"(?:[^"\\]|\\.)*")|(?P<number>-?[0-9.][0-9.eE+-]*)|(?P<word>true|false|null)|(?P<empty>set\(\))|(?P<mark>[\[\]{},:]))',
-    re.DOTALL,
-)
+_ATOM: Final = re.compile(r"(?P<number>-?[0-9.][0-9.eE+-]*)|(?P<word>true|false|null)|(?P<empty>set\(\))").match
+_SPACE: Final = re.compile(r"[ \t\n\r]*").match
+_MARKS: Final = frozenset("]},:")
+_SPACES: Final = frozenset(" \t\n\r")
 _WORDS: Final = {"true": True, "false": False, "null": None}
 
 
@@ -29,10 +31,14 @@ class RegoSet(list[Any]):
     """A set, its members in Rego's order and each once."""
 
     def __init__(self, members: Iterable[Any] = ()) -> None:
-        super().__init__()
-        for member in sorted(members, key=order):
-            if not self or order(self[-1]) != order(member):
-                self.append(member)
+        given = list(members)
+        if all(type(member) is str for member in given):
+            super().__init__(sorted(set(given)))
+            return
+        keyed = sorted([(order(member), member) for member in given], key=itemgetter(0))
+        super().__init__(
+            member for index, (key, member) in enumerate(keyed) if index == 0 or key != keyed[index - 1][0]
+        )
 
     def __contains__(self, value: Any) -> bool:
         wanted = order(value)
@@ -51,9 +57,9 @@ def read(text: bytes) -> Any:
     try:
         return json.loads(text, parse_float=Real)
     except json.JSONDecodeError:
-        tokens = _tokens(text.decode("utf-8"))
-        value = _value(next(tokens, _NOTHING), tokens)
-        if next(tokens, None) is not None:
+        term = text.decode("utf-8")
+        value, end = _term(term, _after_space(term, 0))
+        if _after_space(term, end) != len(term):
             raise ValueError("more than one term") from None
         return value
 
@@ -77,15 +83,17 @@ def is_json(value: Any) -> bool:
 
 def plain(value: Any) -> Any:
     """The JSON that OPA makes of a value: a set is its members in order, a key that is no string is the text of its JSON."""
-    match value:
-        case RegoSet() | list() if not isinstance(value, RegoObject):
-            return [plain(member) for member in value]
-        case dict() | RegoObject():
-            return {_key(key): plain(item) for key, item in pairs(value)}
-        case bool() | None | str():
-            return value
-        case int() if -(1 << 63) <= value < 1 << 64:
-            return value
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is dict:
+        return {key: plain(item) for key, item in value.items()}
+    if kind is RegoObject:
+        return {_key(key): plain(item) for key, item in value}
+    if kind is RegoSet or kind is list:
+        return [plain(member) for member in value]
+    if kind is int and -(1 << 63) <= value < 1 << 64:
+        return value
     return float(value)
 
 
@@ -95,25 +103,25 @@ def _key(key: Any) -> str:
 
 def order(value: Any) -> tuple[Any, ...]:
     """Rego's order over all values: null, booleans, numbers, strings, arrays, objects, sets; equal values compare equal."""
-    match value:
-        case None:
-            return (0,)
-        case bool():
-            return (1, value)
-        case int() | float():
-            return (2, value)
-        case str():
-            return (3, value.encode("utf-8", "surrogatepass"))
-        case RegoSet():
-            return (6, tuple(order(member) for member in value))
-        case dict() | RegoObject():
-            return (5, tuple((order(key), order(item)) for key, item in pairs(value)))
-    return (4, tuple(order(item) for item in value))
+    kind = type(value)
+    if kind is str:
+        return (3, value)  # the order of code points is that of UTF-8
+    if value is None:
+        return (0,)
+    if kind is bool:
+        return (1, value)
+    if kind is dict or kind is RegoObject:
+        return (5, tuple([(order(key), order(item)) for key, item in pairs(value)]))
+    if kind is list or kind is tuple:
+        return (4, tuple([order(item) for item in value]))
+    if kind is RegoSet:
+        return (6, tuple([order(member) for member in value]))
+    return (2, value)
 
 
 def pairs(value: dict[str, Any] | RegoObject) -> list[tuple[Any, Any]]:
     """Keys and values of an object, in Rego's order."""
-    return value if isinstance(value, RegoObject) else sorted(value.items(), key=lambda pair: order(pair[0]))
+    return value if isinstance(value, RegoObject) else sorted(value.items(), key=itemgetter(0))
 
 
 def _written(value: Any) -> str:
@@ -129,58 +137,84 @@ def _written(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None or match.lastgroup is None:
-            if text[at:].strip(" \t\n\r"):
-                raise ValueError("no term")
-            return
-        yield match.lastgroup, match[match.lastgroup]
-        at = match.end()
+# --- reading: each function is given where something begins, and answers with it and where it ends ------------------------------
 
 
-def _value(token: tuple[str, str], tokens: Iterator[tuple[str, str]]) -> Any:
-    match token:
-        case ("mark", "["):
-            return _items(tokens, "]")[0]
-        case ("mark", "{"):
-            items, keyed = _items(tokens, "}")
-            if not keyed:
-                return RegoSet(items) if items else {}
-            return dict(items) if all(isinstance(key, str) for key, _ in items) else RegoObject(items)
-        case ("empty", _):
-            return RegoSet()
-        case ("word", word):
-            return _WORDS[word]
-        case ("string", text):
-            return json.loads(text)
-        case ("number", text):
-            # Rego also writes `.5`, as it was written in the policy.
-            return int(text) if text.lstrip("-").isdigit() else Real(text)
-    raise ValueError("no term")
+def _term(text: str, at: int) -> tuple[Any, int]:
+    first = text[at : at + 1]
+    if first == '"':
+        string, end = scanstring(text, at + 1, True)
+        return string, end
+    if first == "{":
+        return _braces(text, _after_space(text, at + 1))
+    if first == "[":
+        return _array(text, _after_space(text, at + 1))
+    atom = _ATOM(text, at)
+    if atom is None:
+        raise ValueError("no term")
+    word = atom[0]
+    if atom.lastgroup == "word":
+        return _WORDS[word], atom.end()
+    if atom.lastgroup == "empty":
+        return RegoSet(), atom.end()
+    # Rego also writes `.5`, as it was written in the policy.
+    return int(word) if word.lstrip("-").isdigit() else Real(word), atom.end()
 
 
-def _items(tokens: Iterator[tuple[str, str]], end: str) -> tuple[list[Any], bool]:
-    """Items up to `end`, and whether they are key and value."""
+def _array(text: str, at: int) -> tuple[list[Any], int]:
     items: list[Any] = []
-    keyed = False
-    token = next(tokens, _NOTHING)
-    while token != ("mark", end):
-        value = _value(token, tokens)
-        token = next(tokens, _NOTHING)
-        if token == ("mark", ":") and end == "}":
-            keyed, value = True, (value, _value(next(tokens, _NOTHING), tokens))
-            token = next(tokens, _NOTHING)
-        items.append(value)
-        if keyed != isinstance(items[0], tuple) or keyed != isinstance(value, tuple):
-            raise ValueError("no term")
-        if token == ("mark", ","):
-            token = next(tokens, _NOTHING)
-        elif token != ("mark", end):
-            raise ValueError("no term")
-    return items, keyed
+    mark = ","
+    while mark == ",":
+        if text[at : at + 1] == "]":  # empty, or a comma after the last one, as people write
+            return items, at + 1
+        item, at = _term(text, at)
+        items.append(item)
+        mark, at = _mark(text, at)
+    if mark != "]":
+        raise ValueError("no term")
+    return items, at
 
 
-_NOTHING: Final = ("", "")
+def _braces(text: str, at: int) -> tuple[Any, int]:
+    """An object, or a set: what its first member is followed by says which."""
+    keys: list[Any] = []
+    values: list[Any] = []
+    mark = ","
+    while mark == ",":
+        if text[at : at + 1] == "}":
+            mark, at = "}", at + 1
+            break
+        key, at = _term(text, at)
+        keys.append(key)
+        mark, at = _mark(text, at)
+        if mark == ":":
+            value, at = _term(text, at)
+            values.append(value)
+            mark, at = _mark(text, at)
+        if len(values) not in (0, len(keys)):
+            raise ValueError("no term")
+    if mark != "}":
+        raise ValueError("no term")
+    if keys and not values:
+        return RegoSet(keys), at
+    if all(type(key) is str for key in keys):
+        return dict(zip(keys, values, strict=True)), at
+    return RegoObject(zip(keys, values, strict=True)), at
+
+
+def _mark(text: str, at: int) -> tuple[str, int]:
+    """The mark after a term, and where the next term begins."""
+    mark = text[at : at + 1]
+    if mark not in _MARKS:
+        at = _after_space(text, at)
+        mark = text[at : at + 1]
+        if mark not in _MARKS:
+            raise ValueError("no term")
+    return mark, _after_space(text, at + 1)
+
+
+def _after_space(text: str, at: int) -> int:
+    if text[at : at + 1] not in _SPACES:
+        return at
+    found = _SPACE(text, at)
+    return at if found is None else found.end()

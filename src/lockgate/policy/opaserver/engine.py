@@ -19,6 +19,7 @@ from lockgate.policy.needs import Needs
 from lockgate.policy.opaserver.endpoint import Dialer
 from lockgate.policy.opaserver.pool import Pool, PoolClosed, PoolFull
 from lockgate.policy.opaserver.reading import REVISION, UNAVAILABLE, Answer, read
+from lockgate.policy.output import read_output
 from lockgate.policy.schemas import DocumentRefused
 from lockgate.wire.response import ResponseFault
 
@@ -140,7 +141,8 @@ class OpaServer:
                 raise EvaluationFailed(REVISION, "OPA took up a policy that wants to be told more; ask again")
             if not answer.defined:
                 raise EvaluationFailed("lockgate.engine.undefined", f"{entrypoint(question)} is undefined")
-            return self._writer.answer(case, answer.value, spoke.bundle.rules, revision=revision, engine=self._name)
+            said = read_output(answer.value, spoke.bundle.rules)
+            return self._writer.answer(case, said, revision=revision, engine=self._name)
         except EvaluationFailed as failed:
             rule, detail = failed.rule, failed.detail
         except DocumentRefused as refused:
