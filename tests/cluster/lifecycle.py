@@ -29,25 +29,37 @@ IMPORT_SECONDS = 300
 
 @contextlib.contextmanager
 def _alone(place: Place) -> Iterator[None]:
-    """One start or stop of this cluster at a time on this machine."""
+    """One start or stop of a cluster of this number at a time, and none of one that lives elsewhere: addresses and tables are named by number."""
     locks = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lockgate" / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    with (locks / str(place.home).replace("/", "-").strip("-")).open("w") as lock:
+    with (locks / f"cluster-{place.number}").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        home = lock.read().strip()
+        if home and home != str(place.home) and machine.has_address(place):
+            raise ClusterError(
+                f"cluster {place.number} of this machine lives at {home}: end it by LOCKGATE_CLUSTER={home} make cluster-down"
+            )
+        lock.truncate(0)
+        lock.write(f"{place.home}\n")
+        lock.flush()
         yield
 
 
 def up(place: Place, programs: Programs) -> bool:
-    """A running cluster of these programs at this place; True if it was started, False if it stood already. Raises ClusterError."""
+    """A running cluster of these programs at this place; True if it was started, False if it stood. What has died of it is started again.
+
+    Raises ClusterError.
+    """
     machine.require()
     with _alone(place):
         state = recorded_state(place)
-        if state is not None and not missing_parts(place):
+        if state is not None and processes.recorded(place, HOLDER) is not None:
             if state["programs"] != _named(programs):
                 raise ClusterError(
                     f"{place.home}: a cluster of other programs runs here; end it first: make cluster-down"
                 )
-            wait_ready(place)
+            mend(place)
             return False
         _down(place)
         try:
@@ -81,6 +93,13 @@ def recorded_state(place: Place) -> dict[str, Any] | None:
 def missing_parts(place: Place) -> list[str]:
     """The parts that do not run."""
     return [part for part in (HOLDER, *STARTS) if processes.recorded(place, part) is None]
+
+
+def mend(place: Place) -> None:
+    """Start the parts that do not run, in order, and return when all of it answers; raises ClusterError, also where the holder is gone."""
+    for part in missing_parts(place):
+        start_part(place, part)
+    wait_ready(place)
 
 
 def _start(place: Place, programs: Programs) -> None:
@@ -227,10 +246,10 @@ def _down(place: Place, *, keep_logs: bool = False) -> None:
         _remove_pods(place, Path(state["programs"][0]))
         for part in STOPS:
             processes.stop(place, part)
-        leftovers.kill_processes(place)
+    leftovers.kill_processes(place)
+    if state is not None:
         processes.stop(place, HOLDER)
-        if not keep_logs:
-            machine.set_forwarding(state["forwarding"])
+        machine.set_forwarding(state["forwarding"])
     machine.remove_table(place)
     machine.remove_address(place)
     machine.remove_cgroups(place)

@@ -39,9 +39,7 @@ class Node:
 
     def mend(self) -> None:
         """Start what does not run, in order, and return when all of it answers."""
-        for part in lifecycle.missing_parts(self.place):
-            self.start(part)
-        lifecycle.wait_ready(self.place)
+        lifecycle.mend(self.place)
 
     def sandboxes(self, namespace: str | None = None) -> list[dict[str, Any]]:
         """Every pod the container runtime still holds something of, of one namespace or all, with its containers."""

@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster import images, leftovers, lifecycle, machine, parts, processes
+from tests.cluster import leftovers, lifecycle, machine, parts, processes, settings
 from tests.cluster.node import Node
-from tests.cluster.place import ClusterError, Place
+from tests.cluster.place import ClusterError, Place, standing
 from tests.cluster.pods import restricted
 from tests.cluster.programs import built
 from tests.cluster.running import Cluster, until
-
-WAITS = "import signal; signal.pause()"
 
 
 @pytest.fixture
@@ -29,7 +27,8 @@ def place() -> Iterator[Place]:
 def with_a_pod(place: Place) -> tuple[Cluster, str]:
     """The cluster at this place with a pod that runs, and the pod's UID."""
     cluster = Cluster(place.kubeconfig, built().kubernetes, place)
-    pod = restricted("waits", images.bring(place).pinned, WAITS)
+    pod = restricted("waits", settings.PAUSE_IMAGE, "")
+    del pod["spec"]["containers"][0]["command"]  # the image's own: it waits, and is there without being brought
     made = cluster.api.ask("POST", "/api/v1/namespaces/default/pods", pod)
     until(lambda: cluster.pod_phase("default", "waits") == "Running")
     return cluster, str(made["metadata"]["uid"])
@@ -72,13 +71,29 @@ def test_a_cluster_whose_parts_died_is_ended_as_cleanly(place: Place, dead: tupl
 
 @pytest.mark.kubernetes
 @pytest.mark.node
-def test_a_start_after_deaths_is_a_new_cluster(place: Place) -> None:
+def test_a_start_brings_back_what_died_and_all_that_was_there(place: Place) -> None:
     lifecycle.up(place, built())
-    with_a_pod(place)
-    processes.kill(place, "etcd")
-    assert lifecycle.up(place, built())
-    found = Cluster(place.kubeconfig, built().kubernetes, place).api.ask("GET", "/api/v1/namespaces/default/pods")
-    assert found["items"] == []
+    cluster, uid = with_a_pod(place)
+    for part in parts.STARTS:
+        processes.kill(place, part)
+    assert not lifecycle.up(place, built())
+    (pod,) = cluster.api.ask("GET", "/api/v1/namespaces/default/pods")["items"]
+    assert pod["metadata"]["uid"] == uid
+    assert Node(place, cluster.kubernetes).pod_processes(uid)
+    processes.kill(place, parts.HOLDER)
+    assert lifecycle.up(place, built()), "without its mounts nothing can be brought back"
+    assert cluster.api.ask("GET", "/api/v1/namespaces/default/pods")["items"] == []
+
+
+@pytest.mark.kubernetes
+@pytest.mark.node
+def test_a_cluster_of_the_same_number_elsewhere_is_left_alone(cluster: Cluster, place: Place) -> None:
+    elsewhere = Place(place.home)
+    for meddle in (lambda: lifecycle.up(elsewhere, built()), lambda: lifecycle.down(elsewhere)):
+        with pytest.raises(ClusterError, match=f"cluster 0 of this machine lives at {standing().home}: end it by"):
+            meddle()
+    assert cluster.place is not None
+    lifecycle.wait_ready(cluster.place)
 
 
 @pytest.mark.kubernetes
