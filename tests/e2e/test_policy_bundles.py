@@ -111,14 +111,16 @@ def test_policy_comes_from_a_bundle_server_and_nothing_bad_from_it_counts(
         found: dict[str, Any] = until(deployment, lambda: (said := answers(deployment)) and what(said) and said)
         return found
 
+    def logged() -> str:
+        text: str = deployment.processes["gateway"].log.read_text()
+        return text
+
     # No bundle yet: it is up, not ready, and denies by name.
     started(deployment)
-    said = told(lambda said: said["policy"]["error"])
-    assert (said["ready"], "answers 404" in said["policy"]["error"], said["policy"]["revision"]) == (
-        False,
-        True,
-        "none",
-    )
+    said = told(lambda said: said["policy"]["reasons"])
+    assert (said["ready"], said["policy"]["revision"]) == (False, "none")
+    assert said["policy"]["reasons"] == ["no_policy", "source_unavailable"]
+    assert "answers 404" in logged()
     assert rules(deployment) == ["lockgate.engine.no_policy"]
     # A signed one: it is in force without a restart, and asked for by its tag from then on.
     bundles.content = release(now)
@@ -132,29 +134,42 @@ def test_policy_comes_from_a_bundle_server_and_nothing_bad_from_it_counts(
     until(deployment, lambda: bundles.unchanged)
     # Changed on the way, older, gone: each is told, and what was good decides.
     files = unpack(release(now + 1), "p")
-    for content, words in (
-        (pack(files | {"lockgate/plan.rego": b"package lockgate.plan\n"}), "is not what was signed"),
-        (release(now - 1), f"is {now - 1}, older than {now}"),
-        (None, "answers 404"),
+    for content, reason, words in (
+        (pack(files | {"lockgate/plan.rego": b"package lockgate.plan\n"}), "bundle_refused", "is not what was signed"),
+        (release(now - 1), "bundle_refused", f"is {now - 1}, older than {now}"),
+        (None, "source_unavailable", "answers 404"),
     ):
         bundles.content = content
-        said = told(lambda said, words=words: words in (said["policy"]["error"] or ""))  # type: ignore[misc]
+        until(deployment, lambda words=words: words in logged())  # type: ignore[misc]
+        said = told(lambda said, reason=reason: reason in said["policy"]["reasons"])  # type: ignore[misc]
         assert (said["ready"], said["policy"]["sequence"]) == (True, now)
         assert rules(deployment) == []
     # One that gets too old denies by name, until a newer one comes.
     bundles.content = release(now + 2, max_age=1)
-    told(lambda said: said["policy"]["stale"])
+    told(lambda said: "stale" in said["policy"]["reasons"])
     assert rules(deployment) == ["lockgate.engine.stale"]
-    epoch = told(lambda said: said["policy"]["stale"])["epoch"]
+    epoch = told(lambda said: "stale" in said["policy"]["reasons"])["epoch"]
     bundles.content = release(now + 3)
     told(lambda said: said["ready"] and said["epoch"] > epoch)  # in force, and recorded
     assert rules(deployment) == []
-    # After a restart it still knows what it had.
+    # Restarted while the server is away, or has something older, it goes on with what it had.
+    for content, reason, words in (
+        (None, "source_unavailable", "answers 404"),
+        (release(now), "bundle_refused", f"is {now}, older than {now + 3}"),
+    ):
+        deployment.processes["gateway"].stop()
+        bundles.content = content
+        started(deployment)
+        said = told(lambda said, reason=reason: reason in said["policy"]["reasons"])  # type: ignore[misc]
+        assert (said["ready"], said["policy"]["sequence"], words in logged()) == (True, now + 3, True)
+        assert rules(deployment) == []
+    # A copy that somebody changed is none.
     deployment.processes["gateway"].stop()
-    bundles.content = release(now)
+    (copy,) = deployment.home.rglob("last-good-policy/bundle.tar.gz")
+    copy.write_bytes(pack(unpack(copy.read_bytes(), "p") | {"lockgate/plan.rego": b"package lockgate.plan\n"}))
     started(deployment)
-    said = told(lambda said: said["policy"]["error"])
-    assert (said["ready"], f"is {now}, older than {now + 3}" in said["policy"]["error"]) == (False, True)
-    bundles.content = release(now + 3)
+    assert not told(lambda said: "no_policy" in said["policy"]["reasons"])["ready"]
+    assert rules(deployment) == ["lockgate.engine.no_policy"]
+    bundles.content = release(now + 4)
     told(lambda said: said["ready"])
     assert rules(deployment) == []

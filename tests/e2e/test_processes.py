@@ -94,18 +94,20 @@ def test_a_busy_port_a_second_gateway_and_a_broken_reload(bare_deployment: Any) 
     good_catalog, good_data = catalog.read_text(), data.read_text()
     catalog.write_text(good_catalog + "\n---\nkind: Nonsense\n")
     data.write_text(good_data + "\nroles: 3\n")
-    until(bare_deployment, lambda: health(bare_deployment)["catalog"]["error"])
-    until(bare_deployment, lambda: health(bare_deployment)["policy"]["error"])
+    until(bare_deployment, lambda: health(bare_deployment)["catalog"]["reasons"] == ["catalog_refused"])
+    until(bare_deployment, lambda: health(bare_deployment)["policy"]["reasons"] == ["bundle_refused"])
     broken = health(bare_deployment)
-    assert "all.yaml:" in broken["catalog"]["error"] and "data.yaml:" in broken["policy"]["error"], broken
+    assert str(home) not in json.dumps(broken) and ".yaml" not in json.dumps(broken), "anybody may ask"
+    log = bare_deployment.processes["gateway"].log.read_text()
+    assert re.search(r"all\.yaml:\d+", log) and re.search(r"data\.yaml:\d+", log), "the log says which line"
     assert (broken["ready"], broken["catalog"]["revision"]) == (True, revision)
     assert broken["policy"]["revision"] == policy
     names = bare_deployment.rest("GET", "/api/v1/actions", bare_deployment.token("alice"))[1]["actions"]
     assert "set_replicas" in {item["name"] for item in names}, "the old catalog and policy stay in force"
     catalog.write_text(good_catalog)
     data.write_text(good_data)
-    until(bare_deployment, lambda: not health(bare_deployment)["catalog"]["error"])
-    until(bare_deployment, lambda: not health(bare_deployment)["policy"]["error"])
+    until(bare_deployment, lambda: not health(bare_deployment)["catalog"]["reasons"])
+    until(bare_deployment, lambda: not health(bare_deployment)["policy"]["reasons"])
 
 
 def _second_gateway(deployment: Any) -> None:

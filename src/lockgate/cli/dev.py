@@ -78,16 +78,17 @@ def running(home: Path, screen: Screen, *, opa: bool = False) -> Iterator[Runnin
     check_ports(home)
     settings = gateway_settings(home)
     version = deciding_opa() if opa and settings.policy.engine == "embedded" else None
+    log = home / "logs" / "gateway.log"
+    watch = PolicyWatch(log, screen)
     with opa_folder() as folder:
         beside = [] if version is None else ["--opa-folder", str(folder)]
-        started = [start_child("gateway", ["gateway", "--home", str(home), *beside], home / "logs" / "gateway.log")]
+        started = [start_child("gateway", ["gateway", "--home", str(home), *beside], log)]
         try:
             started[0].wait_ready()
             if version is not None:
                 started.append(start_child("opa", ["opa", str(folder), "--home", str(home)], home / "logs" / "opa.log"))
                 started[1].wait_ready()
             screen.note(f"gateway ready: {settings.public.url}")
-            watch = PolicyWatch(settings.public.url, screen)
             both = Running(home, started[0], start_runner(home), started[1] if version is not None else None, watch)
             try:
                 both.runner.wait_ready()

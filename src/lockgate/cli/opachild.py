@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lockgate.cli.bound import bound
 from lockgate.policy.opaserver.endpoint import Dialer, Endpoint
 from lockgate.policy.opaserver.process import SERVER_ENVIRONMENT, server_arguments
 
@@ -54,12 +55,8 @@ def bundle_of(folder: Path) -> Path:
 async def serve_opa(program: Path, folder: Path, *, ready: asyncio.Event, stop: asyncio.Event) -> None:
     """Run `program` until `stop`; `ready` is set once it answers. Raises OpaEnded."""
     endpoint = Endpoint(socket=socket_of(folder))
-    process = await asyncio.create_subprocess_exec(
-        str(program),
-        *server_arguments(endpoint, bundle_of(folder)),
-        stdin=asyncio.subprocess.DEVNULL,
-        env=SERVER_ENVIRONMENT,
-    )
+    command = bound(program, server_arguments(endpoint, bundle_of(folder)), SERVER_ENVIRONMENT)
+    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
     ended = asyncio.create_task(process.wait())
     healthy = asyncio.create_task(_healthy(Dialer(endpoint, None, max_body=1 << 16)))
     stopped = asyncio.create_task(stop.wait())

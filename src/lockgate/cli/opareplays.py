@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from lockgate.cli.bound import bound
 from lockgate.cli.exits import Exit
 from lockgate.cli.problem import Problem
 
@@ -48,8 +49,8 @@ class OpaReplays:
         place.parent.mkdir(mode=0o700)
         place.write_bytes(bundle)
         with self._log(name).open("wb") as out:
-            argv = [str(self._program), *server_arguments(endpoint, place)]
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=SERVER_ENVIRONMENT)
+            command = bound(self._program, server_arguments(endpoint, place), SERVER_ENVIRONMENT)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         self._processes.append(process)
         return process
 

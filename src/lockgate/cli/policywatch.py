@@ -1,33 +1,56 @@
-"""Tells the screen of `lockgate dev` what became of an edited policy. It asks the gateway and changes nothing."""
+"""Tells the screen of `lockgate dev` what became of an edited policy, out of the gateway's log. It asks nobody and changes nothing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from lockgate.cli.client import PeopleClient
-from lockgate.cli.problem import Problem
 from lockgate.cli.screen import Screen
+
+MAX_READ = 1 << 20
+"""Bytes of log that one look reads; what is left is read at the next."""
 
 
 @dataclass(slots=True)
 class PolicyWatch:
-    """`url` is the gateway's. What it said last is what was told last."""
+    """`log` is that of a gateway that is started next, of JSON lines; what is in it already is not told, nor the policy that it starts with."""
 
-    url: str
+    log: Path
     screen: Screen
     revision: str | None = None
-    error: str | None = None
+    _at: int = field(init=False)
+    _rest: bytes = b""
+
+    def __post_init__(self) -> None:
+        self._at = self.log.stat().st_size if self.log.exists() else 0
 
     def look(self) -> None:
         """Say what is new: another policy in force, or why an edit was not taken."""
-        try:
-            policy: dict[str, Any] = PeopleClient(self.url, "").health().get("policy", {})
-        except Problem:
-            return  # a gateway that ends is told of by whoever started it
-        revision, error = policy.get("taken"), policy.get("error")
-        if error != self.error and error is not None:
-            self.screen.note(f"policy not taken; the last good one stays in force: {error}")
-        elif revision != self.revision and self.revision is not None:
-            self.screen.note(f"policy taken up: {revision}")
-        self.revision, self.error = revision, error
+        from lockgate.gateway.policykeeping import NOT_TAKEN, TAKEN
+
+        for entry in self._entries():
+            if entry.get("event") == NOT_TAKEN:
+                self.screen.note(f"policy not taken; the last good one stays in force: {entry.get('error')}")
+            elif entry.get("event") == TAKEN:
+                known, self.revision = self.revision, str(entry.get("revision"))
+                if known not in (None, self.revision):
+                    self.screen.note(f"policy taken up: {self.revision}")
+
+    def _entries(self) -> list[dict[str, Any]]:
+        with self.log.open("rb") as file:
+            file.seek(self._at)
+            read = file.read(MAX_READ)
+        self._at += len(read)
+        *lines, self._rest = (self._rest + read).split(b"\n")
+        return [entry for line in lines if (entry := _entry(line)) is not None]
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """What a line of the log says; None for one that is none of ours, as a library's."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -246,8 +246,9 @@ def admission_entries(operation: Operation, asked: Asked) -> tuple[EntryDraft, .
 
 
 def decision_entry(operation: str | None, principal: str, asked: Asked) -> EntryDraft:
-    """What the log says of a decision."""
-    decision = asked.decision
+    """What the log says of a decision, and by digest of its record: of the input that was masked too, whose own digest names what is not kept."""
+    decision, record = asked.decision, asked.record
+    masked = {"kept_sha256": record.input.sha256} if record.masked and record.input is not None else {}
     return EntryDraft(
         EntryKind.DECISION_MADE,
         operation,
@@ -260,6 +261,8 @@ def decision_entry(operation: str | None, principal: str, asked: Asked) -> Entry
             "revision": decision.revision,
             "input_sha256": decision.input_sha256,
             "engine": decision.engine,
+            "record_sha256": record.sha256,
+            **masked,
         },
     )
 

@@ -121,7 +121,8 @@ class HumanDesk(AgentDesk):
         data = await plan_bytes(self._core, found)
         viewed = {"semantic_sha256": found.plan.semantic_sha256 if found.plan else None}
         entry = EntryDraft(EntryKind.PLAN_VIEWED, found.id, principal.id, viewed)
-        await self._core.commit(Append((entry,), self._core.clock(), (asked.record,)))
+        entries = (decision_entry(found.id, principal.id, asked), entry)
+        await self._core.commit(Append(entries, self._core.clock(), (asked.record,)))
         return Details(
             operation=found,
             attempts=await store.read(AttemptsOf(found.id)),

@@ -38,4 +38,5 @@ async def permit(core: Core, principal: Principal, question: Question, operation
 async def may_view(core: Core, principal: Principal, operation: Operation | None = None) -> None:
     """A look: what is shown follows the durable record that it was permitted. Raises Forbidden, Unavailable."""
     asked = await permit(core, principal, Question.VIEW, operation)
-    await core.commit(Append((), core.clock(), (asked.record,)))
+    entry = decision_entry(operation.id if operation else None, principal.id, asked)
+    await core.commit(Append((entry,), core.clock(), (asked.record,)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 import structlog
@@ -24,12 +25,25 @@ from lockgate.policy.freshness import Clocks, Freshness
 from lockgate.policy.inforce import PolicyInForce
 from lockgate.policy.keeping import packed
 from lockgate.policy.port import PolicyEngine, PolicyLoadError
+from lockgate.policy.sources.lastgood import LastGood
 from lockgate.policy.sources.port import BundleSource, Fetched, SourceUnavailable
 from lockgate.telemetry.metrics import Metrics
 from lockgate.telemetry.names import Counted, Level
 
 LOG = structlog.get_logger("lockgate.gateway")
 MOST_BACKOFF: Final = 300.0
+TAKEN: Final = "policy loaded"
+NOT_TAKEN: Final = "policy not taken; what was in force stays"
+"""What the log says, with the revision, or with the error whole."""
+
+
+class Reason(StrEnum):
+    """Why a gateway may not allow, or not have the newest policy: what anybody may know of it."""
+
+    NO_POLICY = "no_policy"
+    STALE = "stale"
+    REFUSED = "bundle_refused"
+    UNAVAILABLE = "source_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,7 @@ class PolicyKeeper:
     """One gateway's policy. `make` makes an engine of a bundle and may block; `pause` is seconds between looks, `jitter` gives 0 to 1.
 
     `error` says why the newest that the source has was not taken up, or could not be brought; None: what is in force is what the source has.
+    `copy` is where the last good signed bundle is kept for a restart; `resumed`: what is in force came from there, and the source has not answered since.
     """
 
     in_force: PolicyInForce
@@ -56,6 +71,8 @@ class PolicyKeeper:
     pause: float
     jitter: Callable[[], float]
     count: Callable[[Counted], None] = lambda _: None
+    copy: LastGood | None = None
+    resumed: bool = False
     bundle: PolicyBundle | None = None
     refused: str | None = None
     unavailable: str | None = None
@@ -75,18 +92,26 @@ class PolicyKeeper:
         return self.bundle is not None and self.in_force.held.stale is None
 
     def told(self) -> dict[str, Any]:
-        """What anybody may know (`/healthz`): revision, key and sequence in force, and what is wrong."""
+        """What anybody may know (`/healthz`): revision, key and sequence in force, and what kind of thing is wrong. Paths and words are for the log."""
         release = self.bundle.release if self.bundle else None
         return {
             "revision": self.in_force.revision,
             # An OPA server decides under it from its next answer on.
             "taken": self.bundle.revision if self.bundle else None,
-            "source": self.source.name,
             "key": self.bundle.key if self.bundle else None,
             "sequence": release.sequence if release else None,
-            "stale": self.in_force.held.stale,
-            "error": self.error,
+            "reasons": [reason.value for reason in self.reasons()],
         }
+
+    def reasons(self) -> tuple[Reason, ...]:
+        """What is wrong now, the gravest first."""
+        wrong = {
+            Reason.NO_POLICY: self.bundle is None,
+            Reason.STALE: self.in_force.held.stale is not None,
+            Reason.REFUSED: self.refused is not None,
+            Reason.UNAVAILABLE: self.unavailable is not None,
+        }
+        return tuple(reason for reason, holds in wrong.items() if holds)
 
     def measure(self, metrics: Metrics) -> None:
         """Set what is only looked at when it is asked for."""
@@ -95,6 +120,7 @@ class PolicyKeeper:
         age = freshness.age(self.clocks) if freshness else self.clocks.wall() - release.signed_at if release else 0
         metrics.level(Level.POLICY_READY, self.ready)
         metrics.level(Level.POLICY_ERROR, self.error is not None)
+        metrics.level(Level.POLICY_RESUMED, self.resumed)
         metrics.level(Level.POLICY_AGE, age)
         metrics.only(Level.POLICY_INFO, 1, told["revision"], told["key"] or "", str(told["sequence"] or ""))
 
@@ -110,6 +136,7 @@ class PolicyKeeper:
                 self.unavailable = None
                 if fetched is not None:
                     await self._take(fetched)
+                    await self._keep(fetched)
                 self._failures = 0
             except SourceUnavailable as error:
                 self._fail("unavailable", str(error))
@@ -124,6 +151,29 @@ class PolicyKeeper:
                 await self._take(fetched)
         except SourceUnavailable as error:
             raise PolicyLoadError(self.source.name, str(error)) from None
+
+    async def resume(self) -> None:
+        """Where the first look brought nothing usable: go on with the kept copy, if it is one that could come from the source now. Never raises for it.
+
+        It goes the whole way of a fetched bundle: signature, order, age. MUST come after `remember`: an older copy is no way back
+        (tests/unit/gateway/policy/test_resuming.py).
+        """
+        if self.bundle is not None or self.copy is None:
+            return
+        async with self._looking:
+            try:
+                kept = await asyncio.to_thread(self.copy.read)
+                if kept is None:
+                    return
+                refused = self.refused
+                await self._take(kept)
+                # What the source has is still refused, or still away.
+                self.refused, self.resumed = refused, True
+                LOG.warning(
+                    "policy is the kept copy of the last good bundle, until its source brings one", copy=self.copy.name
+                )
+            except (PolicyLoadError, SourceUnavailable) as error:
+                LOG.error("the kept copy of the last good bundle is not taken", error=str(error))
 
     async def record(self, core: Core) -> None:
         """Make what is in force the recorded revision; a real change moves the epoch. Raises Unavailable, StoreError; call it again then."""
@@ -169,7 +219,18 @@ class PolicyKeeper:
         self.bundle, self.refused = bundle, None
         if bundle.release is not None and bundle.key is not None:
             self._mark = Mark(bundle.release.sequence, bundle.revision)
-        LOG.info("policy loaded", **loaded_entry(bundle))
+        LOG.info(TAKEN, **loaded_entry(bundle))
+
+    async def _keep(self, fetched: Fetched) -> None:
+        """What was taken from the source, for a restart without it; without a signature nobody could tell what it is then."""
+        self.resumed = False
+        if self.copy is None or self.bundle is None or self.bundle.key is None:
+            return
+        try:
+            await asyncio.to_thread(self.copy.write, fetched.files)
+        except OSError as error:
+            self.count(Counted.POLICY_COPY_FAILED)
+            LOG.error("the last good bundle is not kept for a restart", copy=self.copy.name, error=str(error))
 
     async def _made(self, bundle: PolicyBundle) -> PolicyEngine:
         """The engine of a bundle. Raises PolicyLoadError; SourceUnavailable where it is not the bundle's fault: then it is brought again."""
@@ -186,7 +247,7 @@ class PolicyKeeper:
         self._failures += 1
         self.count(Counted.POLICY_LOAD_FAILED)
         if getattr(self, kind) != error:
-            LOG.error("policy not taken; what was in force stays", error=error)
+            LOG.error(NOT_TAKEN, error=error)
         setattr(self, kind, error)
 
 

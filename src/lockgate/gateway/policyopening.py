@@ -19,9 +19,12 @@ from lockgate.policy.freshness import Clocks
 from lockgate.policy.inforce import PolicyInForce
 from lockgate.policy.sources.file import DirectorySource, FileSource
 from lockgate.policy.sources.http import BundleServer, HttpSource
+from lockgate.policy.sources.lastgood import LastGood
 from lockgate.policy.sources.library import LibrarySource
 from lockgate.policy.sources.port import BundleSource
 
+COPY_FOLDER: Final = "last-good-policy"
+"""Beside the store, so that it is backed up, moved and lost together with what says which release was in force."""
 CLOCKS: Final = Clocks(time.time, lambda: time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)))
 
 
@@ -38,6 +41,7 @@ def open_keeper(settings: GatewaySettings, observer: Observer, clocks: Clocks = 
         pause=policy.poll if policy.source == "http" else settings.timing.reload,
         jitter=random.random,
         count=observer.metrics.count,
+        copy=LastGood(settings.store.parent / COPY_FOLDER) if policy.source == "http" and policy.persist else None,
     )
     if served is not None:
         served.look = keeper.look

@@ -37,6 +37,10 @@ class PolicySettings:
     token_file: Path | None = setting("File, mode 0600, with the bearer token for that server.", None)
     poll: float = setting("How often the server is asked, in seconds; after failures less often, with jitter.", 30.0)
     deadline: float = setting("How long one answer of the server may take, in seconds.", 10.0)
+    persist: bool = setting(
+        "Source `http`: keep a copy of the last good signed bundle beside the store; a gateway that is started while the server is away goes on with it.",
+        True,
+    )
     keys: Mapping[str, Path] = setting(
         "Key id: PEM file of a public key that may sign bundles (P-256, Ed25519, RSA). Several: one follows another.",
         factory=dict,

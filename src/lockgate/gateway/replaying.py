@@ -11,6 +11,7 @@ from lockgate.gateway.operations.inputs import InputDamaged
 from lockgate.gateway.operations.model import DecisionRecord
 from lockgate.gateway.operations.records import recorded
 from lockgate.gateway.store.port import Decisions, GetBundle, Store
+from lockgate.gateway.vouching import Log
 from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.keeping import unpacked
@@ -37,7 +38,7 @@ class Again:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all engines: damaged, different, unknown, same."""
+        """The worst of all engines: altered, damaged, different, unknown, same."""
         return max((item.verdict for item in self.found.values()), key=_BADNESS.index)
 
     def document(self) -> dict[str, Any]:
@@ -58,7 +59,7 @@ class Again:
         }
 
 
-_BADNESS: Final = (Verdict.SAME, Verdict.UNKNOWN, Verdict.DIFFERENT, Verdict.DAMAGED)
+_BADNESS: Final = (Verdict.SAME, Verdict.UNKNOWN, Verdict.DIFFERENT, Verdict.DAMAGED, Verdict.ALTERED)
 
 
 @dataclass(slots=True)
@@ -112,8 +113,13 @@ async def selected(store: Store, query: Decisions) -> AsyncIterator[DecisionReco
         after = page[-1].id
 
 
-async def again(policies: Policies, record: DecisionRecord) -> Again:
-    """One decision, made again by every engine that is asked for. Never raises for what is recorded."""
+async def again(policies: Policies, log: Log, record: DecisionRecord) -> Again:
+    """One decision, made again by every engine that is asked for. Never raises for what is recorded.
+
+    First it must be the one that the log speaks of: whoever changed a record may have changed it so that it answers the same.
+    """
+    if why := await log.says(record):
+        return Again(record, {"log": Replayed(record.id, Verdict.ALTERED, b"", None, why=why)})
     try:
         was = recorded(record)
     except (InputDamaged, ValueError) as error:

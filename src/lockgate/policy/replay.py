@@ -36,12 +36,13 @@ _OF_THE_MOMENT: Final = frozenset({"version", "id", "revision", "engine", "input
 
 
 class Verdict(StrEnum):
-    """What a replay shows. `unknown` is never a difference: the reason says what was missing."""
+    """What a replay shows. `unknown` is never a difference: the reason says what was missing. `altered`: the audit log says that something else was decided."""
 
     SAME = "same"
     DIFFERENT = "different"
     UNKNOWN = "unknown"
     DAMAGED = "damaged"
+    ALTERED = "altered"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ _COUNTERS: Final[dict[Counted, tuple[str, tuple[str, ...]]]] = {
     Counted.OPERATIONS_ENDED: ("Operations ended, by state.", ("state",)),
     Counted.POLICY_FAULTS: ("Decisions that the policy engine itself refused, by its rule: an alarm.", ("rule",)),
     Counted.POLICY_LOAD_FAILED: ("Looks at the policy's source that brought nothing usable.", ()),
+    Counted.POLICY_COPY_FAILED: ("Good bundles of a server that could not be kept for a restart.", ()),
     Counted.TEARDOWN_UNPROVEN: ("Attempts whose sandboxes were not proven gone.", ()),
 }
 _TIMES: Final[dict[Timed, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
@@ -51,6 +52,10 @@ _LEVELS: Final[dict[Level, tuple[str, tuple[str, ...]]]] = {
     Level.STORE_COMMITS: ("Transactions committed since the start, each with at least one fsync.", ()),
     Level.POLICY_READY: ("1 while a policy is in force that is not too old; 0: everything is denied.", ()),
     Level.POLICY_ERROR: ("1 while the newest that the policy's source has is not in force.", ()),
+    Level.POLICY_RESUMED: (
+        "1 while the policy in force is the kept copy of the last good bundle, and its server has brought none since the start.",
+        (),
+    ),
     Level.POLICY_AGE: ("Seconds since the policy in force was signed; 0 for one that says no time.", ()),
     Level.POLICY_INFO: ("Always 1; its labels are what is in force.", ("revision", "key", "sequence")),
     Level.LOOP_LAG_MAX: ("The longest lag of the event loop since it was last read.", ()),

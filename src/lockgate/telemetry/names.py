@@ -22,6 +22,7 @@ class Counted(StrEnum):
     POLICY_FAULTS = "lockgate_policy_faults"
     TEARDOWN_UNPROVEN = "lockgate_teardown_unproven"
     POLICY_LOAD_FAILED = "lockgate_policy_load_failures"
+    POLICY_COPY_FAILED = "lockgate_policy_copy_failures"
 
 
 class Timed(StrEnum):
@@ -41,6 +42,7 @@ class Level(StrEnum):
     LOOP_LAG_MAX = "lockgate_loop_lag_max_seconds"
     POLICY_READY = "lockgate_policy_ready"
     POLICY_ERROR = "lockgate_policy_error"
+    POLICY_RESUMED = "lockgate_policy_resumed"
     POLICY_AGE = "lockgate_policy_age_seconds"
     POLICY_INFO = "lockgate_policy_info"
 

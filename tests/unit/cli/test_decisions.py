@@ -91,15 +91,79 @@ def test_a_changed_answer_is_told_and_fails(run: Run, store: Path) -> None:
     sql = "CAST(replace(CAST(document AS TEXT), 'None of the caller', 'All of the caller') AS BLOB)"
     changed(store, f"UPDATE decision SET document = {sql} WHERE id = '{denied}'")
     ran = run("policy", "replay", "--all", "--store", str(store), "--json")
-    assert (ran.exit, ran.document["different"]) == (Exit.FAILED, 1)
+    assert (ran.exit, ran.document["altered"]) == (Exit.FAILED, 1)
     (told,) = ran.document["decisions"]
-    assert (told["decision"], told["engines"]["embedded"]["differences"]) == (
-        denied,
-        ["/violations: role then, not now", "/violations: role now, not then"],
-    )
+    assert (told["decision"], told["verdict"]) == (denied, "altered")
     text = run("policy", "replay", denied, "--store", str(store))
     assert text.exit == Exit.FAILED
-    assert "1 decisions were made again: 1 different" in text.out and "role now, not then" in text.out
+    assert "1 decisions were made again: 1 altered" in text.out and "record_sha256" in text.out
+
+
+def forged(store: Path, victim: str, donor: str) -> None:
+    """The record of `victim` says all that the one of `donor` says, so that by itself it replays to the byte."""
+    columns = ("question", "allow", "input", "part", "cut", "pointers")
+    taken = ", ".join(f"{name} = (SELECT {name} FROM decision WHERE id = '{donor}')" for name in columns)
+    document = f"(SELECT CAST(replace(CAST(document AS TEXT), '{donor}', '{victim}') AS BLOB) FROM decision WHERE id = '{donor}')"
+    changed(store, f"UPDATE decision SET {taken}, document = {document} WHERE id = '{victim}'")
+
+
+def test_a_record_that_was_replaced_by_one_that_replays_is_altered(run: Run, store: Path) -> None:
+    request = "question = 'request' AND operation IS NOT NULL"
+    denied, allowed = decisions(store, f"{request} AND NOT allow")[0], decisions(store, f"{request} AND allow")[0]
+    forged(store, denied, allowed)
+    ran = run("policy", "replay", "--all", "--store", str(store), "--json")
+    assert (ran.exit, ran.document["altered"], ran.document["same"]) == (Exit.FAILED, 1, len(decisions(store)) - 1)
+    (told,) = ran.document["decisions"]
+    assert told["decision"] == denied
+    why = told["engines"]["log"]["why"]
+    assert "of the audit log says was decided: allow, rules, input_sha256, record_sha256" in why
+    shown = run("policy", "replay", denied, "--store", str(store))
+    assert "1 decisions were made again: 1 altered" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("statements", "why"),
+    [
+        # What was masked has no digest of its own in the record: the log has one of what is kept.
+        (
+            [
+                "UPDATE decision SET input = CAST(replace(CAST(input AS TEXT), '\"region\"', '\"regiom\"') AS BLOB) WHERE question = 'approve'"
+            ],
+            "input",
+        ),
+        # One that says to be masked would be let off the digest of its input.
+        (
+            [
+                'UPDATE decision SET pointers = \'{"hidden": [], "masked": ["/reason"]}\''
+                " WHERE question = 'request' AND operation IS NOT NULL"
+            ],
+            "record_sha256, input",
+        ),
+        (["UPDATE decision SET operation = 'op_none' WHERE question = 'request'"], "has no entry of this decision"),
+        (
+            [
+                "UPDATE decision SET id = 'dec_invented' WHERE id = (SELECT min(id) FROM decision WHERE question = 'admin')"
+            ],
+            "has no entry of this decision",
+        ),
+        (
+            [
+                "DROP TRIGGER audit_entry_never_changes",
+                "UPDATE audit_entry SET body = CAST(replace(CAST(body AS TEXT), 'sha256:', 'sha256;') AS BLOB)",
+            ],
+            "was itself changed: lockgate audit verify",
+        ),
+    ],
+)
+def test_a_record_that_is_not_what_the_log_says_is_altered(
+    run: Run, store: Path, statements: list[str], why: str
+) -> None:
+    changed(store, *statements)
+    ran = run("policy", "replay", "--all", "--store", str(store), "--json")
+    assert ran.exit == Exit.FAILED
+    found = [item["engines"]["log"]["why"] for item in ran.document["decisions"] if item["verdict"] == "altered"]
+    assert len(found) == ran.document["altered"] > 0
+    assert all(item.endswith(why) for item in found), found
 
 
 @pytest.mark.parametrize(
@@ -111,7 +175,7 @@ def test_a_changed_answer_is_told_and_fails(run: Run, store: Path) -> None:
     ],
 )
 def test_a_damaged_input_is_told_and_fails(run: Run, store: Path, statement: str, why: str) -> None:
-    changed(store, statement, "UPDATE decision SET pointers = NULL")
+    changed(store, statement)
     ran = run("policy", "replay", "--all", "--store", str(store), "--json")
     assert ran.exit == Exit.FAILED and ran.document["damaged"] >= 1
     said = [item["engines"]["embedded"]["why"] for item in ran.document["decisions"] if item["verdict"] == "damaged"]

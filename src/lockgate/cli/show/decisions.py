@@ -17,7 +17,9 @@ MAX_ROWS = 50
 
 def replay_text(found: dict[str, Any]) -> Group:
     """One sentence, then every decision that is not known to be the same."""
-    counts = ", ".join(f"{found[name]} {name}" for name in ("same", "different", "damaged", "unknown") if found[name])
+    counts = ", ".join(
+        f"{found[name]} {name}" for name in ("same", "different", "damaged", "altered", "unknown") if found[name]
+    )
     parts: list[Any] = [Text(f"{found['replayed']} decisions were made again: {counts or 'none'}")]
     rows = found["decisions"]
     if rows:

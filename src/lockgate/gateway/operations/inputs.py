@@ -52,6 +52,12 @@ class KeptInput:
     part: SharedPart | None = None
     tail: bytes = b""
 
+    @property
+    def sha256(self) -> str:
+        """The digest of what is kept, the shared part by its own."""
+        shared = self.part.sha256 if self.part is not None else ""
+        return sha256(sha256(self.head).encode() + shared.encode() + sha256(self.tail).encode())
+
     def data(self) -> bytes:
         """All of it. Raises InputDamaged."""
         return self.head if self.part is None else self.head + self.part.data() + self.tail

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
+from lockgate.contract.canonical import sha256
 from lockgate.contract.intent import Effect, Phase, Principal
 from lockgate.gateway.operations.attempts import AttemptState
 from lockgate.gateway.operations.inputs import KeptInput
@@ -158,3 +161,9 @@ class DecisionRecord:
     def revision(self) -> str:
         """The policy's revision."""
         return str(self.document["revision"])
+
+    @property
+    def sha256(self) -> str:
+        """The digest of all that it says of the answer, and of what is not in it: whatever was stored can be read back to it."""
+        said = [self.document, self.hidden, self.masked]
+        return sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS))

@@ -50,10 +50,11 @@ async def note_waiting(core: Core, operation: Operation, reason: str, verdict: J
     if operation.waiting_for == reason:
         return
     waiting = moved(operation, Event.WAITS, core.clock(), waiting_for=reason, approval_expires_at=None)
+    decided = decisions(waiting, verdict) if verdict is not None else ()
     await core.commit(
         Transition(
             now=core.clock(),
-            entries=(entry(EntryKind.OPERATION_WAITS, waiting, waiting_for=reason),),
+            entries=(*decided, entry(EntryKind.OPERATION_WAITS, waiting, waiting_for=reason)),
             operation=waiting,
             expected_version=operation.version,
             decisions=records(verdict, operation.id) if verdict is not None else (),

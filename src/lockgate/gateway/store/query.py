@@ -18,12 +18,13 @@ class Query(Generic[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class AuditEntries(Query[tuple[StoredEntry, ...]]):
-    """Entries from `seq` on, in order; at most `limit`; with `operation` only that operation's, with `tenant` only those of its operations."""
+    """Entries from `seq` on, in order; at most `limit`; with `operation` only that operation's, with `tenant` only those of its operations, with `kind` only that kind."""
 
     since: int = 0
     limit: int = 500
     operation: str | None = None
     tenant: str | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

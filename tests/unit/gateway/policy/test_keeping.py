@@ -97,11 +97,9 @@ async def test_a_signed_release_comes_into_force_and_is_told(place: Place) -> No
     assert place.keeper.told() == {
         "revision": released(7).revision,
         "taken": released(7).revision,
-        "source": str(place.path),
         "key": "release",
         "sequence": 7,
-        "stale": None,
-        "error": None,
+        "reasons": [],
     }
 
 
@@ -219,11 +217,28 @@ async def test_without_a_usable_bundle_everything_is_denied_until_there_is_one(p
     place.put(b"garbage")
     await place.keeper.look()
     assert not place.keeper.ready
-    assert place.keeper.told()["revision"] == "none"
+    assert (place.keeper.told()["revision"], place.keeper.told()["reasons"]) == (
+        "none",
+        ["no_policy", "bundle_refused"],
+    )
     decision = await place.keeper.in_force.decide(Question.REQUEST, example_input(Question.REQUEST))
     assert [violation.rule for violation in decision.violations] == ["lockgate.engine.no_policy"]
     await place.serve(released(7))
     assert place.keeper.ready
+
+
+async def test_what_anybody_may_know_holds_no_path_and_no_word_of_a_bundle(place: Place) -> None:
+    await place.serve(released(7))
+    said = json.dumps(place.keeper.told())
+    for spoilt in (b"garbage", pack({"secret-name.rego": b"package x\n"})):
+        place.put(spoilt)
+        await place.keeper.look()
+        assert place.keeper.error
+        assert json.dumps(place.keeper.told()) == said.replace("[]", '["bundle_refused"]')
+    place.path.unlink()
+    await place.keeper.look()
+    assert place.keeper.told()["reasons"] == ["bundle_refused", "source_unavailable"]
+    assert str(place.path) not in json.dumps(place.keeper.told())
 
 
 async def test_an_older_release_is_refused_also_after_a_restart(place: Place, gate: Gate) -> None:
@@ -289,7 +304,8 @@ async def test_the_same_policy_released_again_is_young_again_without_another_eng
     engine = place.keeper.in_force.held.engine
     place.time.pass_(61)
     assert not place.keeper.ready
-    assert "replaced within 60 seconds" in str(place.keeper.told()["stale"])
+    assert place.keeper.told()["reasons"] == ["stale"]
+    assert "replaced within 60 seconds" in str(place.keeper.in_force.held.stale)
     await place.serve(released(8, signed_at=int(place.time.wall), max_age=60))
     assert place.keeper.ready
     assert place.keeper.in_force.held.engine is engine

@@ -55,14 +55,14 @@ def replay(
         Engines.EMBEDDED
     ),
 ) -> Exit:
-    """Make recorded decisions again, offline, under the policy that decided then: each must give the same answer, byte for byte."""
+    """Make recorded decisions again, offline, under the policy that decided then: each must be the one in the audit log and give the same answer, byte for byte."""
     if sum((bool(decisions), since is not None, every)) != 1:
         raise bad_input("decisions", "name decisions, or --since, or --all: one of them", fix="--since 7d")
     from lockgate.cli.show.decisions import replay_text
 
     found = asyncio.run(_replayed(session, store, decisions or [], since, engine))
     session.screen.answer(found, lambda out: out.print(replay_text(found)))
-    return Exit.FAILED if found["different"] or found["damaged"] else Exit.OK
+    return Exit.FAILED if any(found[verdict] for verdict in ("different", "damaged", "altered")) else Exit.OK
 
 
 async def _replayed(
@@ -70,6 +70,7 @@ async def _replayed(
 ) -> dict[str, Any]:
     from lockgate.cli.records import named, opened, selection
     from lockgate.gateway.replaying import Policies, again, selected
+    from lockgate.gateway.vouching import Log
 
     counts: Counter[str] = Counter()
     told: list[dict[str, Any]] = []
@@ -81,15 +82,15 @@ async def _replayed(
 
     async with AsyncExitStack() as stack:
         store: Store = await stack.enter_async_context(opened(session, place))
-        policies = Policies(store, _makers(engine, stack))
+        policies, log = Policies(store, _makers(engine, stack)), Log(store)
         stack.push_async_callback(policies.close)
         for name in names:
-            note(await again(policies, await named(store, name)))
+            note(await again(policies, log, await named(store, name)))
         if not names:
             async for record in selected(store, selection(since=since)):
-                note(await again(policies, record))
+                note(await again(policies, log, record))
     total = sum(counts.values())
-    by_verdict = {name: counts[name] for name in ("same", "different", "damaged", "unknown")}
+    by_verdict = {name: counts[name] for name in ("same", "different", "damaged", "altered", "unknown")}
     return {"replayed": total, **by_verdict, "decisions": told}
 
 

@@ -206,6 +206,9 @@ def _entries(db: Connection, query: port.AuditEntries) -> tuple[StoredEntry, ...
     if query.tenant is not None:
         only += " AND operation IN (SELECT id FROM operation WHERE tenant = ?)"
         values.append(query.tenant)
+    if query.kind is not None:
+        only += " AND kind = ?"
+        values.append(query.kind)
     sql = (
         "SELECT seq, time, kind, operation, principal, body_sha256, body FROM audit_entry"  # noqa: S608
         f" WHERE seq >= ?{only} ORDER BY seq LIMIT ?"
