@@ -14,6 +14,7 @@ from typing import Any, Final
 from lockgate.contract.decision import Decision, Question
 from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.case import Case, Writer, decision_id
+from lockgate.policy.characters import require_whole_characters
 from lockgate.policy.compile import entrypoint
 from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.needs import Needs
@@ -155,6 +156,7 @@ class EmbeddedEngine:
         case = self._writer.begin(question)
         try:
             case = case.read(document)
+            require_whole_characters(document, case.document)
             answer = await self._evaluate(case)
             return self._writer.answer(case, answer, revision=self._revision, engine=ENGINE_NAME)
         except EvaluationFailed as failed:

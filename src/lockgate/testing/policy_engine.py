@@ -119,6 +119,18 @@ class PolicyEngineContract:
             decision = await engine.decide(Question.REQUEST, example_input(Question.REQUEST, arguments={"a": value}))
             assert _rules(decision) == ["lockgate.engine.input"]
 
+    async def test_half_a_character_that_a_json_text_escapes_is_denied_and_a_whole_one_is_not(
+        self, engine: PolicyEngine
+    ) -> None:
+        for text, whole in HALVES:
+            for arguments in ({"text": text}, {"list": [{text: 1}]}):
+                decision = await engine.decide(Question.REQUEST, example_input(Question.REQUEST, arguments=arguments))
+                assert (decision.allow, _rules(decision)) == (
+                    (True, []) if whole else (False, ["lockgate.engine.input"])
+                ), text
+                assert whole or next(iter(arguments)) in decision.violations[0].details["problem"]
+                assert decision.input_sha256.startswith("sha256:")
+
     async def test_text_of_any_script_and_numbers_of_64_bits_are_answered(self, engine: PolicyEngine) -> None:
         for value in (
             "\0\x1b\u2028\U0010ffff",
@@ -159,6 +171,22 @@ class PolicyEngineContract:
         decision = await engine.decide(Question.REQUEST, example_input(Question.REQUEST))
         assert _rules(decision) == ["lockgate.engine.unavailable"]
         assert set(_rules(decision)) <= set(ENGINE_RULES)
+
+
+HALVES = (
+    (r"\ud83d\ude00", True),
+    (r"\\ud83d\\ude00", True),
+    (r"\UD800, ud800, \u00e9, \ud7ff and \ue000", True),
+    (r"\ud800", False),
+    (r"\uDEAD", False),
+    (r"\\\\udead", False),
+    (r"\ude00\ud83d", False),
+    (r"\ud83d\ud83d\ude00", False),
+    (r"\ud83d \ude00", False),
+    (r"\ud83d\\ude00", False),
+    ("\\" * 100_000 + r"\ud83d\ude00", False),
+)
+"""A text, and whether whoever reads it as JSON, however often wrapped, finds whole characters in it."""
 
 
 def _nobody() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from lockgate.contract.decision import Decision, Question
 from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.case import Case, Writer, decision_id
+from lockgate.policy.characters import require_whole_characters
 from lockgate.policy.compile import entrypoint
 from lockgate.policy.failure import EvaluationFailed
 from lockgate.policy.needs import Needs
@@ -135,6 +136,7 @@ class OpaServer:
         pinned = self._pinned  # what may answer this question, whatever happens meanwhile
         try:
             case = case.read(document)
+            require_whole_characters(document, case.document)
             answer, spoke = await self._answered(case, pinned)
             revision = answer.revision
             if not spoke.needs.same_as(next(iter(pinned.values())).needs):

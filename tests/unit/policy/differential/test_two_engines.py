@@ -32,6 +32,7 @@ from lockgate.policy.rules import library_rules
 from lockgate.policy.schemas import DocumentRefused
 from lockgate.policy.testing import run_policy_tests
 from lockgate.policy.wasm import Bounds, PolicyInstance, PolicyModule
+from lockgate.testing.policy_engine import example_input, example_plan
 
 ROOT = Path(__file__).parents[4]
 POLICIES = ROOT / "policies"
@@ -159,6 +160,35 @@ async def test_every_generated_input_has_one_answer(opa: Path, tmp_path: Path) -
     assert compared >= 2_000
     assert rules["allowed"] > 50
     assert rules.keys() >= SPEAK
+
+
+@pytest.mark.opa
+async def test_half_a_character_inside_a_json_text_has_one_answer(opa: Path, tmp_path: Path) -> None:
+    """OPA's `json.unmarshal` makes U+FFFD of it and the Wasm traps, where a rule reads the text: so neither is asked."""
+    bundle = parameter_sets()["every rule: deny"]
+    embedded = EmbeddedEngine(bundle, EngineSettings(loop=PATIENT, worker=PATIENT))
+    found: dict[str, list[str]] = {}
+    with opa_server(opa, tmp_path, bundle) as server:
+        served = OpaServer(bundle, Dialer(server.endpoint, None, max_body=4 << 20), ServerSettings(deadline=60))
+        await answering(server, served)
+        for text in (r"\ud83d\ude00", r"\ud83d"):
+            policy = '{"Statement": [{"Sid": "' + text + '", "Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+            change = {
+                "actions": ["create"],
+                "before": None,
+                "after": {"name": "p", "policy": policy},
+                "after_unknown": {},
+            }
+            address = {"address": "aws_iam_policy.p", "type": "aws_iam_policy", "name": "p", "mode": "managed"}
+            plan = example_plan(resource_changes=[{**address, "change": change}])
+            document = example_input(Question.PLAN, plan=plan)
+            one, other = [await engine.decide(Question.PLAN, document) for engine in (embedded, served)]
+            assert said(one) == said(other), (one.violations, other.violations)
+            found[text] = [item.rule for item in one.violations]
+        await served.close()
+    await embedded.close()
+    assert "iam_wildcard" in found[r"\ud83d\ude00"], "the text is read as JSON"
+    assert found[r"\ud83d"] == ["lockgate.engine.input"]
 
 
 @pytest.mark.opa

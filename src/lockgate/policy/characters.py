@@ -1,0 +1,62 @@
+"""Refuses half a character that a JSON text inside policy input writes as an escape: OPA and its Wasm read it differently. It reads no text as JSON itself.
+
+A text such as `{"a": "\\ud800"}` is fine as text. A rule that reads it as JSON gets U+FFFD from OPA, while the Wasm traps (ADR 26). Whether a rule will, nobody
+knows before; so no input holds one, however often a text is wrapped in another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from lockgate.policy.schemas import DocumentRefused, dotted
+
+_HALF: Final = re.compile(rb"\\\\u[dD]([89a-fA-F])[0-9a-fA-F]{2}")
+"""A surrogate's escape as it stands in encoded input, where each backslash of a text is two. One repeat only: MUST stay linear in a run of backslashes."""
+
+_BACKSLASH: Final = ord("\\")
+
+
+def require_whole_characters(document: Mapping[str, Any], encoded: bytes) -> None:
+    """`encoded` is the document as it is evaluated. Raises DocumentRefused, naming the field; it costs one substring search where nothing is escaped."""
+    if rb"\\u" in encoded and not are_whole(encoded):
+        where = next((path for path, text in _texts(document, []) if not are_whole(orjson.dumps(text))), [])
+        raise DocumentRefused(
+            dotted(where)[:200],
+            r"holds half a character, written as \ud800 to \udfff in JSON: policy engines read it differently. Write the whole character, or leave it out",
+        )
+
+
+def are_whole(encoded: bytes) -> bool:
+    """Whether each first half is followed at once, and as deeply escaped, by a second one, and none of these stands alone."""
+    waiting: tuple[int, int] | None = None
+    for found in _HALF.finditer(encoded):
+        start = found.start() + 2
+        while encoded[start - 1] == _BACKSLASH:
+            start -= 1
+        depth = found.start() + 2 - start
+        if found[1] in b"89abAB":
+            if waiting is not None:
+                return False
+            waiting = found.end(), depth
+        elif waiting != (start, depth):
+            return False
+        else:
+            waiting = None
+    return waiting is None
+
+
+def _texts(value: Any, path: list[str | int]) -> Iterator[tuple[list[str | int], str]]:
+    """Every text of a document, keys included, with where it stands."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield [*path, key], key
+            yield from _texts(item, [*path, key])
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _texts(item, [*path, index])
