@@ -16,8 +16,8 @@ from typing import Any, Final
 import orjson
 
 from lockgate.contract.canonical import CanonicalError, canonical
-from lockgate.contract.redaction import Redactor
 from lockgate.gateway.catalog.argschema import SENSITIVE_PREFIX
+from lockgate.gateway.operations.repeats import Repeats
 
 DIGEST: Final = "hmac-sha256:"
 MAX_POINTERS: Final = 64
@@ -117,16 +117,16 @@ class Masking:
         pass_ = _Pass(self.key)
         for pointer in self.mask:
             document = pass_.replace(document, pointer)
-        if pass_.texts:
+        if pass_.values:
             # A rule's details may repeat what it looked at, and so may what a brought rule said.
-            redactor = Redactor(pass_.texts)
+            repeats = Repeats(pass_.values)
             said = {
                 **said,
-                "violations": [{**item, "details": redactor.value(item["details"])} for item in said["violations"]],
+                "violations": [{**item, "details": repeats.out_of(item["details"])} for item in said["violations"]],
             }
             if "readings" in said:
                 shown = [
-                    {**item, "value": redactor.value(item["value"])} if "value" in item else item
+                    {**item, "value": repeats.out_of(item["value"])} if "value" in item else item
                     for item in said["readings"]
                 ]
                 said["readings"] = shown
@@ -138,7 +138,7 @@ class _Pass:
     """One walk over one document; copies what it changes and nothing else."""
 
     key: bytes
-    texts: set[str] = field(default_factory=set)
+    values: set[str | int | float] = field(default_factory=set)
     _found: dict[str, list[str]] = field(default_factory=dict)
 
     def named(self) -> tuple[str, ...]:
@@ -219,8 +219,8 @@ class _Pass:
         stack = [value]
         while stack:
             item = stack.pop()
-            if isinstance(item, str):
-                self.texts.add(item)
+            if isinstance(item, str | int | float) and not isinstance(item, bool):
+                self.values.add(item)
             elif isinstance(item, Mapping):
                 stack.extend(item.values())
             elif isinstance(item, list | tuple):

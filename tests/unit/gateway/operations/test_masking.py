@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lockgate.contract.redaction import MASK
 from lockgate.gateway.operations.masking import (
     DIGEST,
     MAX_NAMED,
@@ -116,6 +117,54 @@ def test_a_masked_value_is_not_in_what_a_brought_rule_said_either() -> None:
         {"name": "none", "verdict": "undefined"},
     ]
     assert said["readings"][0]["value"] == ["the password hunter22 is weak"]
+
+
+def test_a_masked_number_is_not_in_what_policy_said_of_it() -> None:
+    masking = Masking(KEY, mask=(read_pointer("/arguments/port"), read_pointer("/arguments/rate")))
+    details = {
+        "port": 5432,
+        "ports": [22, 5432.0, "5432"],
+        "range": "5431-5432, db5432 at 5432.0",
+        "5432": {"left": -5432, "rate": 0.25},
+        "near": [54320, 15432, "54321 and 1.5432", 5433],
+        "waitable": True,
+    }
+    said: dict[str, Any] = {
+        "violations": [{"rule": "ports", "details": details}],
+        "readings": [{"name": "score", "value": 5432}, {"name": "passed", "value": True}],
+    }
+    _, kept, where = masking.masked(document(arguments={"port": 5432, "rate": 0.25}), said)
+    assert where == ("/arguments/port", "/arguments/rate")
+    assert kept["violations"][0]["details"] == {
+        "port": MASK,
+        "ports": [22, MASK, MASK],
+        "range": f"5431{MASK}, db{MASK} at {MASK}",
+        MASK: {"left": -5432, "rate": MASK},
+        "near": [54320, 15432, "54321 and 1.5432", 5433],
+        "waitable": True,
+    }
+    assert kept["readings"] == [{"name": "score", "value": MASK}, {"name": "passed", "value": True}]
+    assert details["port"] == 5432
+
+
+def test_a_masked_text_too_short_to_look_for_inside_others_is_found_whole() -> None:
+    masking = Masking(KEY, mask=(read_pointer("/arguments/pin"),))
+    said: dict[str, Any] = {"violations": [{"rule": "pin", "details": {"saw": "ab", "about": ["abc", "ab"], "ab": 1}}]}
+    _, kept, _ = masking.masked(document(arguments={"pin": "ab"}), said)
+    assert kept["violations"][0]["details"] == {"saw": MASK, "about": ["abc", MASK], MASK: 1}
+
+
+def test_a_masked_truth_changes_no_other_truth() -> None:
+    masking = Masking(KEY, mask=(read_pointer("/arguments/on"),))
+    said: dict[str, Any] = {"violations": [{"rule": "on", "details": {"waitable": True, "count": 1}}]}
+    assert masking.masked(document(arguments={"on": True}), said)[1] == said
+
+
+def test_long_runs_of_digits_cost_no_more_than_their_length() -> None:
+    masking = Masking(KEY, mask=(read_pointer("/arguments/port"),))
+    text = "5432" * 100_000
+    said: dict[str, Any] = {"violations": [{"rule": "r", "details": {"text": text}}]}
+    assert masking.masked(document(arguments={"port": 1}), said)[1] == said
 
 
 def test_a_record_names_no_more_pointers_than_it_has_room_for() -> None:
