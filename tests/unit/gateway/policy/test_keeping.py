@@ -227,20 +227,6 @@ async def test_without_a_usable_bundle_everything_is_denied_until_there_is_one(p
     assert place.keeper.ready
 
 
-async def test_what_anybody_may_know_holds_no_path_and_no_word_of_a_bundle(place: Place) -> None:
-    await place.serve(released(7))
-    said = json.dumps(place.keeper.told())
-    for spoilt in (b"garbage", pack({"secret-name.rego": b"package x\n"})):
-        place.put(spoilt)
-        await place.keeper.look()
-        assert place.keeper.error
-        assert json.dumps(place.keeper.told()) == said.replace("[]", '["bundle_refused"]')
-    place.path.unlink()
-    await place.keeper.look()
-    assert place.keeper.told()["reasons"] == ["bundle_refused", "source_unavailable"]
-    assert str(place.path) not in json.dumps(place.keeper.told())
-
-
 async def test_an_older_release_is_refused_also_after_a_restart(place: Place, gate: Gate) -> None:
     await place.serve(other(8))
     await place.keeper.record(gate.core)
