@@ -65,7 +65,9 @@ _PLAN: Final = _object(
     }
 )
 _OUTPUT: Final = _object({"untrusted": {"const": True}, "text": _TEXT, "truncated": {"type": "boolean"}})
-_NEXT: Final = _object({"tool": _TEXT, "arguments": {"type": "object"}, "after_seconds": {"type": "number"}})
+_NEXT: Final = _object(
+    {"tool": _TEXT, "arguments": {"type": "object"}, "after_seconds": {"type": "number"}, "opens_at": _TEXT}
+)
 _RETRY: Final = _object(
     {"helps": {"type": "boolean"}, "after_seconds": _maybe("number"), "how": _TEXT}, "helps", "after_seconds", "how"
 )

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from lockgate.contract.intent import Effect
 from lockgate.gateway.operations.model import Operation
+from lockgate.gateway.operations.openings import RULES, opens_at
 from lockgate.gateway.operations.states import EffectShown, State
 
 GET_OPERATION: Final = "lockgate_get_operation"
@@ -22,6 +23,8 @@ _LOOK_AFTER: Final = {
     State.LEASED: 1,
     State.RUNNING: 2,
 }
+
+_HOUR_IS_AWAITED: Final = 60
 
 _PASSING: Final = {
     "lockgate.engine.timeout": 5,
@@ -74,13 +77,17 @@ def advise(operation: Operation) -> Advice:
 
 
 def look(operation: Operation) -> dict[str, Any]:
-    """The call that looks at it again and waits a while for it."""
+    """The call that looks at it again and waits a while for it; with the moment before which nothing will have happened, where there is one."""
     arguments = {"operation_id": operation.id, "wait_seconds": WAIT_SECONDS}
-    return {"tool": GET_OPERATION, "arguments": arguments, "after_seconds": _LOOK_AFTER[operation.state]}
+    call = {"tool": GET_OPERATION, "arguments": arguments, "after_seconds": look_after(operation)}
+    opens = opens_at(operation.waiting_for) if operation.state is State.QUEUED else None
+    return call if opens is None else {**call, "opens_at": opens}
 
 
 def look_after(operation: Operation) -> int:
-    """Seconds after which looking again makes sense; longer where a person is waited for."""
+    """Seconds after which looking again makes sense; longer where a person or an hour is waited for."""
+    if operation.state is State.QUEUED and (operation.waiting_for or "").partition(":")[0] in RULES:
+        return _HOUR_IS_AWAITED
     return _LOOK_AFTER.get(operation.state, 1)
 
 
@@ -98,7 +105,9 @@ def same_call(operation: Operation, *, after_seconds: int = 0, dry_run: bool | N
 def waiting(reason: str) -> str:
     """What a queued operation waits for (`waiting_for`), as a sentence; it goes on by itself in every case."""
     kind = reason.partition(":")[0].strip()
-    return _WAITS.get(kind, f"Waiting for {reason}.") + " It goes on by itself."
+    opens = opens_at(reason)
+    until = f" As policy is now, it may be changed from {opens} on." if opens else ""
+    return _WAITS.get(kind, f"Waiting for {reason}.") + until + " It goes on by itself."
 
 
 def _apply(operation: Operation) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lockgate.contract.codec import to_document
@@ -26,11 +26,12 @@ from lockgate.policy.schemas import DocumentRefused
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A decision with the record that keeps it. `claims` must hold in the transaction that acts on it."""
+    """A decision with the record that keeps it, and the input that was evaluated. `claims` must hold in the transaction that acts on it."""
 
     decision: Decision
     record: DecisionRecord
     claims: tuple[Claim, ...] = ()
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -96,7 +97,7 @@ async def ask(core: Core, question: Question, about: Subject) -> Asked:
         hidden=hidden,
         masked=masked,
     )
-    return Asked(decision, record, told.claims if decision.allow else ())
+    return Asked(decision, record, told.claims if decision.allow else (), document)
 
 
 async def _kept(document: Mapping[str, Any], evaluated: bytes) -> KeptInput | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from lockgate.contract.decision import Decision
 from lockgate.gateway.operations.awaited import awaited
 from lockgate.gateway.operations.model import Operation
 from lockgate.gateway.operations.states import State
-from lockgate.gateway.store.port import DecisionsOf
+from lockgate.gateway.operations.views import agent_view, summary_line
+from lockgate.gateway.store.port import AuditEntries, DecisionsOf
 from lockgate.policy.embedded import EmbeddedEngine
 
 Opened = Callable[..., Awaitable[Gate]]
@@ -21,6 +23,7 @@ FREEZE = (
     "freezes: [{name: migration, targets: {names: [web-dev]}, from: '2027-01-01T00:00:00Z',"
     " until: '2027-01-15T09:00:00Z', reason: two systems}]\n"
 )
+WINDOW = "windows: [{name: weekend-secret-name, targets: {names: [web-dev]}, days: [saturday], from: '10:00', to: '11:00', zone: UTC}]\n"
 EXCEPTION = "exceptions: [{name: CHG-7, rules: [freeze_period], actions: [set_replicas], until: '2027-01-15T08:30:00Z', reason: urgent}]\n"
 SEQUENCE = (
     "\nrules:\n",
@@ -54,7 +57,8 @@ async def test_an_apply_waits_for_the_end_of_a_freeze_period_and_goes_on_by_itse
     operation = await gate.planned(await gate.ask())
     assert await gate.runner().poll() is None
     waiting = await gate.operation(operation)
-    assert (waiting.state, waiting.phase, waiting.waiting_for) == (State.QUEUED, "apply", "freeze_period")
+    assert (waiting.state, waiting.phase) == (State.QUEUED, "apply")
+    assert waiting.waiting_for == "freeze_period:2027-01-15T09:00:00Z"
     other = await gate.planned(await gate.ask(target="web-prod"))
     assert other.state is State.PENDING_APPROVAL  # of another target: nothing waits
     gate.clock.advance(3601)
@@ -74,7 +78,36 @@ async def test_an_exception_that_has_expired_lets_nothing_through(opened: Opened
     gate.clock.advance(1800)
     operation = await gate.planned(await gate.ask())
     assert await gate.runner().poll() is None
-    assert (await gate.operation(operation)).waiting_for == "freeze_period"
+    assert (await gate.operation(operation)).waiting_for == "freeze_period:2027-01-15T09:00:00Z"
+
+
+async def test_who_waits_for_a_window_is_told_when_it_opens_and_nothing_of_the_window(opened: Opened) -> None:
+    gate = await opened(WINDOW)
+    operation = await gate.planned(await gate.ask())
+    for _ in range(3):
+        assert await gate.runner().poll() is None
+    waiting = await gate.operation(operation)
+    view = agent_view(waiting)
+    opens = "2027-01-16T10:00:00Z"
+    assert (view["waiting_for"], view["next"]["opens_at"]) == (f"change_window:{opens}", opens)
+    assert f"may be changed from {opens} on" in view["message"]
+    assert f"It opens at {opens}." in summary_line(waiting)
+    assert "weekend-secret-name" not in json.dumps(view)
+    told = [entry.body for entry in await gate.store.read(AuditEntries(kind="operation.waits"))]
+    assert [body["waiting_for"] for body in told] == [f"change_window:{opens}"], "once, however often it is looked at"
+    gate.clock.advance(26 * 3600 - 1)
+    assert await gate.runner().poll() is None
+    gate.clock.advance(1)
+    assert (await gate.runner().take()).grant.operation == operation.id
+
+
+async def test_a_window_that_passed_without_a_runner_is_told_by_its_next_opening(opened: Opened) -> None:
+    gate = await opened(WINDOW)
+    operation = await gate.planned(await gate.ask())
+    assert await gate.runner().poll() is None
+    gate.clock.advance(27 * 3600)
+    assert await gate.runner().poll() is None
+    assert (await gate.operation(operation)).waiting_for == "change_window:2027-01-23T10:00:00Z"
 
 
 GROUPS = (

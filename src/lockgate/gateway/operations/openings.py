@@ -1,0 +1,98 @@
+"""When a change that waits for its hour may be made next: the policy that holds it is asked about later moments. It records nothing and lets nothing through.
+
+What is found is a function of the decision's own time, input and policy. It looks ahead for a bounded time and asks a bounded number of times; a policy
+that is another one by then may say otherwise, and the decision of that moment is what counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from lockgate.contract.decision import Decision
+from lockgate.policy.builtins import zone
+from lockgate.policy.port import PolicyEngine
+
+RULES: Final = frozenset({"change_window", "freeze_period"})
+"""The rules that only the clock ends, and whose end stands in policy data."""
+
+AHEAD: Final = timedelta(days=15)
+MOST_ASKED: Final = 48
+NONE_AHEAD: Final = f"none found within {AHEAD.days} days"
+_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+
+
+async def next_opening(engine: PolicyEngine, document: Mapping[str, Any], decision: Decision) -> str | None:
+    """The first moment (RFC 3339, UTC) at which `engine` no longer holds this input back by its hour; None: not within AHEAD, or nobody can tell.
+
+    `engine` must be of the revision that decided. Whatever else it would say then is not told: other rules that wait now may still do so.
+    """
+    if engine.revision != decision.revision:
+        return None
+    held = {violation.rule for violation in decision.violations}
+    for moment in _moments(engine, document, decision)[:MOST_ASKED]:
+        later = {**document, "context": {**document["context"], "now": moment}}
+        answer = await engine.decide(decision.question, later)
+        # An engine's own trouble is no opening.
+        if {violation.rule for violation in answer.violations} <= held - RULES:
+            return moment
+    return None
+
+
+def still_ahead(waiting_for: str | None, rule: str, now_ms: int) -> bool:
+    """Whether what was found for `rule` earlier is still to come: then it need not be looked for again."""
+    kind, _, found = (waiting_for or "").partition(":")
+    return kind == rule and (found == NONE_AHEAD or found > _text(datetime.fromtimestamp(now_ms / 1000, UTC)))
+
+
+def opens_at(waiting_for: str | None) -> str | None:
+    """The moment that stands in an operation's `waiting_for`, if there is one."""
+    kind, _, found = (waiting_for or "").partition(":")
+    return found if kind in RULES and found and found != NONE_AHEAD else None
+
+
+def _moments(engine: PolicyEngine, document: Mapping[str, Any], decision: Decision) -> list[str]:
+    """Every moment at which something of the windows and periods that hold it begins or ends, in order."""
+    now = datetime.strptime(document["context"]["now"], _TIME).replace(tzinfo=UTC)
+    details = [violation.details for violation in decision.violations if violation.rule in RULES]
+    names = {name for said in details for name in said.get("windows", ())}
+    parameters = json.loads(engine.bundle.data)["lockgate"]["parameters"]
+    windows = [window for window in parameters.get("windows", ()) if window["name"] in names]
+    found = {said["until"] for said in details if "until" in said}
+    found |= {freeze["until"] + "Z" for freeze in parameters.get("freezes", ())}
+    found |= {_text(moment) for window in windows for moment in _edges(window, now)}
+    return sorted(moment for moment in found if _text(now) < moment <= _text(now + AHEAD))
+
+
+def _edges(window: Mapping[str, Any], now: datetime) -> Iterator[datetime]:
+    """When it opens, and each midnight at which it, or a calendar it is closed on, has another day."""
+    zones = {window["zone"], *(calendar["zone"] for calendar in window["closed_on"])}
+    for day in range(-1, AHEAD.days + 2):
+        yield from _at(window["zone"], now, day, window["from"])
+        for name in zones:
+            yield from _at(name, now, day, 0)
+
+
+def _at(name: str, now: datetime, day: int, minutes: int) -> Iterable[datetime]:
+    """That time of day on the clock on the wall: twice where a zone has it twice, at the end of the gap where it skips it."""
+    try:
+        place = zone(name)
+    except ValueError:
+        return ()  # no window opens in a zone that this machine does not have
+    wall = (now.astimezone(place) + timedelta(days=day)).replace(hour=0, minute=0, second=0, tzinfo=None)
+    wall += timedelta(minutes=minutes)
+    both = [wall.replace(tzinfo=place, fold=fold).astimezone(UTC) for fold in (0, 1)]
+    if both[0].astimezone(place).replace(tzinfo=None) == wall:
+        return both
+    before, after = sorted(both)
+    offset = before.astimezone(place).utcoffset()
+    while after - before > timedelta(seconds=1):
+        middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
+        before, after = (middle, after) if middle.astimezone(place).utcoffset() == offset else (before, middle)
+    return (after,)
+
+
+def _text(moment: datetime) -> str:
+    return moment.strftime(_TIME)
