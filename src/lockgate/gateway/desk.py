@@ -197,7 +197,8 @@ class AgentDesk:
         """See AgentDoor.explain."""
         identify(self._core, principal)
         found = await self.own(principal, operation)
-        return for_agent(found, await self._core.store.read(AuditEntries(operation=found.id)))
+        entries = await self._core.store.read(AuditEntries(operation=found.id))
+        return for_agent(found, entries, self._core.engine.bundle.rules)
 
     async def cancel(self, principal: Principal, operation: str) -> Operation:
         """See AgentDoor.cancel."""

@@ -110,8 +110,8 @@ class HumanDesk(AgentDesk):
         try:
             await may_view(self._core, principal, found)
         except Forbidden:
-            return for_agent(found, entries)
-        return for_person(found, entries, await awaited(self._core, found))
+            return for_agent(found, entries, self._core.engine.bundle.rules)
+        return for_person(found, entries, self._core.engine.bundle.rules, await awaited(self._core, found))
 
     async def show(self, principal: Principal, operation: str) -> Details:
         """See HumanDoor.show."""

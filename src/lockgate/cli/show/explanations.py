@@ -17,7 +17,10 @@ def explanation_text(found: dict[str, Any]) -> Group:
     head = f"{found['operation_id']} {found['action']} on {found['target']}: {found['status']}"
     effect = f" (effect {found['effect']})" if found["effect"] else ""
     parts: list[Any] = [Text(head + effect, style=STYLES.get(found["status"], "")), Text(flat(found["message"]))]
-    parts += [Text(f"rule {item['rule']}: {flat(item['message'])} Fix: {flat(item['fix'])}") for item in found["rules"]]
+    for item in found["rules"]:
+        grave = f" ({flat(item['severity'])})" if item.get("severity") else ""
+        parts.append(Text(f"rule {item['rule']}{grave}: {flat(item['message'])} Fix: {flat(item['fix'])}"))
+        parts += [Text(f"why        {flat(item['why'])}")] if item.get("why") else []
     parts += [Text(f"waits for  {flat(item)}") for item in found["awaited"]]
     retry = found["retry"]
     after = f" after {retry['after_seconds']} s" if retry["after_seconds"] else ""

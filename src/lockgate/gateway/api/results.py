@@ -9,7 +9,7 @@ from lockgate.gateway.errors import Refusal
 from lockgate.gateway.operations.advice import GET_OPERATION
 from lockgate.gateway.operations.explanation import Explanation
 from lockgate.gateway.operations.model import Operation
-from lockgate.gateway.operations.views import agent_view, is_error, story_lines, summary_line
+from lockgate.gateway.operations.views import agent_view, is_error, rules_told, story_lines, summary_line
 
 
 def operation_result(operation: Operation) -> dict[str, Any]:
@@ -27,7 +27,11 @@ def explanation_result(explanation: Explanation) -> dict[str, Any]:
     operation = explanation.operation
     return {
         "content": [{"type": "text", "text": f"{summary_line(operation)}\n{story_lines(explanation)}"}],
-        "structuredContent": {**agent_view(operation), "story": explanation.story()},
+        "structuredContent": {
+            **agent_view(operation),
+            "rules": rules_told(explanation),
+            "story": explanation.story(),
+        },
         "isError": False,
         "resultType": "complete",
     }

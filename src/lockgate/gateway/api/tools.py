@@ -55,7 +55,10 @@ def _maybe(kind: str) -> dict[str, Any]:
 
 _TEXT: Final = {"type": "string"}
 _COUNT: Final = {"type": "integer"}
-_RULES: Final = {"type": "array", "items": _object(dict.fromkeys(("rule", "title", "message", "fix"), _TEXT))}
+_RULES: Final = {
+    "type": "array",
+    "items": _object(dict.fromkeys(("rule", "title", "message", "fix", "severity", "why"), _TEXT)),
+}
 _PLAN: Final = _object(
     {
         "digests": _object(dict.fromkeys(("file_sha256", "inputs_sha256", "semantic_sha256"), _TEXT)),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from lockgate.contract.decision import Question
@@ -28,12 +28,16 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """An operation with its story, oldest first. For people also what exactly is awaited, and the commands that move it on."""
+    """An operation with its story, oldest first. For people also what exactly is awaited, and the commands that move it on.
+
+    `words` are the rules of the policy in force now (rule → its metadata).
+    """
 
     operation: Operation
     moments: tuple[Moment, ...]
     awaited: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    words: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def story(self) -> list[dict[str, Any]]:
         """The moments as documents."""
@@ -43,16 +47,24 @@ class Explanation:
         ]
 
 
-def for_agent(operation: Operation, entries: tuple[StoredEntry, ...]) -> Explanation:
+def for_agent(
+    operation: Operation, entries: tuple[StoredEntry, ...], words: Mapping[str, Mapping[str, Any]]
+) -> Explanation:
     """What the agent that asked may know of its own operation."""
     own = (entry for entry in entries if not _about_others(entry))
-    return Explanation(operation, _bounded([moment for moment, _ in _told(_uncounted(own), _TO_AGENTS)]))
+    moments = _bounded([moment for moment, _ in _told(_uncounted(own), _TO_AGENTS)])
+    return Explanation(operation, moments, words=words)
 
 
-def for_person(operation: Operation, entries: tuple[StoredEntry, ...], awaited: tuple[str, ...]) -> Explanation:
+def for_person(
+    operation: Operation,
+    entries: tuple[StoredEntry, ...],
+    words: Mapping[str, Mapping[str, Any]],
+    awaited: tuple[str, ...],
+) -> Explanation:
     """Everything, with who did it."""
     told = [replace(moment, who=entry.principal) for moment, entry in _told(entries, _TO_PEOPLE)]
-    return Explanation(operation, _bounded(told), awaited, commands(operation))
+    return Explanation(operation, _bounded(told), awaited, commands(operation), words)
 
 
 def commands(operation: Operation) -> tuple[str, ...]:

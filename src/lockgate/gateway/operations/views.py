@@ -72,9 +72,31 @@ def summary_line(operation: Operation) -> str:
     return "\n".join(lines)
 
 
+def rules_told(explanation: Explanation) -> list[dict[str, str]]:
+    """The rules that said no, or the one that makes it wait, with how grave each is and why it is there, as the policy in force words it."""
+    operation, words = explanation.operation, explanation.words
+    told = [_rule(reason) for reason in operation.reasons]
+    awaited = (operation.waiting_for or "").partition(":")[0]
+    if not told and operation.state is State.QUEUED and awaited in words:
+        told = [{"rule": awaited, **{part: str(words[awaited][part]) for part in ("title", "message", "fix")}}]
+    for item in told:
+        known = words.get(item["rule"], {})
+        item.update({part: str(known[part]) for part in ("severity", "why") if part in known})
+    return told
+
+
+def rule_lines(explanation: Explanation) -> list[str]:
+    """The same for a reader that sees text only, where there is more to say than the rule itself says."""
+    told = [item for item in rules_told(explanation) if "severity" in item or "why" in item]
+    return [
+        f"Rule {item['rule']} ({item.get('severity', 'of no severity')}): {item.get('why', item['title'])}"
+        for item in told
+    ]
+
+
 def story_lines(explanation: Explanation) -> str:
     """The story in lines, oldest first; times are UTC."""
-    lines = []
+    lines = rule_lines(explanation)
     for moment in explanation.moments:
         at = datetime.fromtimestamp(moment.at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         lines.append(f"{at} {moment.said}")
@@ -94,7 +116,7 @@ def explanation_view(explanation: Explanation) -> dict[str, Any]:
         "message": what_happened(operation),
         "waiting_for": _waiting_for(operation),
         "awaited": list(explanation.awaited),
-        "rules": [_rule(reason) for reason in operation.reasons],
+        "rules": rules_told(explanation),
         "retry": advise(operation).document(),
         "commands": list(explanation.commands),
         "story": explanation.story(),

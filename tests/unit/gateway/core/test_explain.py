@@ -11,7 +11,7 @@ from tests.invariants.parties import agent, human
 from lockgate.gateway.audit.entries import EntryKind
 from lockgate.gateway.errors import Clash, Forbidden, NotFound
 from lockgate.gateway.operations.explanation import MAX_MOMENTS, Explanation, for_agent
-from lockgate.gateway.operations.views import agent_view, explanation_view, story_lines
+from lockgate.gateway.operations.views import agent_view, explanation_view, rules_told, story_lines
 
 
 def said(explanation: Explanation) -> str:
@@ -46,6 +46,27 @@ async def test_the_number_of_votes_that_were_needed_cannot_be_counted_in_the_sto
     story = (await strict.desk.explain(agent(), operation.id)).story()
     for of_a_vote in ("A person voted approve", "`apply` and said no", "now pending_approval"):
         assert sum(of_a_vote in moment["said"] for moment in story) == 1, (of_a_vote, story)
+
+
+async def test_a_rule_is_told_with_its_severity_and_why_to_people_and_to_the_agent(gate: Gate) -> None:
+    denied = await gate.ask(agent(roles=()))
+    for told in (
+        rules_told(await gate.desk.explain(agent(roles=()), denied.id)),
+        explanation_view(await gate.desk.explain(human("dave"), denied.id))["rules"],
+    ):
+        (rule,) = told
+        assert (rule["rule"], rule["severity"]) == ("role", "high")
+        assert rule["why"] == "Everything is forbidden that no role permits."
+        assert rule["fix"]
+
+
+async def test_the_rule_that_makes_it_wait_is_told_in_words(gate: Gate) -> None:
+    waits = await gate.ask()
+    await gate.desk.freeze(human("ada", "approver", "admin"), "*", True, "an incident")
+    assert await gate.runner().poll() is None
+    (rule,) = rules_told(await gate.desk.explain(agent(), waits.id))
+    assert (rule["rule"], rule["severity"], rule["title"]) == ("freeze", "high", "Changes are frozen")
+    assert rule["why"].startswith("In an incident")
 
 
 async def test_who_rejected_is_told_to_people_alone(strict: Gate) -> None:
@@ -113,7 +134,7 @@ async def test_a_long_story_is_cut_in_the_middle_and_says_so(gate: Gate) -> None
     entries = tuple(
         StoredEntry(seq, seq, kind, operation.id, None, "", {"waiting_for": str(seq)}) for seq in range(500)
     )
-    moments = for_agent(operation, entries).moments
+    moments = for_agent(operation, entries, {}).moments
     assert len(moments) == MAX_MOMENTS + 1
     assert moments[MAX_MOMENTS // 2].said == "400 more entries are left out here."
 
