@@ -6,9 +6,12 @@ What bubblewrap does here, a kubelet does in a cluster: it mounts, it sets the e
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -16,10 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lockgate.contract import podchannel as pod
 from lockgate.contract.jobplaces import SANDBOX_ROOT
 from lockgate.runner.sandbox.network.host import ChannelHost, Surroundings
 from lockgate.runner.sandbox.network.hosts import ChannelHosts
+from lockgate.runner.sandbox.network.link import Patience
+from lockgate.runner.sandbox.network.listen import Listen
 from lockgate.runner.sandbox.network.volumes import volumes
 from lockgate.runner.sandbox.port import Bind, SandboxLimits, SandboxSpec
 from lockgate.runner.sandbox.runtime_root import JobRoot
@@ -43,6 +50,22 @@ UID = "0f0e0d0c-1111-4222-8333-444455556666"
 CLOSED = "127.0.0.1:1"
 """Nothing listens there: on a loopback without network policy, what stands for a place that cannot be reached."""
 NOWHERE = Surroundings(api_server=CLOSED, metadata=CLOSED, look_ms=50)
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """As `reachable_directory`."""
+    with reachable_directory() as place:
+        yield place
+
+
+@pytest.fixture
+async def loopback(job_root: JobRoot, reachable: Path) -> AsyncIterator[Loopback]:
+    """Hosts on 127.0.0.1 that are not patient, and somewhere to run pods."""
+    patience = Patience(ticket=2, arrival=4, stall=4)
+    hosts = ChannelHosts(Listen("127.0.0.1"), uid_locks=reachable / "uids", patience=patience)
+    yield Loopback(job_root, hosts, reachable)
+    await hosts.close()
 
 
 @contextlib.contextmanager
@@ -189,3 +212,31 @@ class Loopback:
             for started in stage.pods:
                 started.kill()
             await stage.host.close()
+
+
+def over_tls(port: int, *, source: str = "", newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLSocket:
+    """Somebody else's TLS connection to a porter."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode, context.maximum_version = False, ssl.CERT_NONE, newest
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 20, (source, 0) if source else None))
+
+
+def frame(tag: bytes, payload: bytes = b"") -> bytes:
+    """As a pod writes it."""
+    return (len(payload) + 1).to_bytes(4, "big") + tag + payload
+
+
+def arrival(**changes: Any) -> bytes:
+    """The frame of a pod that says of itself what the runner wants to hear."""
+    said = {"version": pod.VERSION, "pod": UID, "checks": dict.fromkeys(pod.CHECKS, True), "had": {}} | changes
+    return frame(pod.ARRIVAL, json.dumps(said).encode())
+
+
+def all_that_comes(sock: socket.socket) -> bytes:
+    """Everything until the other side ends."""
+    sock.settimeout(60)
+    heard = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := sock.recv(1 << 16):
+            heard += chunk
+    return heard

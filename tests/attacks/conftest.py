@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tests.attacks.egress_world import World
 from tests.invariants.conftest import gate, job_root, library, region, strict, works
+from tests.pods import loopback, reachable
 
-__all__ = ["gate", "job_root", "library", "region", "strict", "works", "world"]
+__all__ = ["gate", "job_root", "library", "loopback", "reachable", "region", "strict", "works", "world"]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from lockgate.contract import podchannel as pod
 from lockgate.runner.sandbox.port import ChannelError
 from lockgate.wire.chunks import carry
 
-TICKET_SECONDS: Final = 10
 MAX_AT_ONCE: Final = 64
 _LIMIT: Final = 2 * pod.MAX_FRAME_BYTES
 
@@ -76,11 +75,12 @@ async def over_tls(sock: socket.socket, context: ssl.SSLContext) -> Stream:
 class EgressDoor:
     """Takes egress connections of one pod and passes each, as a plain stream, to the stage's proxy behind ``door``."""
 
-    def __init__(self, ticket: bytes, context: ssl.SSLContext, door: int, peer: str) -> None:
+    def __init__(self, ticket: bytes, context: ssl.SSLContext, door: int, peer: str, seconds: float) -> None:
         self._ticket = ticket
         self._context = context
         self._door = socket.socket(fileno=door)
         self._peer = peer
+        self._seconds = seconds
         self._room = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def serve(self, listener: socket.socket) -> None:
@@ -96,7 +96,7 @@ class EgressDoor:
 
     async def _one(self, sock: socket.socket) -> None:
         try:
-            async with asyncio.timeout(TICKET_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 outer = await over_tls(sock, self._context)
                 shown = await outer.reader.readexactly(pod.TICKET_BYTES)
         except (TimeoutError, OSError, asyncio.IncompleteReadError):

@@ -11,6 +11,7 @@ from typing import Any, Final
 from lockgate.runner.sandbox.client import LauncherClient
 from lockgate.runner.sandbox.network import delivery
 from lockgate.runner.sandbox.network.host import ChannelHost
+from lockgate.runner.sandbox.network.link import Patience
 from lockgate.runner.sandbox.network.listen import Listen
 from lockgate.runner.sandbox.port import SandboxSpec
 from lockgate.runner.sandbox.profile import check_spec
@@ -26,7 +27,14 @@ class ChannelHosts:
     ``uids`` and ``uid_locks`` count for root only, as with bubblewrap.
     """
 
-    def __init__(self, listen: Listen, uids: UidRange | None = None, uid_locks: Path = DEFAULT_LOCKS) -> None:
+    def __init__(
+        self,
+        listen: Listen,
+        uids: UidRange | None = None,
+        uid_locks: Path = DEFAULT_LOCKS,
+        patience: Patience | None = None,
+    ) -> None:
+        self._patience = patience or Patience()
         self._listen = listen
         self._uids = uids or UidRange()
         self._uid_locks = uid_locks
@@ -49,6 +57,7 @@ class ChannelHosts:
             "op": "open",
             "id": spec.id,
             "stage": spec.stage,
+            "patience": asdict(self._patience),
             "seconds": int(spec.limits.wall_seconds) + _LIFE_MARGIN_SECONDS,
             "egress": asdict(spec.egress) if spec.egress is not None else None,
         }

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from lockgate.contract.podchannel import HEADER_BYTES, MAX_FRAME_BYTES
 from lockgate.runner.sandbox.port import ChannelError, ChannelFault, JobFault, NetworkFault
 from lockgate.wire.frames import HEADER_BYTES as LENGTH_BYTES
 from lockgate.wire.frames import decode, encode
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: from a connection to its ticket, from there to what the pod says of itself, and for the pod to read what it is sent."""
+
+    ticket: float = 10.0
+    arrival: float = 30.0
+    stall: float = 60.0
+
 
 EXPECT: Final = b"X"
 """Runner to porter: the pod's uid and address as the API tells them. Everything else the runner says goes on to the pod."""

@@ -20,7 +20,8 @@ from typing import Any, Final
 from lockgate.runner.egress.process import become_proxy
 from lockgate.runner.egress.rules import EgressRules
 from lockgate.runner.sandbox.control import ControlReader, rules_from_message
-from lockgate.runner.sandbox.network.porter import Doors, become_porter
+from lockgate.runner.sandbox.network.link import Patience
+from lockgate.runner.sandbox.network.porter import Doors, Terms, become_porter
 from lockgate.runner.sandbox.port import SandboxUnavailable
 from lockgate.runner.sandbox.teardown import ChildProcess
 from lockgate.runner.sandbox.uids import UidPool, UidRange
@@ -120,6 +121,7 @@ class Nursery:
         door, proxy_side = socket.socketpair()
         output, tail = os.pipe()
         rules: EgressRules | None = rules_from_message(message["egress"]) if message["egress"] is not None else None
+        terms = Terms(message["seconds"], Patience(**message["patience"]))
         doors = Doors(secrets, listener, canary, porter_link, relayed.fileno(), tail)
         if rules is not None:
             doors.egress, doors.proxy = more[0], door.fileno()
@@ -138,9 +140,7 @@ class Nursery:
                     "proxy",
                     lambda: become_proxy(kept, proxy_side, socket.socket(fileno=more[1]), second_uid, parent),
                 )
-            self._fork(
-                message["id"], "porter", lambda: become_porter(doors, int(message["seconds"]), brood.uid, parent)
-            )
+            self._fork(message["id"], "porter", lambda: become_porter(doors, terms, brood.uid, parent))
         finally:
             for sock in (relayed, warden_side, door, proxy_side):
                 sock.close()

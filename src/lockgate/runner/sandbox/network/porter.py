@@ -23,15 +23,11 @@ from lockgate.contract import podchannel as pod
 from lockgate.runner.sandbox import linux, seccomp
 from lockgate.runner.sandbox.network import claims
 from lockgate.runner.sandbox.network.doorway import EgressDoor, Stream, accepted, over_tls
-from lockgate.runner.sandbox.network.link import EXPECT, document, fault, framed, read_framed
+from lockgate.runner.sandbox.network.link import EXPECT, Patience, document, fault, framed, read_framed
 from lockgate.runner.sandbox.port import ChannelError
 from lockgate.runner.sandbox.warden import confine
 from lockgate.wire.frames import decode
 
-TICKET_SECONDS: Final = 10
-ARRIVAL_SECONDS: Final = 30
-STALL_SECONDS: Final = 60
-"""How long a pod may take from its connection to its ticket, from there to its arrival, and to read what it is sent."""
 _MAX_DESCRIPTORS: Final = 256
 _MAX_STRANGERS: Final = 64
 
@@ -55,8 +51,16 @@ class Doors:
         return {number for number in vars(self).values() if number >= 0}
 
 
-def become_porter(doors: Doors, seconds: int, uid: int | None, parent: int) -> NoReturn:
-    """Turn this forked child into a porter that serves for at most ``seconds`` from its pod's arrival; never returns."""
+@dataclass(frozen=True)
+class Terms:
+    """``seconds``: how long it may take at most from a pod's arrival to its last word."""
+
+    seconds: float
+    patience: Patience
+
+
+def become_porter(doors: Doors, terms: Terms, uid: int | None, parent: int) -> NoReturn:
+    """Turn this forked child into a porter; never returns."""
     code = 70
     try:
         ticket = bytes.fromhex(os.read(doors.secrets, 2 * pod.TICKET_BYTES).decode("ascii"))
@@ -64,13 +68,13 @@ def become_porter(doors: Doors, seconds: int, uid: int | None, parent: int) -> N
         confine(doors.numbers(), uid, parent)
         resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_DESCRIPTORS, _MAX_DESCRIPTORS))
         linux.install_filter(seccomp.porter_filter(platform.machine()))
-        code = asyncio.run(_serve(ticket, context, doors, seconds))
+        code = asyncio.run(_serve(ticket, context, doors, terms))
     finally:
         os._exit(code)
 
 
-async def _serve(ticket: bytes, context: ssl.SSLContext, doors: Doors, seconds: int) -> int:
-    return await Porter(ticket, context, doors, seconds).run()
+async def _serve(ticket: bytes, context: ssl.SSLContext, doors: Doors, terms: Terms) -> int:
+    return await Porter(ticket, context, doors, terms).run()
 
 
 def tls_context(pem: str) -> ssl.SSLContext:
@@ -86,11 +90,11 @@ def tls_context(pem: str) -> ssl.SSLContext:
 class Porter:
     """One stage's door, from the first connection to the last word."""
 
-    def __init__(self, ticket: bytes, context: ssl.SSLContext, doors: Doors, seconds: int) -> None:
+    def __init__(self, ticket: bytes, context: ssl.SSLContext, doors: Doors, terms: Terms) -> None:
         self._ticket = ticket
         self._context = context
         self._doors = doors
-        self._seconds = seconds
+        self._terms, self._patience = terms, terms.patience
         loop = asyncio.get_running_loop()
         self._expected: asyncio.Future[tuple[str, str]] = loop.create_future()
         self._arrived = asyncio.Event()
@@ -140,7 +144,7 @@ class Porter:
     async def _serve_pod(self, sock: socket.socket, peer: str) -> None:
         # 2. TLS, and the ticket over it, in time.
         try:
-            async with asyncio.timeout(TICKET_SECONDS):
+            async with asyncio.timeout(self._patience.ticket):
                 stream = await over_tls(sock, self._context)
                 shown = await stream.reader.readexactly(pod.TICKET_BYTES)
         except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
@@ -159,7 +163,7 @@ class Porter:
             raise ChannelError("wrong_ticket", f"from {peer}")
         # 4. It says which pod it is and what it could reach.
         try:
-            async with asyncio.timeout(ARRIVAL_SECONDS):
+            async with asyncio.timeout(self._patience.arrival):
                 tag, payload = await read_framed(stream.reader)
         except TimeoutError:
             raise ChannelError("slow", "no arrival") from None
@@ -182,13 +186,15 @@ class Porter:
     async def _carry(self, stream: Stream, peer: str) -> None:
         work = [self._hear_pod(stream), self._hear_warden()]
         if self._doors.egress >= 0:
-            door = EgressDoor(pod.egress_ticket(self._ticket), self._context, self._doors.proxy, peer)
+            door = EgressDoor(
+                pod.egress_ticket(self._ticket), self._context, self._doors.proxy, peer, self._patience.ticket
+            )
             work.append(door.serve(socket.socket(fileno=self._doors.egress)))
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._terms.seconds):
                 await self._first_of(*work)
         except TimeoutError:
-            raise ChannelError("slow", f"not over after {self._seconds} s") from None
+            raise ChannelError("slow", f"not over after {self._terms.seconds} s") from None
 
     async def _hear_pod(self, stream: Stream) -> None:
         claims.placed(*await read_framed(stream.reader))
@@ -246,11 +252,11 @@ class Porter:
 
     async def _send(self, frame: bytes) -> None:
         try:
-            async with self._to_pod, asyncio.timeout(STALL_SECONDS):
+            async with self._to_pod, asyncio.timeout(self._patience.stall):
                 self._pod.writer.write(frame)
                 await self._pod.writer.drain()
         except TimeoutError:
-            raise ChannelError("slow", f"the pod read nothing for {STALL_SECONDS} s") from None
+            raise ChannelError("slow", f"the pod read nothing for {self._patience.stall} s") from None
         except OSError:
             raise ChannelError("eof", "the connection ended") from None
 

@@ -16,14 +16,14 @@ result(source=open("/work/source/deep/down/a").read(), plan=open("/lockgate-plan
 """
 
 
-async def test_a_stage_runs_from_arrival_to_its_last_word(cluster, scratch):
-    source = scratch / "source"
+async def test_a_stage_runs_from_arrival_to_its_last_word(loopback, reachable):
+    source = reachable / "source"
     (source / "deep/down").mkdir(parents=True)
     (source / "deep/down/a").write_text("content")
     (source / "run").write_text("#!/bin/sh")
     (source / "run").chmod(0o755)
     given = {"binds": (Bind(source, "/work/source"),), "files": (InjectedFile("/lockgate-plan/plan", b"the plan"),)}
-    async with cluster.stage(LOOKS, **given) as stage:
+    async with loopback.stage(LOOKS, **given) as stage:
         process = stage.start()
         await stage.host.expect(UID, "127.0.0.1")
         arrival = await stage.host.arrived()
@@ -45,8 +45,8 @@ async def test_a_stage_runs_from_arrival_to_its_last_word(cluster, scratch):
     assert (report.cause, report.exit_code, report.output_tail) == ("exit", 0, b"some output\n")
 
 
-async def test_a_pod_that_reaches_the_canary_is_sent_nothing(cluster):
-    async with cluster.stage() as stage:
+async def test_a_pod_that_reaches_the_canary_is_sent_nothing(loopback):
+    async with loopback.stage() as stage:
         process = stage.start(
             **{pod.UNREACHABLE_VARIABLE: stage.host.pod_environment(NOWHERE)[pod.UNREACHABLE_VARIABLE]}
         )
