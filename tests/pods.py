@@ -1,4 +1,5 @@
-"""A pod without a cluster: its first process for real, as PID 1 of a PID namespace of its own, on a root like an image's; the network is this machine's loopback.
+"""A pod without a cluster: its first process for real, as PID 1 of a PID namespace of its own, on a root like an image's, in a network that has nothing
+but a loopback: what other interfaces this machine has is no business of a pod's.
 
 What bubblewrap does here, a kubelet does in a cluster: it mounts, it sets the environment, it starts one program. Nothing of the channel is replaced.
 """
@@ -13,6 +14,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -52,6 +54,66 @@ CLOSED = "127.0.0.1:1"
 NOWHERE = Surroundings(api_server=CLOSED, metadata=CLOSED, look_ms=50)
 
 
+HOLDER = """
+import json, socket, subprocess, sys
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+door = socket.socket(fileno=int(sys.argv[1]))
+while order := door.recv(4096):
+    said = json.loads(order)
+    if said["op"] == "listen":
+        made = socket.create_server((said["address"], said["port"]))
+    else:
+        made = socket.create_connection((said["address"], said["port"]), 20, (said["source"], 0) if said["source"] else None)
+    socket.send_fds(door, [b"+"], [made.fileno()])
+    made.close()
+"""
+
+
+class Network:
+    """A network namespace with a loopback alone, and sockets made in it."""
+
+    def __init__(self) -> None:
+        self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        command = ["unshare", *user, "--net", sys.executable, "-c", HOLDER, str(theirs.fileno())]
+        path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={**os.environ, "PATH": path})
+        theirs.close()
+        self.enter = ["nsenter", f"--net=/proc/{self._process.pid}/ns/net"]
+        if user:
+            self.enter += [f"--user=/proc/{self._process.pid}/ns/user", "--preserve-credentials"]
+
+    def listen(self, address: str = "127.0.0.1", port: int = 0) -> socket.socket:
+        """A listening socket."""
+        return self._made(op="listen", address=address, port=port)
+
+    def connect(self, port: int, source: str = "") -> socket.socket:
+        """A connection to that port of 127.0.0.1."""
+        return self._made(op="connect", address="127.0.0.1", port=port, source=source)
+
+    def _made(self, **order: Any) -> socket.socket:
+        self._door.send(json.dumps(order).encode())
+        _, found, _, _ = socket.recv_fds(self._door, 1, 1)
+        return socket.socket(fileno=found[0])
+
+    def close(self) -> None:
+        """End it."""
+        self._door.close()
+        self._process.wait()
+
+
+@dataclass(frozen=True)
+class ListenThere(Listen):
+    """As the provider would listen, but in that network."""
+
+    network: Network | None = None
+
+    def sockets(self, count: int) -> list[socket.socket]:
+        """So many."""
+        assert self.network is not None
+        return [self.network.listen(self.address) for _ in range(count)]
+
+
 @pytest.fixture
 def reachable() -> Iterator[Path]:
     """As `reachable_directory`."""
@@ -62,10 +124,12 @@ def reachable() -> Iterator[Path]:
 @pytest.fixture
 async def loopback(job_root: JobRoot, reachable: Path) -> AsyncIterator[Loopback]:
     """Hosts on 127.0.0.1 that are not patient, and somewhere to run pods."""
-    patience = Patience(ticket=2, arrival=4, stall=4)
-    hosts = ChannelHosts(Listen("127.0.0.1"), uid_locks=reachable / "uids", patience=patience)
-    yield Loopback(job_root, hosts, reachable)
+    network = Network()
+    listen = ListenThere("127.0.0.1", network=network)
+    hosts = ChannelHosts(listen, uid_locks=reachable / "uids", patience=Patience(ticket=2, arrival=4, stall=4))
+    yield Loopback(job_root, hosts, reachable, network)
     await hosts.close()
+    network.close()
 
 
 @contextlib.contextmanager
@@ -118,15 +182,15 @@ class Pod:
 
     def kill(self) -> None:
         """Everything at once, as when a node dies."""
-        self.process.kill()
-        self.process.communicate()
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.communicate()
 
 
-def start_pod(
-    root: JobRoot, spec: SandboxSpec, ticket: bytes, environment: Mapping[str, str], scratch: Path, *more: str
-) -> Pod:
-    """Start `python -m lockgate.job.pod` on the volumes that the specification needs. `scratch`: a directory for the ticket's file."""
-    kept = scratch / f"ticket-{os.urandom(4).hex()}"
+def start_pod(loopback: Loopback, spec: SandboxSpec, ticket: bytes, environment: Mapping[str, str], *more: str) -> Pod:
+    """Start `python -m lockgate.job.pod` on the volumes that the specification needs; `more` of bubblewrap's arguments."""
+    root = loopback.root
+    kept = loopback.scratch / f"ticket-{os.urandom(4).hex()}"
     kept.write_bytes(ticket)
     program = root.argv("lockgate.job.pod.__main__:main")
     command = ["bwrap", *MOUNTS, "--ro-bind", str(root.path), "/lockgate", "--ro-bind", str(kept), pod.TICKET_FILE]
@@ -136,7 +200,10 @@ def start_pod(
     for name, value in {**root.environment(), **environment}.items():
         command += ["--setenv", name, value]
     process = subprocess.Popen(
-        [*command, "--", *program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*loopback.network.enter, *command, "--", *program],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     return Pod(process, kept)
 
@@ -166,9 +233,17 @@ class Stage:
         """A pod with this ticket (the right one); `changes` of its environment, `more` of bubblewrap's arguments."""
         environment = pod_environment(self.host, **changes)
         shown = self.host.ticket if ticket is None else ticket
-        started = start_pod(self.cluster.root, self.spec, shown, environment, self.cluster.scratch, *more)
+        started = start_pod(self.cluster, self.spec, shown, environment, *more)
         self.pods.append(started)
         return started
+
+    def knock(self, source: str = "") -> socket.socket:
+        """Somebody else's connection to the channel's port."""
+        return self.cluster.network.connect(self.host.port, source)
+
+    def intrude(self, source: str = "", newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLSocket:
+        """The same, over TLS."""
+        return over_tls(self.knock(source), newest)
 
     async def run(self) -> Pod:
         """A pod, let in and given everything: its job has been started."""
@@ -193,10 +268,11 @@ class Loopback:
     root: JobRoot
     hosts: ChannelHosts
     scratch: Path
+    network: Network
 
     def spec(self, program: str, **changes: Any) -> SandboxSpec:
         """A specification that runs `program` after the prelude."""
-        argv = (*self.root.interpreter(), "-c", PRELUDE + program)
+        argv = changes.pop("argv", (*self.root.interpreter(), "-c", PRELUDE + program))
         binds = (Bind(self.root.path, SANDBOX_ROOT), *changes.pop("binds", ()))
         given: dict[str, Any] = {"stage": "plan", "limits": LIMITS} | changes
         return SandboxSpec(os.urandom(16).hex(), argv=argv, env=self.root.environment(), binds=binds, **given)
@@ -214,11 +290,12 @@ class Loopback:
             await stage.host.close()
 
 
-def over_tls(port: int, *, source: str = "", newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLSocket:
-    """Somebody else's TLS connection to a porter."""
+def over_tls(sock: socket.socket, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLSocket:
+    """Somebody else's TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode, context.maximum_version = False, ssl.CERT_NONE, newest
-    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 20, (source, 0) if source else None))
+    sock.settimeout(20)
+    return context.wrap_socket(sock)
 
 
 def frame(tag: bytes, payload: bytes = b"") -> bytes:

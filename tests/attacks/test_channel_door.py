@@ -1,10 +1,9 @@
 """Who comes to a job's channel that should not: each ends the run with a name, and nothing was sent to anybody by then."""
 
-import socket
 import ssl
 
 import pytest
-from tests.pods import NOWHERE, UID, all_that_comes, arrival, over_tls
+from tests.pods import NOWHERE, UID, all_that_comes, arrival
 
 from lockgate.contract import podchannel as pod
 from lockgate.runner.sandbox.network.certificate import stage_certificate
@@ -37,10 +36,10 @@ async def test_a_wrong_ticket_ends_the_run(loopback):
 async def test_no_ticket_in_time_ends_the_run(loopback, said):
     async with loopback.stage() as stage:
         if said.startswith(b"GET"):
-            stranger = socket.create_connection(("127.0.0.1", stage.host.port))
+            stranger = stage.knock()
             stranger.sendall(said)
         else:
-            stranger = over_tls(stage.host.port)
+            stranger = stage.intrude()
             stranger.sendall(said)  # fewer bytes than a ticket has
         with stranger:
             assert (await refusal(stage)).kind == "no_ticket"
@@ -48,7 +47,7 @@ async def test_no_ticket_in_time_ends_the_run(loopback, said):
 
 async def test_a_connection_that_only_opens_ends_the_run_in_time(loopback):
     async with loopback.stage() as stage:
-        with socket.create_connection(("127.0.0.1", stage.host.port)) as stranger:
+        with stage.knock() as stranger:
             assert (await refusal(stage)).kind == "no_ticket"
             assert all_that_comes(stranger) == b""
 
@@ -56,14 +55,14 @@ async def test_a_connection_that_only_opens_ends_the_run_in_time(loopback):
 async def test_nothing_older_than_tls_1_3_is_spoken(loopback):
     async with loopback.stage() as stage:
         with pytest.raises(ssl.SSLError):
-            over_tls(stage.host.port, newest=ssl.TLSVersion.TLSv1_2)
+            stage.intrude(newest=ssl.TLSVersion.TLSv1_2)
         assert (await refusal(stage)).kind == "no_ticket"
 
 
 async def test_a_stolen_ticket_from_another_address_ends_the_run(loopback):
     async with loopback.stage() as stage:
         await stage.host.expect(UID, "127.0.0.1")
-        with over_tls(stage.host.port, source="127.0.0.2") as thief:
+        with stage.intrude(source="127.0.0.2") as thief:
             thief.sendall(stage.host.ticket + arrival())
             assert (await refusal(stage)).kind == "wrong_peer"
             assert all_that_comes(thief) == b""
@@ -72,7 +71,7 @@ async def test_a_stolen_ticket_from_another_address_ends_the_run(loopback):
 async def test_a_stolen_ticket_shown_before_the_pod_is_known_is_answered_by_nothing(loopback):
     """The thief comes first, from an address that later turns out not to be the pod's."""
     async with loopback.stage() as stage:
-        with over_tls(stage.host.port) as thief:
+        with stage.intrude() as thief:
             thief.sendall(stage.host.ticket + arrival())
             await stage.host.expect(UID, "127.0.0.2")
             assert (await refusal(stage)).kind == "wrong_peer"
@@ -91,7 +90,7 @@ async def test_a_ticket_shown_again_ends_the_run_that_it_had_opened(loopback):
     async with loopback.stage() as stage:
         process = await stage.run()
         assert (await stage.host.channel.receive())["type"] == "hello"
-        with socket.create_connection(("127.0.0.1", stage.host.port)) as thief:
+        with stage.knock() as thief:
             with pytest.raises(ChannelError) as ended:
                 await stage.host.channel.receive()
             assert ended.value.kind == "second_connection"
@@ -112,7 +111,7 @@ async def test_a_second_pod_with_the_right_ticket_ends_the_run(loopback):
 
 async def test_whoever_only_knocks_a_second_time_ends_the_run_too(loopback):
     async with loopback.stage() as stage:
-        with over_tls(stage.host.port) as first, socket.create_connection(("127.0.0.1", stage.host.port)):
+        with stage.intrude() as first, stage.knock():
             first.sendall(stage.host.ticket)
             assert (await refusal(stage)).kind == "second_connection"
 
@@ -120,7 +119,7 @@ async def test_whoever_only_knocks_a_second_time_ends_the_run_too(loopback):
 async def test_a_pod_that_leaves_out_a_look_is_sent_nothing(loopback):
     async with loopback.stage() as stage:
         await stage.host.expect(UID, "127.0.0.1")
-        with over_tls(stage.host.port) as liar:
+        with stage.intrude() as liar:
             liar.sendall(stage.host.ticket + arrival(checks={name: True for name in pod.CHECKS if name != pod.KUBELET}))
             error = await refusal(stage)
             assert (error.kind, error.detail) == ("unconfined", "kubelet")
@@ -130,10 +129,10 @@ async def test_a_pod_that_leaves_out_a_look_is_sent_nothing(loopback):
 async def test_the_canary_is_watched_from_the_runners_side_as_well(loopback):
     """A pod that lies about it, or looks too early, is seen all the same; somebody else's scan of the port ends nothing."""
     async with loopback.stage() as stage:
-        with socket.create_connection(("127.0.0.1", stage.host.canary_port), 20, ("127.0.0.9", 0)):
+        with loopback.network.connect(stage.host.canary_port, "127.0.0.9"):
             process = await stage.run()
             assert (await stage.host.channel.receive())["type"] == "hello"
-        with socket.create_connection(("127.0.0.1", stage.host.canary_port)), pytest.raises(ChannelError) as ended:
+        with loopback.network.connect(stage.host.canary_port), pytest.raises(ChannelError) as ended:
             await stage.host.channel.receive()
         assert (ended.value.kind, ended.value.detail) == ("unconfined", "canary, as seen from here")
         assert process.wait() == 70
@@ -145,7 +144,7 @@ async def test_a_pod_shows_its_ticket_to_nobody_but_the_pinned_certificate(loopb
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(other)
     async with loopback.stage() as stage:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        with loopback.network.listen() as listener:
             process = stage.start(**{pod.ADDRESS_VARIABLE: f"127.0.0.1:{listener.getsockname()[1]}"})
             with context.wrap_socket(listener.accept()[0], server_side=True) as impostor:
                 assert all_that_comes(impostor) == b""
@@ -160,7 +159,7 @@ async def test_a_pod_speaks_nothing_older_than_tls_1_3(loopback, reachable):
     context.load_cert_chain(other)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     async with loopback.stage() as stage:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        with loopback.network.listen() as listener:
             process = stage.start(**{pod.ADDRESS_VARIABLE: f"127.0.0.1:{listener.getsockname()[1]}"})
             with pytest.raises(ssl.SSLError):
                 context.wrap_socket(listener.accept()[0], server_side=True)

@@ -7,7 +7,7 @@ import hashlib
 import json
 
 import pytest
-from tests.pods import UID, all_that_comes, arrival, frame, over_tls
+from tests.pods import UID, all_that_comes, arrival, frame
 
 from lockgate.contract import podchannel as pod
 from lockgate.runner.sandbox.network.delivery import MOVED_OUT
@@ -62,7 +62,7 @@ async def test_a_first_word_out_of_order_ends_the_run(loopback, case):
     said, kind = FIRST_WORDS[case]
     async with loopback.stage() as stage:
         await stage.host.expect(UID, "127.0.0.1")
-        with over_tls(stage.host.port) as hostile:
+        with stage.intrude() as hostile:
             hostile.sendall(stage.host.ticket + said)
             if kind == "eof":
                 hostile.close()
@@ -77,7 +77,7 @@ async def test_a_first_word_out_of_order_ends_the_run(loopback, case):
 async def test_a_pod_that_shows_its_ticket_and_says_no_more_ends_the_run_in_time(loopback):
     async with loopback.stage() as stage:
         await stage.host.expect(UID, "127.0.0.1")
-        with over_tls(stage.host.port) as hostile:
+        with stage.intrude() as hostile:
             hostile.sendall(stage.host.ticket + arrival()[:-1])
             with pytest.raises(ChannelError) as refused:
                 await stage.host.arrived()
@@ -109,7 +109,7 @@ async def test_a_later_word_out_of_order_ends_the_run(loopback, lent, case):
     said, kind = LATER_WORDS[case]
     async with loopback.stage(binds=(lent,)) as stage:
         await stage.host.expect(UID, "127.0.0.1")
-        with over_tls(stage.host.port) as hostile:
+        with stage.intrude() as hostile:
             hostile.sendall(stage.host.ticket + arrival())
             await stage.host.arrived()
             hostile.sendall(said)
@@ -132,7 +132,7 @@ async def test_what_a_job_says_is_read_by_its_warden_alone_and_named_as_ever(loo
     said, kind = JOBS_WORDS[case]
     async with loopback.stage() as stage:
         await stage.host.expect(UID, "127.0.0.1")
-        with over_tls(stage.host.port) as hostile:
+        with stage.intrude() as hostile:
             hostile.sendall(stage.host.ticket + arrival() + PLACED + frame(pod.JOB, said))
             with pytest.raises(ChannelError) as refused:
                 await stage.host.channel.receive()
@@ -142,7 +142,7 @@ async def test_what_a_job_says_is_read_by_its_warden_alone_and_named_as_ever(loo
 async def test_a_pod_that_sends_back_without_end_is_cut_off(loopback, lent):
     async with loopback.stage(binds=(lent,)) as stage:
         await stage.host.expect(UID, "127.0.0.1")
-        with over_tls(stage.host.port) as hostile:
+        with stage.intrude() as hostile:
             hostile.sendall(stage.host.ticket + arrival())
             hostile.sendall(PLACED)
             await stage.host.deliver()
@@ -167,7 +167,7 @@ async def test_a_pod_that_sends_back_without_end_is_cut_off(loopback, lent):
 async def test_a_file_that_came_back_changed_on_its_way_is_not_kept(loopback, lent):
     async with loopback.stage(binds=(lent,)) as stage:
         await stage.host.expect(UID, "127.0.0.1")
-        with over_tls(stage.host.port) as hostile:
+        with stage.intrude() as hostile:
             hostile.sendall(stage.host.ticket + arrival() + PLACED)
             await stage.host.deliver()
             hostile.sendall(a_file(lent.target, b"whatever", digest=bytes(32)) + document(pod.ENDED, **END))
@@ -181,7 +181,7 @@ async def test_a_pod_that_does_not_read_is_not_waited_for(loopback):
     plan = InjectedFile("/lockgate-plan/plan", bytes(64 * MIB))
     async with loopback.stage(files=(plan,)) as stage:
         await stage.host.expect(UID, "127.0.0.1")
-        with over_tls(stage.host.port) as hostile:
+        with stage.intrude() as hostile:
             hostile.sendall(stage.host.ticket + arrival())
             with pytest.raises(ChannelError) as refused:
                 await stage.host.deliver()

@@ -19,13 +19,12 @@ from lockgate.runner.sandbox.channel import LinkChannel
 from lockgate.runner.sandbox.client import sealed_memory_file
 from lockgate.runner.sandbox.network import delivery
 from lockgate.runner.sandbox.network.certificate import StageCertificate, stage_certificate
-from lockgate.runner.sandbox.network.link import EXPECT, FAULT, document, framed, read_fault, read_framed
+from lockgate.runner.sandbox.network.link import EXPECT, FAULT, content_length, document, framed, read_fault
 from lockgate.runner.sandbox.network.listen import Listen
 from lockgate.runner.sandbox.network.returning import Returned
 from lockgate.runner.sandbox.port import ChannelError, ExitCause, ExitReport, SandboxSpec
 from lockgate.wire.frames import FrameError, decode
 
-_LIMIT: Final = 2 * pod.MAX_FRAME_BYTES
 _NAME_SECONDS: Final = 2.0
 
 
@@ -84,9 +83,9 @@ class ChannelHost:
     """One stage's channel. In order: ``expect`` (as soon as the API says), ``arrived``, ``deliver``, then ``channel``; ``ended`` and ``taken_back``; ``close``."""
 
     channel: HostedChannel
+    _link: socket.socket
     _pump: asyncio.Task[None]
     _stopping: asyncio.Task[None]
-    _writer: asyncio.StreamWriter
 
     def __init__(self, spec: SandboxSpec, reachable: Reachable, end: Callable[[str], Awaitable[None]]) -> None:
         self.port, self.canary_port, self.egress_port = reachable.ports
@@ -104,7 +103,6 @@ class ChannelHost:
         self._report: asyncio.Future[ExitReport | None] = loop.create_future()
         self._notes: TunnelNotes | None = None
         self._fault: ChannelError | None = None
-        self._opened = asyncio.Event()
         self._speaking = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -125,7 +123,8 @@ class ChannelHost:
         host.channel = HostedChannel(spec.stage, channel_link)
         host.channel.why = host._why
         link.setblocking(False)
-        host._pump = asyncio.get_running_loop().create_task(host._hear(link))
+        host._link = link
+        host._pump = asyncio.get_running_loop().create_task(host._hear())
         kept = sealed_memory_file(host.ticket.hex().encode() + b"\n" + certificate.pem)
         given = [warden_link.detach(), porter_link.detach(), kept, *(sock.detach() for sock in listeners)]
         if spec.egress is not None:
@@ -171,8 +170,8 @@ class ChannelHost:
         while batch := await asyncio.to_thread(next, batches, b""):
             await self._say(batch)
         await asyncio.to_thread(self._returned.move_out)
-        await self._say(framed(pod.START))
         try:
+            await self._say(framed(pod.START))
             await asyncio.shield(self._placed)
         except ChannelError as error:
             if error.kind == "not_placed":
@@ -218,6 +217,7 @@ class ChannelHost:
         await self._end(self._spec.id)
         self._pump.cancel()
         await asyncio.wait([self._pump])
+        self._link.close()
         await self.channel.release()
         if self._notes is not None:
             await self._notes.release()
@@ -228,12 +228,10 @@ class ChannelHost:
 
     async def _say(self, frame: bytes) -> None:
         try:
-            await self._opened.wait()
             async with self._speaking:
-                self._writer.write(frame)
-                await self._writer.drain()
+                await asyncio.get_running_loop().sock_sendall(self._link, frame)
         except OSError:
-            await asyncio.wait([self._pump])
+            await asyncio.wait([self._pump])  # the porter hung up; its reason may be on the way still
             raise self._fault or ChannelError("eof", "the porter is gone") from None
 
     async def _why(self, error: ChannelError) -> ChannelError:
@@ -243,12 +241,12 @@ class ChannelHost:
             await asyncio.wait(words, timeout=_NAME_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         return self._fault if error.kind == "eof" and self._fault is not None else error
 
-    async def _hear(self, link: socket.socket) -> None:
-        reader, self._writer = await asyncio.open_unix_connection(sock=link, limit=_LIMIT)
-        self._opened.set()
+    async def _hear(self) -> None:
+        # Not a stream: one of those forgets what has arrived as soon as it cannot write any more.
         try:
             while True:
-                await self._take(*await read_framed(reader))
+                header = await self._exactly(pod.HEADER_BYTES)
+                await self._take(header[-1:], await self._exactly(content_length(header)))
         except ChannelError as error:
             self._fault = error
         except FrameError as error:
@@ -257,7 +255,21 @@ class ChannelHost:
             self._fault = ChannelError("eof", f"a file that came back cannot be kept: {error.strerror}")
         finally:
             self._over(self._fault if self._fault is not None else ChannelError("eof", "the channel was closed"))
-            self._writer.close()
+            with contextlib.suppress(OSError):
+                self._link.shutdown(socket.SHUT_RDWR)
+
+    async def _exactly(self, count: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        data = bytearray()
+        while len(data) < count:
+            try:
+                chunk = await loop.sock_recv(self._link, count - len(data))
+            except OSError:
+                chunk = b""
+            if not chunk:
+                raise ChannelError("eof", "the connection ended")
+            data += chunk
+        return bytes(data)
 
     def _over(self, error: ChannelError) -> None:
         if not self._report.done():

@@ -42,14 +42,19 @@ def document(tag: bytes, content: dict[str, Any]) -> bytes:
     return framed(tag, encode(content, MAX_FRAME_BYTES)[LENGTH_BYTES:])
 
 
+def content_length(header: bytes) -> int:
+    """How many bytes follow the length and tag of a frame. Raises ChannelError."""
+    length = int.from_bytes(header[:LENGTH_BYTES], "big") - 1
+    if not 0 <= length <= MAX_FRAME_BYTES:
+        raise ChannelError("oversize", f"a frame of {length} bytes, at most {MAX_FRAME_BYTES} are allowed")
+    return length
+
+
 async def read_framed(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     """The next frame's tag and payload. Raises ChannelError: oversize by its header alone, or eof."""
     try:
         header = await reader.readexactly(HEADER_BYTES)
-        length = int.from_bytes(header[:LENGTH_BYTES], "big") - 1
-        if not 0 <= length <= MAX_FRAME_BYTES:
-            raise ChannelError("oversize", f"a frame of {length} bytes, at most {MAX_FRAME_BYTES} are allowed")
-        return header[LENGTH_BYTES:], await reader.readexactly(length)
+        return header[LENGTH_BYTES:], await reader.readexactly(content_length(header))
     except (asyncio.IncompleteReadError, OSError):  # an SSLError is one too
         raise ChannelError("eof", "the connection ended") from None
 

@@ -160,7 +160,10 @@ class Nursery:
 
     def _ended(self, brood_id: str, name: str) -> None:
         """One of them is over; a warden that ended otherwise than well says that the job broke a rule."""
-        child = self._broods[brood_id].children.pop(name)
+        brood = self._broods.get(brood_id)
+        child = brood.children.pop(name, None) if brood is not None else None
+        if child is None:  # an order to end it came with the same waking
+            return
         self._selector.unregister(child.pidfd)
         child.poll()
         self._say({"event": "ended", "id": brood_id, "who": name, "well": child.status == 0})
