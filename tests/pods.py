@@ -126,7 +126,7 @@ async def loopback(job_root: JobRoot, reachable: Path) -> AsyncIterator[Loopback
     """Hosts on 127.0.0.1 that are not patient, and somewhere to run pods."""
     network = Network()
     listen = ListenThere("127.0.0.1", network=network)
-    hosts = ChannelHosts(listen, uid_locks=reachable / "uids", patience=Patience(ticket=2, arrival=4, stall=4))
+    hosts = ChannelHosts(listen, patience=Patience(ticket=2, arrival=4, stall=4))
     yield Loopback(job_root, hosts, reachable, network)
     await hosts.close()
     network.close()

@@ -252,7 +252,7 @@ PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
 def peak(pid: int) -> int:
-    return int(PEAK.search(Path(f"/proc/{pid}/status").read_text())[1]) * 1024
+    return int(PEAK.findall(Path(f"/proc/{pid}/status").read_text())[0]) * 1024
 
 
 async def test_a_large_plan_streams_and_neither_end_ever_holds_it(loopback):
