@@ -31,7 +31,7 @@ def parts(options: argparse.Namespace) -> dict[str, Part]:
     from tests.bench import decisions, engines, governed, history, sandboxes, stores, swaps
 
     return {
-        "decisions": lambda _: decisions.measure(),
+        "decisions": decisions.measure,
         "engines": engines.measure,
         "swaps": swaps.measure,
         "sandboxes": sandboxes.measure,
@@ -48,6 +48,7 @@ def main(
 ) -> int:
     """Measure, print, write, judge."""
     options = _parser(out).parse_args(arguments)
+    options.dir = options.dir.resolve()  # OPA's socket lies below it, and is named from its root
     options.dir.mkdir(parents=True, exist_ok=True)
     try:
         mount = require_disk(options.dir)

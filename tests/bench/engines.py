@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from tests.bench.cloudplans import everything_on
-from tests.bench.decisions import document, latencies
-from tests.bench.figures import Figure, percentile
+from tests.bench.decisions import document, figures
+from tests.bench.figures import Figure
 from tests.conftest import tool_path
 from tests.opaservers import answering, opa_server
 
@@ -27,21 +27,14 @@ async def measure(place: Path) -> list[Figure]:
 
 
 async def server_latencies(place: Path, count: int = 1_000) -> list[Figure]:
-    """Every rule of the library on; each document checked, encoded, sent, evaluated by OPA, read."""
+    """Every rule of the library on; each document checked, encoded, sent over a Unix socket, evaluated by OPA, read."""
     bundle = library_with(everything_on(), "everything.json")
     with opa_server(tool_path("opa"), place, bundle) as server:
         engine = OpaServer(bundle, Dialer(server.endpoint, None, max_body=1 << 20), ServerSettings(deadline=30))
         await answering(server, engine)
-        request = await latencies(engine, Question.REQUEST, count)
-        small = await latencies(engine, Question.PLAN, 300, changes=5)
-        large = await latencies(engine, Question.PLAN, 60, changes=200)
+        found = await figures(engine, place / "kept", "OPA server: ", count)
         await engine.close()
-    return [
-        Figure("OPA server: request decision p50", percentile(request, 0.5), "ms", note=f"{count} distinct inputs, one at a time, Unix socket"),
-        Figure("OPA server: request decision p99", percentile(request, 0.99), "ms"),
-        Figure("OPA server: plan decision p99, 5 changes", percentile(small, 0.99), "ms"),
-        Figure("OPA server: plan decision p99, 200 changes", percentile(large, 0.99), "ms"),
-    ]  # fmt: skip
+    return found
 
 
 async def memory(count: int = EVALUATIONS) -> list[Figure]:

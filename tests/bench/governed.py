@@ -21,6 +21,15 @@ META = {"io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprot
 REASON = "the service is slow under the load of this week"
 
 
+BUDGETS = """
+budgets:
+  - {name: operations of an agent an hour, per: principal, counts: operations, window_seconds: 3600, limit: 1000000, effect: deny}
+  - {name: changes of a target a day, per: target, counts: changes, window_seconds: 86400, limit: 1000000, effect: deny}
+history: {window_seconds: 3600}
+"""
+"""Policy data that wants to be told of the past, and to claim: two budgets that are never used up, and an hour of history."""
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """How much is measured."""
@@ -97,8 +106,8 @@ def echoed(answer: bytes) -> bool:
 
 async def measure(place: Path, size: Size) -> list[Figure]:
     """All figures of the gateway process. Raises CallFailed when an answer is not what was asked for."""
-    home = make_home(place / "home")
-    with echo(place) as bare, gateway(home) as ours:
+    home, past = make_home(place / "home"), make_home(place / "past", BUDGETS)
+    with echo(place) as bare, gateway(home) as ours, gateway(past) as told:
         idle = resident_bytes(ours.pid)
         caller, check = Caller(home), Governed()
         await drive(bare.port, caller.requests(bare.port, 500), echoed, clients=CLIENTS)
@@ -108,6 +117,7 @@ async def measure(place: Path, size: Size) -> list[Figure]:
         turns = [await _turn(ours, bare, caller, size.calls, check) for _ in range(size.rounds)]
         commits = (home.metric(COMMITS) - before) / (size.rounds * size.calls)
         figures = _costs(turns, check)
+        figures += await _with_the_past((told, Caller(past)), (ours, caller), check, size)
         figures += await _latencies(home, (ours, bare), caller, check, size)
         syncs = await _syncs(home, ours, caller, check, place)
         figures += [
@@ -159,6 +169,23 @@ def _costs(turns: list[tuple[Cost, Cost]], check: Governed) -> list[Figure]:
         Figure("governed / echo, CPU", ratio, "x", note="median of the rounds' ratios"),
         Figure("echo calls per second", median([item.rate for item in echoes]), "/s", note=f"{CLIENTS} clients"),
         Figure("governed calls per second", median([item.rate for item in governed]), "/s", note=f"{CLIENTS} clients"),
+    ]
+
+
+async def _with_the_past(
+    told: tuple[Served, Caller], ours: tuple[Served, Caller], check: Governed, size: Size
+) -> list[Figure]:
+    """Calls whose policy has budgets and history, beside plain ones, turn by turn."""
+    await _cpu(*told, size.calls, check)
+    ratios, costs = [], []
+    for _ in range(size.rounds):
+        cost, plain = await _cpu(*told, size.calls, check), await _cpu(*ours, size.calls, check)
+        costs.append(cost.cpu)
+        ratios.append(cost.cpu / plain.cpu)
+    note = f"two budgets and an hour of history are read, and what is allowed is claimed; up to {size.calls * (size.rounds + 1):,} operations of 64 agents on 8 targets add up"
+    return [
+        Figure("CPU per governed tools/call, budgets and history", median(costs) * 1e6, "µs", note),
+        Figure("with budgets and history / plain, CPU", median(ratios), "x", "median of the rounds' ratios"),
     ]
 
 

@@ -108,12 +108,18 @@ def directory(below: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def make_home(path: Path) -> Home:
-    """A dev deployment as `lockgate init` makes it: default policy library and data, durable store, one action on eight targets."""
+def make_home(path: Path, more_data: str = "") -> Home:
+    """A dev deployment as `lockgate init` makes it: default policy library and data, durable store, one action on eight targets.
+
+    `more_data` is added to the policy data.
+    """
     public, runners, metrics = free_ports(3)
     catalog = CATALOG + "".join(TARGET % number for number in range(TARGETS))
     samples = Samples(
-        files={"catalog/bench.yaml": catalog.encode(), "policy/data.yaml": POLICY_DATA.read_bytes()},
+        files={
+            "catalog/bench.yaml": catalog.encode(),
+            "policy/data.yaml": POLICY_DATA.read_bytes() + more_data.encode(),
+        },
         gateway={
             "bounds": {"calls_per_second": CALLS_PER_SECOND, "burst": CALLS_PER_SECOND, "queued_per_tenant": 1_000_000},
             "telemetry": {"metrics_port": metrics},

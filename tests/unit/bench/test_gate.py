@@ -135,3 +135,12 @@ def test_the_goals_are_those_of_the_issue() -> None:
         "latency, 100,000 stored / first 1,000": 1.2,
         "RSS, end / start of a steady load": 1.05,
     }
+    durable = {name: goal.at_most for name, goal in GOALS.items() if name.endswith(", durable")}
+    assert durable == {
+        "request decision p99, durable": 3,
+        "plan decision p99, 5 changes, durable": 8,
+        "plan decision p99, 200 changes, durable": 60,
+        "OPA server: request decision p99, durable": 3,
+        "OPA server: plan decision p99, 5 changes, durable": 10,
+        "OPA server: plan decision p99, 200 changes, durable": 45,
+    }
