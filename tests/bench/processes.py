@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ports import free_ports
+
 from lockgate.cli.bootstrap import Names, Ports, Samples, bootstrap
 from lockgate.gateway.app import builtin_issuer
 from lockgate.gateway.identity.issuer import TokenRequest
@@ -184,12 +186,3 @@ def _listens(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [item.getsockname()[1] for item in sockets]
-    for item in sockets:
-        item.close()
-    return ports

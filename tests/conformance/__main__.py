@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from mcp.shared.exceptions import MCPDeprecationWarning
-from tests.conformance.deployment import ROOT, agent_token, free_ports, gateway, make_home, suite_offers
+from tests.conformance.deployment import ROOT, agent_token, gateway, make_home, suite_offers
 from tests.conformance.proxy import header_adding_proxy
+from tests.ports import free_ports
 
 from lockgate.gateway.api.offers import NOTHING
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus
 from tests.conformance.bodies import bodies
 from tests.conformance.catalog import catalog
 from tests.conformance.features import FEATURES
+from tests.ports import free_ports
 
 from lockgate.cli.bootstrap import Names, Ports, Samples, bootstrap
 from lockgate.gateway.api.offers import NOTHING, Offers
@@ -33,15 +33,6 @@ def suite_offers() -> Offers:
     """What the suite's tools, prompts and resources are, behind the product's doors."""
     bus = InMemorySubscriptionBus()
     return Offers(features=FEATURES, bodies=bodies(bus), changes=bus, asks_clients=True)
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that were free a moment ago."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 def make_home(home: Path, public: int, names: tuple[str, ...], **settings: Any) -> None:

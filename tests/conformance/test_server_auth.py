@@ -18,7 +18,8 @@ import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.conformance.deployment import agent_token, free_ports, gateway, make_home
+from tests.conformance.deployment import agent_token, gateway, make_home
+from tests.ports import free_ports
 from tests.unit.gateway.api.serving import headers_of, modern
 
 ISSUER = "https://idp.test/realm"

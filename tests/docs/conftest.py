@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 from tests.docs.reader import Reader
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+from tests.ports import free_ports
 
 
 def _roots() -> Path:
@@ -33,7 +26,8 @@ def readers() -> Callable[[], AbstractContextManager[Reader]]:
 
     @contextmanager
     def make() -> Iterator[Reader]:
-        reader = Reader(_free_ports(), _roots())
+        public, runners = free_ports(2)
+        reader = Reader((public, runners), _roots())
         try:
             yield reader
         finally:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_ports
 
 from lockgate.cli.bootstrap import Names, Ports, Samples, bootstrap
 from lockgate.gateway.app import builtin_issuer
@@ -251,16 +251,6 @@ def roots_dir() -> Path:
     path = base / "test-roots"
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     return path
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for sock in sockets:
-        sock.bind(("127.0.0.1", 0))
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 def make_deployment(home: Path, *, catalog: str = CATALOG, policy: bytes | None = None) -> Deployment:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.conftest import GID, ROOT, Deployment, free_ports, roots_dir
+from tests.e2e.conftest import GID, ROOT, Deployment, roots_dir
+from tests.ports import free_ports
 
 from lockgate.cli.bootstrap import Names, Ports, Samples, bootstrap
 from lockgate.runner.settings import load_runner_settings

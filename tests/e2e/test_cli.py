@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_ports
 from typer.testing import CliRunner
 
-from lockgate.cli.demo.stage import free_ports
+from lockgate.cli.bootstrap import Ports
 from lockgate.cli.exits import Exit
 from lockgate.cli.main import app
 
@@ -64,7 +65,7 @@ def children_of(pid: int) -> set[int]:
 def running_dev(*flags: str) -> Iterator[Dev]:
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
-        home, ports = Path(place) / "home", free_ports()
+        home, ports = Path(place) / "home", Ports(*free_ports(2))
         where = ["--home", str(home), "--port", str(ports.public), "--runner-port", str(ports.runners)]
         argv = [*PROGRAM, "dev", *where, *flags, "--json"]
         with subprocess.Popen(

@@ -14,7 +14,8 @@ import pytest
 from tests.docs.pages import CLIENT_PAGES, ROOT, Page, commands, read_page
 from tests.docs.reader import Reader
 from tests.docs.shown import Names
-from tests.e2e.conftest import free_ports, roots_dir
+from tests.e2e.conftest import roots_dir
+from tests.ports import free_ports
 
 from lockgate.cli.deployment import targets_place
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 from tests.e2e.test_cli import children_of, wait_gone
+from tests.ports import free_ports
 
 from lockgate.cli.bootstrap import Ports
 from lockgate.cli.client import PeopleClient
-from lockgate.cli.demo.stage import free_ports
 
 pytestmark = [pytest.mark.opa, pytest.mark.slow]
 SECONDS = 120
@@ -58,7 +58,7 @@ class Dev:
 def dev(opa: Path) -> Iterator[Dev]:
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
-        home, ports = Path(place) / "home", free_ports()
+        home, ports = Path(place) / "home", Ports(*free_ports(2))
         where = ["--home", str(home), "--port", str(ports.public), "--runner-port", str(ports.runners)]
         argv = [sys.executable, "-m", "lockgate.cli", "dev", *where, "--json"]
         environment = {**os.environ, "LOCKGATE_OPA": str(opa), "NO_COLOR": "1"}

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.ports import free_ports
 
 from lockgate.cli.exits import Exit
 
@@ -116,10 +117,7 @@ def _second_gateway(deployment: Any) -> None:
     shutil.copytree(deployment.home, second, ignore=shutil.ignore_patterns("state", "second", "*.log", "targets"))
     path = second / "gateway.yaml"
     document = yaml.safe_load(path.read_text())
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        ports = one.getsockname()[1], two.getsockname()[1]
+    ports = free_ports(2)
     document["store"] = str(deployment.home / "state" / "gateway" / "store.db")
     document["public"] = {"host": "127.0.0.1", "port": ports[0], "url": f"http://127.0.0.1:{ports[0]}"}
     document["runners"]["port"] = ports[1]

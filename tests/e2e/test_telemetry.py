@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from tests.e2e.conftest import free_ports
+from tests.ports import free_ports
 
 CANARY = "canary-0c77e1"
 

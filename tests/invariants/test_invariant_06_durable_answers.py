@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -19,6 +18,7 @@ import pysqlite3
 import pytest
 from tests.invariants.gate import Gate
 from tests.invariants.parties import CATALOG, REASON
+from tests.ports import free_ports
 
 from lockgate.cli.bootstrap import Names, Ports, Samples, bootstrap
 from lockgate.gateway.app import builtin_issuer
@@ -190,12 +190,7 @@ class Process:
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[Process]:
-    sockets = [socket.socket() for _ in range(2)]
-    for sock in sockets:
-        sock.bind(("127.0.0.1", 0))
-    public, runners = (sock.getsockname()[1] for sock in sockets)
-    for sock in sockets:
-        sock.close()
+    public, runners = free_ports(2)
     data = LIBRARY.joinpath("data.default.yaml").read_bytes()
     samples = Samples(files={"catalog/all.yaml": CATALOG.encode(), "policy/data.yaml": data})
     import time

@@ -1,5 +1,6 @@
 """The machinery behind tests/guards, on a tree small enough to read."""
 
+import os
 import subprocess
 
 import pytest
@@ -112,6 +113,16 @@ def test_each_test_of_one_run_is_told_apart_and_its_cases_are_counted(copy, tmp_
 )
 def test_a_node_id_is_what_pytest_takes(classname, name, node):
     assert guards.node_id(classname, name) == node
+
+
+def test_a_patched_file_is_what_runs_even_when_its_time_and_size_are_those_of_the_other(copy, tmp_path):
+    source = copy / "src/lockgate/__init__.py"
+    before, node = source.stat(), "tests/test_it.py::test_refuses_nothing"
+    assert outcome(copy, node).all_passed
+    source.write_text(SOURCE.replace("return False", "return  True"))
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert source.stat().st_size == before.st_size
+    assert outcome(copy, node).properly_failed
 
 
 def test_the_tree_itself_is_left_alone(tree, copy, tmp_path):

@@ -1,5 +1,7 @@
 """`tools/suite`: its plan, and that no failure gets lost."""
 
+import itertools
+import os
 import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -21,8 +23,8 @@ def suite(root, tmp_path, monkeypatch):
     return module
 
 
-def step(suite, name, program, *tools):
-    return suite.Step(name, (sys.executable, "-c", program), tools)
+def step(suite, name, program, *tools, alone=False):
+    return suite.Step(name, (sys.executable, "-c", program), tools, alone)
 
 
 def outcome(suite, monkeypatch, *steps):
@@ -55,7 +57,7 @@ def test_a_step_gets_the_paths_of_its_tools(suite, monkeypatch, tmp_path, capsys
     )
     program = "import os; print(os.environ['LOCKGATE_FAKE'], os.environ['LOCKGATE_ITS_TWIN'])"
     assert outcome(suite, monkeypatch, step(suite, "one", program, "fake", "its-twin")) == 0
-    assert "\n/shed/fake /shed/its-twin\n" in capsys.readouterr().out
+    assert "| /shed/fake /shed/its-twin\n" in capsys.readouterr().out
 
 
 def test_a_tool_that_cannot_be_built_fails_its_step_and_says_why(suite, monkeypatch, tmp_path, capsys):
@@ -65,22 +67,73 @@ def test_a_tool_that_cannot_be_built_fails_its_step_and_says_why(suite, monkeypa
     assert outcome(suite, monkeypatch, *steps) == 1
     told = capsys.readouterr().out
     assert "tools/get: no Go here" in told
-    assert "\nran\n" not in told
-    assert "\nran too\n" in told
+    assert "| ran\n" not in told
+    assert "| ran too\n" in told
 
 
-def test_the_fast_part_needs_no_tool_and_the_whole_leaves_no_test_out(suite):
+def test_the_fast_part_needs_no_tool(suite):
     assert not any(step.tools for step in suite.CHECK)
-    chosen = [step.argv[-1] for step in suite.TEST if "pytest" in step.argv]
-    assert chosen == [
-        "not opa and not clients and not tofu and not kubernetes and not faults and not guards",
-        "faults and not tofu and not kubernetes",
-        "opa and not clients and not tofu and not kubernetes and not guards",
-        "clients and not tofu and not kubernetes and not guards",
-        "tofu and not kubernetes and not guards",
-        "kubernetes and not guards",
-        "guards",
+
+
+def reaches(words, folder):
+    """Whether pytest, called with these words, looks into a folder of tests."""
+    named = f"tests/{folder}" in words or "tests" in words
+    return named and f"--ignore=tests/{folder}" not in words
+
+
+MARKERS = ("opa", "clients", "tofu", "kubernetes", "faults", "slow", "smoke")
+
+
+def test_the_whole_leaves_no_test_out_whatever_its_folder_and_markers(suite, root):
+    folders = {path.relative_to(root).parts[1] for path in (root / "tests").rglob("test_*.py")}
+    assert {"unit", "e2e", "guards"} <= folders
+    chosen = [step.argv[step.argv.index("pytest") + 1 :] for step in suite.TEST if "pytest" in step.argv]
+    for folder, *carried in itertools.product(sorted(folders), *([(False, True)] * len(MARKERS))):
+        markers = dict(zip(MARKERS, carried, strict=True)) | {"guards": folder == "guards"}
+        if markers["faults"] == (folder == "faults"):
+            found = [words for words in chosen if reaches(words, folder) and eval(words[-1], {}, markers)]
+            assert found, (folder, markers)
+
+
+def test_what_has_its_tools_does_not_wait_for_what_has_not(suite, monkeypatch, tmp_path, capsys):
+    (tmp_path / "tools").mkdir()
+    os.mkfifo(tmp_path / "gate")
+    gate = f"open({str(tmp_path / 'gate')!r}"
+    (tmp_path / "tools" / "get").write_text(f"{gate}).read(); print('/shed/late')")
+    monkeypatch.setattr(suite, "LANES", 1)
+    steps = [step(suite, "late", "print('late')", "fake"), step(suite, "early", f"{gate}, 'w').close()")]
+    assert outcome(suite, monkeypatch, *steps) == 0
+    out = capsys.readouterr().out
+    assert out.index("early           | == begins") < out.index("late            | == begins")
+    assert out.index("ok      late") < out.index("ok      early"), "the summary keeps the order of the suite"
+
+
+def test_two_steps_run_at_once_and_one_that_must_be_alone_waits_for_both(suite, monkeypatch, tmp_path, capsys):
+    for name in ("here", "there"):
+        os.mkfifo(tmp_path / name)
+    here, there = (repr(str(tmp_path / name)) for name in ("here", "there"))
+    monkeypatch.setattr(suite, "LANES", 3)
+    met = [  # each ends only once the other runs
+        step(suite, "one", f"open({here}, 'w').close(); open({there}).read()"),
+        step(suite, "two", f"open({here}).read(); open({there}, 'w').close()"),
     ]
+    assert outcome(suite, monkeypatch, met[0], step(suite, "apart", "", alone=True), met[1]) == 0
+    out = capsys.readouterr().out
+    ends = [out.index(f"{name}             | == ok") for name in ("one", "two")]
+    assert max(ends) < out.index("apart           | == begins")
+
+
+def test_a_program_that_is_not_there_fails_its_step_and_the_others_still_run(suite, monkeypatch, capsys):
+    absent = suite.Step("absent", ("/nonexistent/program",))
+    assert outcome(suite, monkeypatch, absent, step(suite, "other", "print('ran')")) == 1
+    out = capsys.readouterr().out
+    assert "No such file" in out and "ok      other" in out
+
+
+def test_a_step_that_is_killed_has_failed(suite, monkeypatch, capsys):
+    killed = step(suite, "one", "import os; print('3 passed in 1 s', flush=True); os.kill(os.getpid(), 9)")
+    assert outcome(suite, monkeypatch, killed) == 1
+    assert "FAILED  one" in capsys.readouterr().out
 
 
 def test_every_client_of_the_house_is_fetched_for_the_tests_that_drive_it(suite, root):

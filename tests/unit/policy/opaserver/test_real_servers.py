@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.opaservers import Opa, answering, opa_server
+from tests.ports import free_ports
 
 from lockgate.contract.decision import Decision, Question
 from lockgate.keys.pki import CertificateAuthority, Issued, RunnerIdentity
@@ -302,18 +303,12 @@ class Authority:
         return files
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 def tls(opa: Path, tmp_path: Path) -> Iterator[Callable[[PolicyBundle, TlsFiles], Opa]]:
     servers: list[Opa] = []
 
     def serve(bundle: PolicyBundle, files: TlsFiles) -> Opa:
-        server = Opa(opa, tmp_path, Endpoint.parse(f"https://127.0.0.1:{free_port()}"), files)
+        server = Opa(opa, tmp_path, Endpoint.parse(f"https://127.0.0.1:{free_ports(1)[0]}"), files)
         server.put(bundle)
         server.start()
         servers.append(server)
