@@ -12,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from forks import Forks
+
 HEADER = re.compile(r"^#\s*test:\s*(.+)$")
 CHANGED = re.compile(r"^(?:---|\+\+\+) (?:[ab]/)?([^\t\n]+)")
 MAX_SECONDS = 900
@@ -124,22 +126,17 @@ def imported_from(copy: Path) -> Path:
     return Path(done.stdout.strip())
 
 
-def run_tests(copy: Path, *selected: str) -> dict[str, Outcome]:
-    """Run files or node ids on the copy in one process of its own; the outcome of each test function by node id, its cases counted."""
-    report = copy / "junit.xml"
+def run_tests(copy: Path, forks: Forks, *selected: str) -> dict[str, Outcome]:
+    """Run files or node ids on the copy in a process of their own; the outcome of each test function by node id, its cases counted.
+
+    `forks` is the copy's own, in `environment(copy)`.
+    """
+    report, output = copy / "junit.xml", copy / "output.txt"
     report.unlink(missing_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--junitxml={report}", *selected],
-        cwd=copy,
-        env=environment(copy),
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=MAX_SECONDS,
-    )
+    asked = ("pytest", "-p", "no:cacheprovider", "-q", f"--junitxml={report}", *selected)
+    forks.run(*asked, output=output, seconds=MAX_SECONDS)
     counted = case_counts(report) if report.exists() else {}
-    tail = done.stdout[-3000:]
+    tail = output.read_text(errors="replace")[-3000:]
     return {
         node: Outcome(counts["passed"], counts["failure"], counts["error"], tail) for node, counts in counted.items()
     }

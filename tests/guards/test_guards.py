@@ -4,6 +4,7 @@ A patch opens with `# test: tests/invariants/test_invariant_NN_….py::test_name
 """
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from queue import SimpleQueue
 import pytest
 
 import guards
+from forks import Forks
 
 HERE = Path(__file__).resolve().parent
 BATCH = 20
@@ -21,16 +23,28 @@ INVARIANTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14)
 pytestmark = pytest.mark.guards
 
 
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the tree, and the process that runs its tests."""
+
+    place: Path
+    forks: Forks
+
+
 @pytest.fixture(scope="session")
-def copies(root: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleQueue[Path]:
+def copies(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleQueue[Copy]]:
     """As many copies of the tree as there are processors; whoever takes one has it alone, and gives it back as it was."""
-    free: SimpleQueue[Path] = SimpleQueue()
+    free: SimpleQueue[Copy] = SimpleQueue()
+    made = []
     for number in range(os.cpu_count() or 1):
         place = tmp_path_factory.mktemp("guards") / f"tree-{number}"
         guards.copy_tree(root, place)
         assert guards.imported_from(place).is_relative_to(place)
-        free.put(place)
-    return free
+        made.append(Copy(place, Forks(place, guards.environment(place))))
+        free.put(made[-1])
+    yield free
+    for copy in made:
+        copy.forks.close()
 
 
 @pytest.fixture(scope="session")
@@ -74,13 +88,13 @@ def on_a_copy(copies, tests, path=None):
     copy = copies.get()
     try:
         if path is None:
-            return guards.run_tests(copy, *tests)
+            return guards.run_tests(copy.place, copy.forks, *tests)
         guard = guards.read_guard(path)
-        guards.apply(guard, copy)
+        guards.apply(guard, copy.place)
         try:
-            return guards.run_tests(copy, *tests)
+            return guards.run_tests(copy.place, copy.forks, *tests)
         finally:
-            guards.apply(guard, copy, reverse=True)
+            guards.apply(guard, copy.place, reverse=True)
     finally:
         copies.put(copy)
 

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 import guards
+from forks import Forks
 
 SOURCE = "def allowed(asked):\n    if not asked:\n        return False\n    return True\n"
 TESTS = """
@@ -58,9 +59,18 @@ def copy(tree, tmp_path):
     return tmp_path / "copy"
 
 
-def outcome(copy, node_id):
+@pytest.fixture
+def run_tests(copy):
+    """Runs tests of the copy."""
+    forks = Forks(copy, guards.environment(copy))
+    yield lambda *selected: guards.run_tests(copy, forks, *selected)
+    forks.close()
+
+
+@pytest.fixture
+def outcome(run_tests):
     """What one test came to; one that is not there comes to nothing."""
-    return guards.run_tests(copy, node_id).get(node_id, guards.Outcome())
+    return lambda node_id: run_tests(node_id).get(node_id, guards.Outcome())
 
 
 def patch(tmp_path, test="test_refuses_nothing", text=PATCH):
@@ -74,28 +84,28 @@ def test_the_copy_holds_what_git_would_and_is_what_gets_imported(copy):
     assert guards.imported_from(copy) == copy / "src" / "lockgate" / "__init__.py"
 
 
-def test_a_guard_that_is_tested_makes_its_test_fail(copy, tmp_path):
+def test_a_guard_that_is_tested_makes_its_test_fail(copy, tmp_path, outcome):
     guard = guards.read_guard(patch(tmp_path))
-    assert outcome(copy, guard.tests[0]).all_passed
+    assert outcome(guard.tests[0]).all_passed
     guards.apply(guard, copy)
-    assert outcome(copy, guard.tests[0]).properly_failed
+    assert outcome(guard.tests[0]).properly_failed
 
 
-def test_a_patch_taken_back_leaves_the_copy_as_it_was(copy, tmp_path):
+def test_a_patch_taken_back_leaves_the_copy_as_it_was(copy, tmp_path, outcome):
     guard = guards.read_guard(patch(tmp_path))
     guards.apply(guard, copy)
-    assert outcome(copy, guard.tests[0]).properly_failed
+    assert outcome(guard.tests[0]).properly_failed
     guards.apply(guard, copy, reverse=True)
     assert (copy / "src/lockgate/__init__.py").read_text() == SOURCE
-    assert outcome(copy, guard.tests[0]).all_passed
+    assert outcome(guard.tests[0]).all_passed
     with pytest.raises(guards.GuardError, match="no longer applies"):
         guards.apply(guard, copy, reverse=True)
 
 
-def test_each_test_of_one_run_is_told_apart_and_its_cases_are_counted(copy, tmp_path):
+def test_each_test_of_one_run_is_told_apart_and_its_cases_are_counted(copy, tmp_path, run_tests):
     guards.apply(guards.read_guard(patch(tmp_path)), copy)
     names = ("test_refuses_nothing", "test_is_blind", "test_cannot_be_set_up", "test_of_cases")
-    found = guards.run_tests(copy, *(f"tests/test_it.py::{name}" for name in names))
+    found = run_tests(*(f"tests/test_it.py::{name}" for name in names))
     counted = {node.split("::")[1]: (one.passed, one.failed, one.errors) for node, one in found.items()}
     expected = dict(zip(names, [(0, 1, 0), (1, 0, 0), (0, 0, 1), (1, 1, 0)], strict=True))
     assert {name: counted[name] for name in names} == expected
@@ -115,14 +125,14 @@ def test_a_node_id_is_what_pytest_takes(classname, name, node):
     assert guards.node_id(classname, name) == node
 
 
-def test_a_patched_file_is_what_runs_even_when_its_time_and_size_are_those_of_the_other(copy, tmp_path):
+def test_a_patched_file_is_what_runs_even_when_its_time_and_size_are_those_of_the_other(copy, tmp_path, outcome):
     source = copy / "src/lockgate/__init__.py"
     before, node = source.stat(), "tests/test_it.py::test_refuses_nothing"
-    assert outcome(copy, node).all_passed
+    assert outcome(node).all_passed
     source.write_text(SOURCE.replace("return False", "return  True"))
     os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert source.stat().st_size == before.st_size
-    assert outcome(copy, node).properly_failed
+    assert outcome(node).properly_failed
 
 
 def test_the_tree_itself_is_left_alone(tree, copy, tmp_path):
@@ -130,15 +140,15 @@ def test_the_tree_itself_is_left_alone(tree, copy, tmp_path):
     assert (tree / "src/lockgate/__init__.py").read_text() == SOURCE
 
 
-def test_a_test_that_does_not_notice_is_told_apart(copy, tmp_path):
+def test_a_test_that_does_not_notice_is_told_apart(copy, tmp_path, outcome):
     guard = guards.read_guard(patch(tmp_path, "test_is_blind"))
     guards.apply(guard, copy)
-    assert not outcome(copy, guard.tests[0]).properly_failed
+    assert not outcome(guard.tests[0]).properly_failed
 
 
 @pytest.mark.parametrize("test", ["test_cannot_be_set_up", "test_that_is_not_there"])
-def test_an_error_or_nothing_collected_is_neither_a_pass_nor_a_proof(copy, test):
-    found = outcome(copy, f"tests/test_it.py::{test}")
+def test_an_error_or_nothing_collected_is_neither_a_pass_nor_a_proof(copy, test, outcome):
+    found = outcome(f"tests/test_it.py::{test}")
     assert not found.all_passed
     assert not found.properly_failed
 
@@ -162,3 +172,24 @@ def test_a_patch_that_no_longer_applies_is_refused(copy, tmp_path):
 def test_a_patch_that_proves_nothing_is_refused(tmp_path, text, told):
     with pytest.raises(guards.GuardError, match=told):
         guards.read_guard(patch(tmp_path, text=text))
+
+
+def test_a_run_that_takes_too_long_is_killed_and_the_next_one_is_not_hurt(copy, tmp_path):
+    (copy / "stuck.py").write_text("import signal; print('here', flush=True); signal.pause()")
+    forks = Forks(copy, guards.environment(copy))
+    try:
+        assert forks.run("stuck", output=tmp_path / "said", seconds=1) == -9
+        assert (tmp_path / "said").read_text() == "here\n"
+        (copy / "stuck.py").write_text("raise SystemExit(7)")
+        assert forks.run("stuck", output=tmp_path / "said", seconds=60) == 7
+    finally:
+        forks.close()
+
+
+def test_what_forks_never_has_what_is_tested(copy, tmp_path):
+    """Else a run would not see what a patch changed."""
+    (copy / "src" / "sitecustomize.py").write_text("import lockgate")
+    forks = Forks(copy, guards.environment(copy))
+    with pytest.raises(RuntimeError, match="ended with 1"):
+        forks.run("pytest", "--version", output=tmp_path / "said", seconds=60)
+    forks.close()
