@@ -15,6 +15,7 @@ from lockgate.policy.inforce import PolicyInForce
 from lockgate.policy.opaserver.endpoint import Dialer
 from lockgate.policy.opaserver.engine import OpaServer, ServerSettings
 from lockgate.policy.port import PolicyEngine
+from lockgate.policy.replay import UNHURRIED
 from lockgate.testing.policy_engine import PolicyEngineContract
 
 DATA = """
@@ -33,7 +34,7 @@ class TestEmbeddedEngine(PolicyEngineContract):
     @pytest.fixture
     async def engine(self, tmp_path: Path) -> AsyncIterator[PolicyEngine]:
         (tmp_path / "data.yaml").write_text(DATA)
-        engine = EmbeddedEngine(load_library(tmp_path / "data.yaml"))
+        engine = EmbeddedEngine(load_library(tmp_path / "data.yaml"), UNHURRIED)
         assert isinstance(engine, PolicyEngine)
         yield engine
         await engine.close()
@@ -48,7 +49,7 @@ class TestPolicyInForce(PolicyEngineContract):
         bundle = replace(load_library(tmp_path / "data.yaml"), release=Release(1, 1_795_000_000, 60))
         time = Time()
         policy = PolicyInForce(time.clocks)
-        policy.swap(EmbeddedEngine(bundle), Freshness.of(bundle.release, None, time.clocks))
+        policy.swap(EmbeddedEngine(bundle, UNHURRIED), Freshness.of(bundle.release, None, time.clocks))
         assert isinstance(policy, PolicyEngine)
         yield policy
         await policy.close()

@@ -14,6 +14,7 @@ from tests.invariants.region import Region, remove, roots_dir
 
 from lockgate.policy.bundle import LIBRARY, load_library
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.replay import UNHURRIED
 from lockgate.runner.sandbox.runtime_root import JobRoot, build_job_root
 
 MakeEngine = Callable[..., EmbeddedEngine]
@@ -34,7 +35,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeEngine]:
                 data = data.replace(old, new)
             path = folder / f"data-{len(made)}.yaml"
             path.write_text(data)
-            made[edits] = EmbeddedEngine(load_library(path))
+            made[edits] = EmbeddedEngine(load_library(path), UNHURRIED)
         return made[edits]
 
     yield engine

@@ -50,7 +50,7 @@ async def gate(opa: Path, tmp_path: Path) -> AsyncIterator[Gate]:
     folder.mkdir()
     (folder / "rules.rego").write_text(RULES)
     data = LIBRARY.joinpath("data.default.yaml").read_text("utf-8") + ENTRIES
-    engine = EmbeddedEngine(build_policy(data, "data.yaml", [folder], opa))
+    engine = EmbeddedEngine(build_policy(data, "data.yaml", [folder], opa), UNHURRIED)
     made = await Gate(tmp_path / "store" / "store.db", engine).open()
     yield made
     await made.close()

@@ -6,6 +6,7 @@ import ctypes
 import re
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -97,16 +98,27 @@ class Ticker:
             idle = 0 if self._running else idle + 1
 
 
+def _engine() -> wasmtime.Engine:
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    return wasmtime.Engine(config)
+
+
+@lru_cache(maxsize=4)
+def _compiled(wasm: bytes) -> bytes:
+    """A module's machine code, kept, as it costs most of a second and data changes far more often than rules. It MUST stay in memory:
+    wasmtime runs what it is given back unchecked. Raises wasmtime.WasmtimeError."""
+    return bytes(wasmtime.Module(_engine(), wasm).serialize())
+
+
 class PolicyModule:
-    """A compiled module and its engine; compiled once, shared by every instance."""
+    """A compiled module and its engine; compiled once, shared by every instance. Each has its own engine: epochs are the engine's."""
 
     def __init__(self, wasm: bytes) -> None:
         """Raises ModuleRefused."""
-        config = wasmtime.Config()
-        config.epoch_interruption = True
-        self.engine = wasmtime.Engine(config)
+        self.engine = _engine()
         try:
-            self.module = wasmtime.Module(self.engine, wasm)
+            self.module = wasmtime.Module.deserialize(self.engine, _compiled(bytes(wasm)))
         except wasmtime.WasmtimeError as error:
             raise ModuleRefused(f"no WebAssembly module: {str(error)[:200]}") from None
         names = {export.name for export in self.module.exports}

@@ -23,6 +23,7 @@ from lockgate.gateway.store.port import KeepBundle
 from lockgate.policy.bundle import load_library
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.keeping import packed
+from lockgate.policy.replay import UNHURRIED
 
 Run = Callable[..., Ran]
 
@@ -33,7 +34,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("day") / "kept" / "store.db"
 
     async def live() -> None:
-        gate = Gate(path, EmbeddedEngine(load_library()))
+        gate = Gate(path, EmbeddedEngine(load_library(), UNHURRIED))
         gate.clock.now = now_ms() - 3_600_000
         await gate.open()
         gate.core.masking = Masking(

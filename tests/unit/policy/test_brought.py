@@ -17,6 +17,7 @@ from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.glue import GLUE_NAME, glue
 from lockgate.policy.parameters import read_parameters
 from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.replay import UNHURRIED
 from lockgate.testing.policy_engine import example_input, example_plan
 
 POLICIES = Path(__file__).parents[3] / "policies"
@@ -76,7 +77,7 @@ def decided(opa: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
             compiled[text] = compile_bundle(opa, folder)
         files = compiled[text]
         manifest = {"rules": {}, "opa": "test"}
-        engine = EmbeddedEngine(library_bundle(files["policy.wasm"], manifest, parameters))
+        engine = EmbeddedEngine(library_bundle(files["policy.wasm"], manifest, parameters), UNHURRIED)
         touched = [{"address": "a", "type": "t"}] * changes
         plan = example_plan(resource_changes=touched)
         try:
@@ -177,7 +178,7 @@ def test_the_library_alone_denies_what_was_never_built_in() -> None:
 
     parameters = read_parameters(entry(path="data.team.score", reads="score", limit=99, effect="deny"), "data.yaml")
     bundle = library_bundle(LIBRARY.joinpath("policy.wasm").read_bytes(), {"rules": {}, "opa": ""}, parameters)
-    engine = EmbeddedEngine(bundle)
+    engine = EmbeddedEngine(bundle, UNHURRIED)
     decision = asyncio.run(engine.decide(Question.PLAN, example_input(Question.PLAN)))
     asyncio.run(engine.close())
     assert [violation.rule for violation in decision.violations] == ["brought.mine.undefined"]

@@ -19,13 +19,14 @@ from lockgate.policy.bundles.layout import bundle_files, read_bundle
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.opa import OpaFailed
 from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.replay import UNHURRIED
 from lockgate.testing.policy_engine import example_input, example_plan
 
 pytestmark = pytest.mark.opa
 
 
 def decide(bundle: PolicyBundle, plan: dict[str, Any], question: Question = Question.PLAN) -> Decision:
-    engine = EmbeddedEngine(bundle)
+    engine = EmbeddedEngine(bundle, UNHURRIED)
     try:
         return asyncio.run(engine.decide(question, example_input(question, plan=plan)))
     finally:

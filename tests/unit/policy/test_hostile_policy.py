@@ -86,6 +86,15 @@ async def test_the_harness_can_say_yes(start: Start) -> None:
     assert (await ask(engine, Question.APPLY)).allow
 
 
+async def test_engines_of_one_module_share_its_code_and_neither_deadline_nor_end(start: Start) -> None:
+    wasm = module(LOOP)
+    first, second = start(wasm), start(wasm)
+    assert only_rule(await ask(first, Question.REQUEST)) == "lockgate.engine.timeout"
+    await first.close()
+    assert only_rule(await ask(second, Question.REQUEST)) == "lockgate.engine.timeout"
+    assert (await ask(second, Question.LIST)).allow
+
+
 @pytest.mark.parametrize("question", [Question.REQUEST, Question.PLAN])
 @pytest.mark.parametrize(
     ("body", "rule"),

@@ -6,6 +6,7 @@ from lockgate.policy.bundle import load_library
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.parameters import read_parameters
 from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.replay import UNHURRIED
 
 EXAMPLE = Path(__file__).parents[3] / "policies" / "data.example.yaml"
 GOOD = """version: 1
@@ -110,7 +111,7 @@ def test_a_file_that_is_none_is_refused_by_name(tmp_path: Path, content: bytes |
 
 
 async def test_bad_data_leaves_the_engine_that_was_there_alone(tmp_path: Path) -> None:
-    engine = EmbeddedEngine(load_library(EXAMPLE))
+    engine = EmbeddedEngine(load_library(EXAMPLE), UNHURRIED)
     before = engine.revision
     (tmp_path / "bad.yaml").write_text("version: 9")
     with pytest.raises(PolicyLoadError):

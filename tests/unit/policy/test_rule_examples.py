@@ -11,6 +11,7 @@ import pytest
 from lockgate.contract.decision import Question, Violation
 from lockgate.policy.bundle import library_with
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.replay import UNHURRIED
 from lockgate.policy.rules import library_rules
 from lockgate.testing.policy_engine import AGENT, example_input, example_plan
 
@@ -205,7 +206,7 @@ def _everywhere(entry: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def engine() -> Iterator[EmbeddedEngine]:
     """One for all: starting one costs more than every question here."""
-    engine = EmbeddedEngine(library_with(data(), "example.json"))
+    engine = EmbeddedEngine(library_with(data(), "example.json"), UNHURRIED)
     yield engine
     asyncio.run(engine.close())
 

@@ -19,6 +19,7 @@ from lockgate.policy.input import encode_input
 from lockgate.policy.opa import OpaFailed, OpaMissing, find_opa, run_opa
 from lockgate.policy.output import read_answer
 from lockgate.policy.parameters import read_parameters
+from lockgate.policy.replay import UNHURRIED
 from lockgate.policy.testing import check_policies, run_policy_tests
 from lockgate.policy.wasm import Bounds, PolicyInstance, PolicyModule
 from lockgate.testing.policy_engine import AGENT, DIGESTS, NOON, example_input, example_plan
@@ -198,7 +199,7 @@ async def test_the_embedded_engine_decides_as_opa_does(opa: Path, tmp_path: Path
     bundle = library_bundle(LIBRARY.joinpath("policy.wasm").read_bytes(), manifest, parameters)
     cases = library_cases()
     expected = opa_answers(opa, tmp_path, bundle.data, cases)
-    engine = EmbeddedEngine(bundle)
+    engine = EmbeddedEngine(bundle, UNHURRIED)
     outcomes = set()
     for (question, document), answer in zip(cases, expected, strict=True):
         decision = await engine.decide(question, document)

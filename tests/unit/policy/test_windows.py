@@ -25,7 +25,7 @@ from lockgate.policy.input import encode_input
 from lockgate.policy.opa import run_opa
 from lockgate.policy.parameters import read_parameters
 from lockgate.policy.port import PolicyLoadError
-from lockgate.policy.replay import Recorded
+from lockgate.policy.replay import UNHURRIED, Recorded
 from lockgate.policy.times import DAYS
 from lockgate.policy.wasm import Bounds, PolicyInstance, PolicyModule
 from lockgate.testing.policy_engine import example_input
@@ -320,7 +320,7 @@ async def test_a_decision_names_the_exception_without_which_it_would_have_been_h
     bundle = library_bundle(
         LIBRARY.joinpath("policy.wasm").read_bytes(), library_manifest(), read_parameters(text, "data.json")
     )
-    engine = EmbeddedEngine(bundle)
+    engine = EmbeddedEngine(bundle, UNHURRIED)
     context = {"now": "2026-12-24T11:00:00Z", "freeze": False}
     asked = example_input(Question.APPLY, context=context)
     decision = await engine.decide(Question.APPLY, asked)

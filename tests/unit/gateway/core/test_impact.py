@@ -26,6 +26,7 @@ from lockgate.policy.input import encode_input, input_sha256
 from lockgate.policy.keeping import packed
 from lockgate.policy.needs import Budget, Counts, Needs, Per
 from lockgate.policy.port import PolicyEngine
+from lockgate.policy.replay import UNHURRIED
 from lockgate.testing.store import done
 
 NO_OPERATORS = ("kind: agent, roles: [operator]}", "kind: agent, roles: [approver]}")
@@ -219,4 +220,4 @@ async def test_a_budget_is_judged_where_the_policy_of_then_counted_the_same(gate
 
 def library_engine(folder: Path, data: str) -> EmbeddedEngine:
     (folder / "data.yaml").write_text(data)
-    return EmbeddedEngine(load_library(folder / "data.yaml"))
+    return EmbeddedEngine(load_library(folder / "data.yaml"), UNHURRIED)

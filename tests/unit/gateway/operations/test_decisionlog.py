@@ -20,6 +20,7 @@ from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.keeping import packed
 from lockgate.policy.opaserver.endpoint import Dialer, Endpoint
 from lockgate.policy.opaserver.engine import OpaServer
+from lockgate.policy.replay import UNHURRIED
 from lockgate.testing.policy_engine import example_input
 
 NOW = 1_800_000_000_123
@@ -72,7 +73,7 @@ async def logged(opa: Path, folder: Path, question: Question, document: dict[str
 async def test_an_event_has_the_fields_that_opa_itself_writes(opa: Path, tmp_path: Path, question: Question) -> None:
     document = example_input(question)
     theirs = await logged(opa, tmp_path, question, document)
-    engine = EmbeddedEngine(load_library())
+    engine = EmbeddedEngine(load_library(), UNHURRIED)
     ours = opa_event(record(await engine.decide(question, document), document), "test")
     await engine.close()
     assert set(theirs) - OPAS_OWN == set(ours) - {"custom", "type"}

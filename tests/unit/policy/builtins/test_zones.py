@@ -12,6 +12,7 @@ from lockgate.gateway.observing import Observer
 from lockgate.policy.builtins import ZoneMissing, call_builtin, zone
 from lockgate.policy.bundle import library_with
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.replay import UNHURRIED
 from lockgate.testing.policy_engine import example_input
 
 DATA = """
@@ -27,7 +28,7 @@ approvals: {approvers: [deployer], standard: {count: 1, groups: [], expires_in_s
 async def test_a_zone_that_is_missing_denies_by_name_is_counted_and_is_found_when_it_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = EmbeddedEngine(library_with(DATA, "data.yaml"))
+    engine = EmbeddedEngine(library_with(DATA, "data.yaml"), UNHURRIED)
     observer = Observer()
     places = zoneinfo.TZPATH
     zone.cache_clear()

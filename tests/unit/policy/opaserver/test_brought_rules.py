@@ -18,6 +18,7 @@ from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.opaserver.endpoint import Dialer
 from lockgate.policy.opaserver.engine import OpaServer, ServerSettings
 from lockgate.policy.port import PolicyEngine
+from lockgate.policy.replay import UNHURRIED
 from lockgate.testing.policy_engine import example_input
 
 pytestmark = pytest.mark.opa
@@ -72,7 +73,7 @@ async def engines(opa: Path, tmp_path: Path) -> AsyncIterator[tuple[PolicyEngine
     (odd / "odd.rego").write_text(ODD)
     data = DATA + SCORE + AUTHZ + DENY + ODD_ENTRIES
     bundle = build_policy(data, "data.yaml", [team_folder(tmp_path), odd], opa)
-    embedded = EmbeddedEngine(bundle)
+    embedded = EmbeddedEngine(bundle, UNHURRIED)
     with opa_server(opa, tmp_path, bundle) as server:
         real = OpaServer(bundle, Dialer(server.endpoint, None, max_body=1 << 20), ServerSettings(deadline=30))
         await answering(server, real, bundle.revision)
