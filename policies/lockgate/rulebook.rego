@@ -113,7 +113,7 @@ not_excepted(entry, addresses) := addresses if {
 	count(entry.exceptions) == 0
 } else := {address | some address in addresses; not excepted(entry, address)}
 
-# An exception without `resources` takes a whole entry away; one with them, these addresses. Until its time, and not after.
+# An exception without `resources` takes a whole entry away; one with them, these addresses. For whom it names, until its time, and not after.
 excepted(entry, address) if {
 	some exception in entry.exceptions
 	in_force(exception)
@@ -129,6 +129,7 @@ excepted_whole(entry) if {
 in_force(exception) if {
 	substring(input.context.now, 0, 19) < exception.until # both UTC, to the second
 	selectors.selects(exception.targets, input.target)
+	selectors.is_among(exception.subjects, input.subject)
 }
 
 covers(patterns, _) if patterns == null

@@ -61,11 +61,13 @@ test_a_question_that_the_rule_is_not_asked_costs_nothing_and_says_nothing if {
 # Exceptions
 
 excepting(exception) := [asked.deny(object.union(databases, {"exceptions": [object.union(
-	{"targets": null, "resources": null, "until": "2026-11-23T12:00:01"},
+	{"targets": null, "subjects": null, "resources": null, "until": "2026-11-23T12:00:01"},
 	exception,
 )]}))]
 
-at(now) := object.union(asked.question(two), {"context": {"now": now, "freeze": false}})
+mine := {"issuer": "https://id.test", "subject": "agent-1", "kind": "agent"}
+
+at(now) := object.union(asked.question(two), {"context": {"now": now, "freeze": false}, "subject": mine})
 
 resources_at(now, exception) := {address |
 	some violation in rulebook.violations with input as at(now) with data.lockgate.parameters as under(excepting(exception))
@@ -96,6 +98,20 @@ test_an_exception_without_resources_takes_all_out if {
 test_an_exception_for_other_targets_takes_nothing_out if {
 	staging := asked.in_staging
 	resources_at("2026-11-23T12:00:00Z", {"targets": staging}) == {"db.a", "db.b"}
+}
+
+test_an_exception_for_callers_is_for_nobody_else if {
+	ours := {"subjects": [{"issuer": {"https://id.test": true}, "subject": {"agent-1": true}, "kind": {"agent": true}}]}
+	every change, expected in {
+		{}: set(),
+		{"subject": "agent-2"}: {"db.a", "db.b"},
+		{"issuer": "https://other.test"}: {"db.a", "db.b"},
+		{"kind": "human"}: {"db.a", "db.b"},
+	} {
+		asking := object.union(at("2026-11-23T12:00:00Z"), {"subject": object.union(mine, change)})
+		violations := rulebook.violations with input as asking with data.lockgate.parameters as under(excepting(ours))
+		{address | some violation in violations; some address in violation.details.resources} == expected
+	}
 }
 
 test_details_show_at_most_twenty_addresses_and_say_how_many_there_are if {

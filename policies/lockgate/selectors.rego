@@ -45,6 +45,14 @@ names_action(pattern, action) if {
 	startswith(action.name, prefix)
 }
 
+# Whether a caller is one of those that are listed, each by the fields it names; null lists everybody.
+is_among(subjects, _) if subjects == null
+
+is_among(subjects, subject) if {
+	some fields in subjects
+	fits(fields, subject)
+}
+
 # Whether an action or a target has one of the values in each of the fields that are named; null names none.
 fits(fields, _) if fields == null
 

@@ -135,7 +135,7 @@ excepting(rule) := {exception |
 	some exception in parameters.exceptions
 	exception.rules[rule]
 	second < exception.until
-	is_for(exception.subjects)
+	selectors.is_among(exception.subjects, input.subject)
 	selectors.names_action(exception.actions, input.action)
 	selectors.selects(exception.targets, input.target)
 }
@@ -150,10 +150,3 @@ exceptions contains {"rule": rule, "name": exception.name, "until": utc(exceptio
 would_hold contains "freeze_period" if count(frozen) > 0
 
 would_hold contains "change_window" if is_closed_now
-
-is_for(subjects) if subjects == null
-
-is_for(subjects) if {
-	some fields in subjects
-	selectors.fits(fields, input.subject)
-}

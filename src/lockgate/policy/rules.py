@@ -19,7 +19,7 @@ from typing import Any, Final
 from lockgate.policy.builtins import parse_rfc3339_ns
 from lockgate.policy.compile import MANIFEST_NAME
 from lockgate.policy.located import Located
-from lockgate.policy.selectors import selector, set_of
+from lockgate.policy.selectors import callers, selector, set_of
 
 Rules = Mapping[str, Mapping[str, Any]]
 """Rule → its metadata, as the manifest has it (`lockgate.policy.compile.rule_texts`)."""
@@ -112,6 +112,7 @@ def derive_rules(
                 "exceptions": [
                     {
                         "targets": selector(exception.get("targets")),
+                        "subjects": callers(exception.get("subjects")),
                         "resources": _patterns(exception["resources"]) if "resources" in exception else None,
                         "until": _utc(exception["until"]),
                     }

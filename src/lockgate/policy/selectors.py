@@ -1,4 +1,4 @@
-"""How policy data names actions and targets, in the form the library's Rego reads (policies/lockgate/selectors.rego), and
+"""How policy data names callers, actions and targets, in the form the library's Rego reads (policies/lockgate/selectors.rego), and
 what it selects, for the gateway's own sums."""
 
 from __future__ import annotations
@@ -40,9 +40,21 @@ def action_patterns(names: Iterable[str] | None) -> dict[str, Any] | None:
     }
 
 
+def callers(subjects: Iterable[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """The derived form of listed callers: for each, fields of `input.subject` with what they must be; None is everybody."""
+    return None if subjects is None else [_caller(subject) for subject in subjects]
+
+
 def set_of(names: Iterable[str]) -> dict[str, bool]:
     """A set as Rego looks it up: name → true."""
     return dict.fromkeys(names, True)
+
+
+def _caller(subject: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"issuer": subject["issuer"], "subject": subject["id"]}
+    if "kind" in subject:
+        named["kind"] = subject["kind"]
+    return {field: set_of([value]) for field, value in named.items()}
 
 
 def _parts(targets: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lockgate.policy.builtins import zone
 from lockgate.policy.located import Located, Path
-from lockgate.policy.selectors import action_patterns, selector, set_of
+from lockgate.policy.selectors import action_patterns, callers, selector, set_of
 
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
@@ -41,7 +41,7 @@ def derive_exceptions(data: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "name": exception["name"],
             "rules": set_of(exception["rules"]),
-            "subjects": None if "subjects" not in exception else [_subject(one) for one in exception["subjects"]],
+            "subjects": callers(exception.get("subjects")),
             "actions": action_patterns(exception.get("actions")),
             "targets": selector(exception.get("targets")),
             "until": utc(exception["until"]),
@@ -97,14 +97,6 @@ def _calendar(calendar: Mapping[str, Any]) -> dict[str, Any]:
 
 def _dates(days: Iterable[dt.date]) -> dict[str, bool]:
     return set_of(day.strftime("%Y%m%d") for day in days)
-
-
-def _subject(subject: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of `input.subject`, each with what it must be."""
-    named = {"issuer": subject["issuer"], "subject": subject["id"]}
-    if "kind" in subject:
-        named["kind"] = subject["kind"]
-    return {field: {value: True} for field, value in named.items()}
 
 
 def _minutes(clock: str) -> int:

@@ -46,12 +46,22 @@ def test_entries_stand_under_the_questions_of_their_rule_in_the_form_rego_reads(
         "exceptions": [
             {
                 "targets": None,
+                "subjects": None,
                 "resources": {"names": {"my_db.x": True}, "prefixes": ["module.scratch."]},
                 "until": "2026-12-31T22:59:59",
             }
         ],
     }
     assert (second["unknown"], second["require"]["count"]) == ("approve", 2)
+
+
+def test_an_exception_may_be_for_named_callers_alone() -> None:
+    named = '- subjects: [{issuer: "https://id.test", id: bot, kind: agent}, {issuer: "https://id.test", id: "4711"}]\n          resources: ['
+    derived = read_parameters(GOOD.replace("- resources: [", named), "data.yaml")["rules"]
+    assert derived["plan"]["stateful_delete"][0]["exceptions"][0]["subjects"] == [
+        {"issuer": {"https://id.test": True}, "subject": {"bot": True}, "kind": {"agent": True}},
+        {"issuer": {"https://id.test": True}, "subject": {"4711": True}},
+    ]
 
 
 def test_what_is_not_said_has_the_rules_own_default() -> None:
@@ -76,6 +86,18 @@ def test_data_without_rules_has_none_on() -> None:
         ("types: [my_db", "typos: [my_db", 11, "rules.stateful_delete[0].typos"),
         ("2026-12-31T23:59:59.9+01:00", "tomorrow at some time", 14, "rules.stateful_delete[0].exceptions[0].until"),
         ("2026-12-31T23:59:59.9+01:00", "2026-13-31T23:59:59Z", 14, "rules.stateful_delete[0].exceptions[0].until"),
+        (
+            "- resources: [",
+            "- subjects: []\n          resources: [",
+            13,
+            "rules.stateful_delete[0].exceptions[0].subjects",
+        ),
+        (
+            "- resources: [",
+            "- subjects: [{id: bot}]\n          resources: [",
+            13,
+            "rules.stateful_delete[0].exceptions[0].subjects[0]",
+        ),
         ("          until: 2026-12-31T23:59:59.9+01:00\n", "", 13, "rules.stateful_delete[0].exceptions[0]"),
         ("          reason: moving to the new cluster\n", "", 13, "rules.stateful_delete[0].exceptions[0]"),
         (
