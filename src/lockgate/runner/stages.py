@@ -233,6 +233,8 @@ async def no_result(
     detail = f"{error}; the sandbox ended by {report.cause}"
     if report.signal is not None:
         detail += f" (signal {report.signal})"
+    if report.reason:
+        detail += f", {report.reason}"
     if said:
         detail += f": {said[-1]}"
     status = {"wall": "timeout", "cpu": "timeout", "oom": "killed", "disk": "killed", "signal": "killed"}.get(

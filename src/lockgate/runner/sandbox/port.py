@@ -122,13 +122,15 @@ class SandboxCapabilities:
 
 @dataclass(frozen=True)
 class ExitReport:
-    """How the sandbox ended. ``output_tail`` is the end of its output, raw and untrusted; ``output_bytes`` counts all of it."""
+    """How the sandbox ended. ``output_tail`` is the end of its output, raw and untrusted; ``output_bytes`` counts all of it; ``reason`` is what whoever
+    ran it says beside the cause."""
 
     cause: ExitCause
     exit_code: int | None = None
     signal: int | None = None
     output_tail: bytes = b""
     output_bytes: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True)

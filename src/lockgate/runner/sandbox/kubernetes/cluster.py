@@ -1,0 +1,84 @@
+"""What all enclosures of one provider share: the API server, who this runner is to it, how a namespace is marked, how nodes are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from lockgate.runner.sandbox.kubernetes.api import Api
+from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
+
+_ACCOUNT_PREFIX = "system:serviceaccount:"
+
+
+@dataclass(frozen=True, slots=True)
+class PodRef:
+    """A pod that was made: who it is, and the node that was to run it ("" when none was found for it)."""
+
+    uid: str
+    node: str
+
+
+class Marks(Protocol):
+    """Whose a namespace is, in a form that only the region's runners can write."""
+
+    def annotations(self, namespace: str) -> Mapping[str, str]:
+        """For a namespace that is about to be made."""
+
+    def ours(self, namespace: Mapping[str, object]) -> bool:
+        """Whether this namespace (its whole document) carries a mark of the region for its very name and cluster."""
+
+
+class Nodes(Protocol):
+    """The nodes' own word on what they run; an API object that is gone is none (a deleted pod's processes may live on)."""
+
+    async def run_none_of(self, pods: Collection[PodRef]) -> bool:
+        """True when every node says that it runs none of these; False when one does, does not answer, or may not be asked."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One cluster and this runner in it. ``marks``: by the cluster's identity, which is the uid of its namespace kube-system; asked first when a
+    namespace is made, so that nothing that guards a channel is started by a process that has read a key. ``random``: n random bytes.
+    """
+
+    api: Api
+    settings: KubernetesSettings
+    runner: str
+    image: str
+    runtime_classes: Mapping[str, str]
+    marks: Callable[[str], Marks]
+    nodes: Nodes
+    random: Callable[[int], bytes]
+
+    @property
+    def image_digest(self) -> str:
+        """``sha256:`` hex."""
+        return self.image.partition("@")[2]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Who this runner is to the cluster, as the subject of a RoleBinding, and how it marks what it makes there."""
+
+    subject: Mapping[str, str]
+    marks: Marks
+
+
+async def standing(cluster: Cluster) -> Standing:
+    """By the API server's own word. Raises ApiRefused, ApiUnavailable."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
+    answer = await cluster.api.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+    system = await cluster.api.get("/api/v1/namespaces/kube-system")
+    return Standing(
+        subject(str(answer["status"]["userInfo"]["username"])), cluster.marks(str(system["metadata"]["uid"]))
+    )
+
+
+def subject(user: str) -> dict[str, str]:
+    """A user name as the subject of a RoleBinding."""
+    if user.startswith(_ACCOUNT_PREFIX):
+        namespace, _, account = user.removeprefix(_ACCOUNT_PREFIX).partition(":")
+        return {"kind": "ServiceAccount", "namespace": namespace, "name": account}
+    return {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}

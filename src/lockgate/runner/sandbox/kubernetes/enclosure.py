@@ -1,0 +1,205 @@
+"""The namespace of one attempt: made closed before any pod is in it, and removed with all that is left. It must not be changed once a pod runs, but for holes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from lockgate.runner.sandbox.kubernetes import absence, objects
+from lockgate.runner.sandbox.kubernetes.api import ApiRefused, ApiUnavailable
+from lockgate.runner.sandbox.kubernetes.cluster import Cluster, PodRef, Standing
+from lockgate.runner.sandbox.kubernetes.failures import not_made
+from lockgate.runner.sandbox.kubernetes.objects import Document, Hole, PodPlan
+from lockgate.runner.sandbox.kubernetes.watch import Pod, PodWatch
+from lockgate.runner.sandbox.port import SandboxLimits, SandboxUnavailable
+
+NAMESPACES: Final = "/api/v1/namespaces"
+_FORBIDDEN: Final = 403
+_NOT_FOUND: Final = 404
+_CONFLICT: Final = 409
+ROLE_SECONDS: Final = 5.0
+"""How long after the role was bound a refusal may mean that the API server does not know of it yet."""
+_ROLE_PAUSES: Final = (0.01, 0.02, 0.05, 0.1, 0.25)
+
+
+class Enclosure:
+    """One namespace. ``open`` once, ``make`` for each pod, ``end`` each, ``release`` in the end; every method may be called at any time."""
+
+    def __init__(self, cluster: Cluster, standing: Standing, enclosure: str) -> None:
+        self._cluster = cluster
+        self._standing = standing
+        self.enclosure = enclosure
+        self.name = objects.namespace_name(enclosure)
+        self.watch = PodWatch(cluster.api, self.name)
+        self.made: dict[str, PodRef] = {}
+        self._uid = ""
+        self._opening: asyncio.Task[None] | None = None
+        self._numbers = 0
+
+    async def open(self, limits: SandboxLimits, mounts_bytes: int) -> None:
+        """The namespace and everything that closes it; the first call does it, all wait for it. Raises SandboxUnavailable, SpecRefused."""
+        if self._opening is None:
+            self._opening = asyncio.get_running_loop().create_task(self._open(limits, mounts_bytes))
+        await asyncio.shield(self._opening)
+
+    async def _open(self, limits: SandboxLimits, mounts_bytes: int) -> None:
+        cluster, millis = self._cluster, self._cluster.settings.cpu_millis
+        annotations = self._standing.marks.annotations(self.name)
+        try:
+            made = await cluster.api.create(NAMESPACES, objects.namespace(self.name, cluster.runner, annotations))
+            self._uid = str(made["metadata"]["uid"])
+            binding = objects.role_binding(cluster.settings.role, self._standing.subject)
+            await self._create("rbac.authorization.k8s.io/v1", "rolebindings", binding)
+            self.watch.open()
+            await _all(
+                self._create("v1", "serviceaccounts", objects.service_account()),
+                self._create("v1", "resourcequotas", objects.quota(limits, mounts_bytes, millis)),
+                self._create("v1", "limitranges", objects.limit_range(limits, mounts_bytes, millis)),
+                self._create("networking.k8s.io/v1", "networkpolicies", objects.deny_all()),
+            )
+        except (ApiRefused, ApiUnavailable) as error:
+            raise not_made(f"namespace {self.name}", error) from None
+
+    def number(self) -> int:
+        """The number of the next pod."""
+        self._numbers += 1
+        return self._numbers
+
+    async def make(self, plan: PodPlan, holes: Sequence[Hole], ticket: bytes) -> Pod:
+        """One pod and what belongs to it, the pod last: a connection that stands outlives a policy that forbids it. Raises SandboxUnavailable, SpecRefused."""
+        try:
+            await _all(
+                self._create("networking.k8s.io/v1", "networkpolicies", objects.holes(plan.number, holes)),
+                self._create("v1", "secrets", objects.ticket(plan.number, ticket)),
+            )
+            pod = await self._create("v1", "pods", objects.pod(plan))
+        except (ApiRefused, ApiUnavailable) as error:
+            raise not_made(f"pod {plan.name} in {self.name}", error) from None
+        self.made[pod["metadata"]["uid"]] = PodRef(pod["metadata"]["uid"], "")
+        await self.watch.knows(pod)
+        return pod
+
+    def runs_on(self, pod: Pod) -> None:
+        """Remember which node a pod came to: that node is asked later whether it is gone."""
+        uid = str(pod["metadata"]["uid"])
+        self.made[uid] = PodRef(uid, str(pod.get("spec", {}).get("nodeName") or ""))
+
+    async def order_end(self, pod: Pod) -> None:
+        """Have one pod ended within its short grace. Raises ApiRefused, ApiUnavailable."""
+        metadata = pod["metadata"]
+        options = {"gracePeriodSeconds": objects.GRACE_SECONDS, "preconditions": {"uid": metadata["uid"]}}
+        await self._cluster.api.delete(f"{self._path('v1', 'pods')}/{metadata['name']}", options)
+
+    async def end(self, pod: Pod) -> dict[str, bool]:
+        """End one pod and look: its object is gone, and its node runs it no more. Raises SandboxUnavailable."""
+        uid, seconds = str(pod["metadata"]["uid"]), self._cluster.settings.teardown_seconds
+        try:
+            known = self.watch.pods.get(uid)
+            if known is not None:
+                self.runs_on(known)
+            await self.order_end(pod)
+            left = await absence.gone(
+                self._cluster.api, self._path("v1", "pods"), pod["metadata"]["name"], uid, seconds
+            )
+        except (ApiRefused, ApiUnavailable) as error:
+            raise _unseen(f"pod {pod['metadata']['name']} in {self.name}", error) from None
+        absent = left is None
+        return {"pod": absent, "processes": absent and await self._cluster.nodes.run_none_of([self.made[uid]])}
+
+    async def release(self) -> dict[str, bool]:
+        """Everything goes: pods first, with their short grace, then the namespace, then a look at the nodes. Raises SandboxUnavailable."""
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        await self.watch.close()
+        try:
+            namespace = await self._found()
+            if namespace is not None:
+                await self._end_pods()
+                await self._delete(namespace)
+            left = None
+            if namespace is not None:
+                uid, seconds = str(namespace["metadata"]["uid"]), self._cluster.settings.teardown_seconds
+                left = await absence.gone(self._cluster.api, NAMESPACES, self.name, uid, seconds)
+        except (ApiRefused, ApiUnavailable) as error:
+            raise _unseen(f"namespace {self.name}", error) from None
+        absent = left is None
+        none_left = absent and await self._cluster.nodes.run_none_of(list(self.made.values()))
+        return {"namespace": absent, "processes": none_left}
+
+    async def sandboxes(self) -> dict[str, Pod]:
+        """Every pod that is in it, by the id of its sandbox, as the API server has it now. Raises ApiRefused, ApiUnavailable."""
+        found = {}
+        for pod in (await self._cluster.api.get(self._path("v1", "pods"))).get("items") or ():
+            self.runs_on(pod)
+            found[str(pod["metadata"].get("annotations", {}).get(objects.SANDBOX_ANNOTATION) or "")] = pod
+        return found
+
+    async def _found(self) -> Document | None:
+        """The namespace, if there is one of this name; not to be touched unless it is ours. Raises SandboxUnavailable."""
+        try:
+            found = await self._cluster.api.get(f"{NAMESPACES}/{self.name}")
+        except ApiRefused as refused:
+            if refused.status == _NOT_FOUND:
+                return None
+            raise
+        if found["metadata"]["uid"] != self._uid and not self._standing.marks.ours(found):
+            raise SandboxUnavailable(
+                f"namespace {self.name} carries no mark of this region's runners",
+                "find out who made it; Lockgate leaves it alone",
+            )
+        return found
+
+    async def _end_pods(self) -> None:
+        try:
+            pods = await self.sandboxes()
+        except ApiRefused as refused:
+            if refused.status == _FORBIDDEN:
+                return  # the role was never bound here: no pod was ever made
+            raise
+        await _all(*(self.order_end(pod) for pod in pods.values()))
+
+    async def _delete(self, namespace: Document) -> None:
+        try:
+            options = {"preconditions": {"uid": namespace["metadata"]["uid"]}, "propagationPolicy": "Background"}
+            await self._cluster.api.delete(f"{NAMESPACES}/{self.name}", options)
+        except ApiRefused as refused:
+            if refused.status != _CONFLICT:  # it is on its way already
+                raise
+
+    def _path(self, version: str, kind: str) -> str:
+        root = "/api" if version == "v1" else "/apis"
+        return f"{root}/{version}/namespaces/{self.name}/{kind}"
+
+    async def _create(self, version: str, kind: str, document: Document) -> Document:
+        """A role that was bound a moment ago may not have reached the server's authorizer: for so long *forbidden* is asked again."""
+        loop = asyncio.get_running_loop()
+        end, tries = loop.time() + ROLE_SECONDS, 0
+        while True:
+            try:
+                return await self._cluster.api.create(self._path(version, kind), document)
+            except ApiRefused as refused:
+                pause = _ROLE_PAUSES[min(tries, len(_ROLE_PAUSES) - 1)]
+                if not _role_unknown(refused) or loop.time() + pause > end:
+                    raise
+            tries += 1
+            await asyncio.sleep(pause)
+
+
+def _role_unknown(refused: ApiRefused) -> bool:
+    """The authorizer's own sentence, and not an admission's."""
+    return refused.status == _FORBIDDEN and " cannot create resource " in refused.message
+
+
+def _unseen(what: str, error: ApiRefused | ApiUnavailable) -> SandboxUnavailable:
+    return SandboxUnavailable(
+        f"{what}: its end cannot be seen: {str(error)[:300]}", "see that the API server answers this runner"
+    )
+
+
+async def _all(*work: Any) -> None:
+    """All of them, and the first failure once none is under way any more."""
+    done = await asyncio.gather(*work, return_exceptions=True)
+    for result in done:
+        if isinstance(result, BaseException):
+            raise result

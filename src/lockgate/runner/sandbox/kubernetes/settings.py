@@ -1,0 +1,76 @@
+"""How this runner reaches its cluster, and how its pods reach it, documented where declared; it must not read any file."""
+
+# ruff: noqa: RUF009  `setting` makes a dataclasses.field, not a value
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lockgate.wire.settingsfile import SettingInvalid, setting
+
+_PORTS = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?")
+_ROLE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesSettings:
+    """The provider `kubernetes`."""
+
+    channel_address: str = setting(
+        "The IP address at which pods reach this runner: in a cluster its own pod's (`$(POD_IP)`), outside one that pods are routed to without translation of their addresses."
+    )
+    channel_ports: str = setting(
+        "The ports that may be listened on there, as `first-last`, three for each stage at once; empty: any that is free.",
+        "",
+    )
+    channel_bind: str = setting("The address to listen on, where that is another one than pods are told.", "")
+    kubeconfig: Path | None = setting(
+        "How to reach the API server; without it the runner is itself a pod and uses its service account.", None
+    )
+    image_pull: Literal["Never", "IfNotPresent"] = setting(
+        "Whether a node may fetch the image; `Never`: it must be there already.", "IfNotPresent"
+    )
+    role: str = setting("The fixed ClusterRole that the runner binds for itself in its namespaces.", "lockgate-run")
+    node_selector: dict[str, str] = setting("Labels of the nodes that sandboxes may run on.", factory=dict)
+    cpu_millis: int = setting("CPU of one sandbox, in thousandths of a core.", 1000)
+    start_seconds: int = setting("How long a pod may take from its order to its first word.", 60)
+    teardown_seconds: int = setting(
+        "How long the end of a pod or a namespace is waited for before it counts as not proven.", 60
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("channel_address", "channel_bind"):
+            text = getattr(self, name)
+            if text or name == "channel_address":
+                try:
+                    ipaddress.ip_address(text)
+                except ValueError:
+                    raise SettingInvalid(name, "must be an IP address") from None
+        if self.channel_ports:
+            self._check_ports()
+        if not _ROLE.fullmatch(self.role):
+            raise SettingInvalid("role", "must be the name of a ClusterRole")
+        for key, value in self.node_selector.items():
+            if not _LABEL.fullmatch(key) or (value and not _LABEL.fullmatch(value)):
+                raise SettingInvalid(f"node_selector.{key[:80]}", "must be a label of nodes and its value")
+        for name, most in (("cpu_millis", 1_000_000), ("start_seconds", 600), ("teardown_seconds", 600)):
+            if not 1 <= getattr(self, name) <= most:
+                raise SettingInvalid(name, f"must be 1 to {most}")
+
+    def _check_ports(self) -> None:
+        found = _PORTS.fullmatch(self.channel_ports)
+        if found is None or not 1024 <= int(found[1]) <= int(found[2]) <= 65_535:
+            raise SettingInvalid("channel_ports", "must be first-last, from 1024 to 65535")
+        if int(found[2]) - int(found[1]) < 2:
+            raise SettingInvalid("channel_ports", "must be three ports at least: a stage needs as many")
+
+    @property
+    def ports(self) -> range | None:
+        """`channel_ports` as a range."""
+        found = _PORTS.fullmatch(self.channel_ports)
+        return range(int(found[1]), int(found[2]) + 1) if found is not None else None

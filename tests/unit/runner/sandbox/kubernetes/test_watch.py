@@ -1,0 +1,106 @@
+"""One watch of a namespace's pods, through cuts, versions that are too old, and the end of the namespace; on a real HTTPS server."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.unit.runner.sandbox.kubernetes.conftest import Answer, ScriptedServer, status_of
+
+from lockgate.runner.sandbox.kubernetes import watch as watching
+from lockgate.runner.sandbox.kubernetes.api import Api, ApiRefused
+from lockgate.runner.sandbox.kubernetes.watch import PodWatch
+
+PODS = "/api/v1/namespaces/lockgate-run-0/pods"
+SECONDS = 60.0
+
+
+def pod(uid: str, phase: str, version: str) -> dict[str, Any]:
+    return {"metadata": {"name": "stage-1", "uid": uid, "resourceVersion": version}, "status": {"phase": phase}}
+
+
+def event(kind: str, document: dict[str, Any]) -> dict[str, Any]:
+    return {"type": kind, "object": document}
+
+
+def phase(wanted: str):
+    return lambda pod: (
+        True if (pod is None and wanted == "gone") or (pod is not None and pod["status"]["phase"] == wanted) else None
+    )
+
+
+@pytest.fixture
+async def watch(api: Api):
+    made = PodWatch(api, "lockgate-run-0")
+    yield made
+    await made.close()
+
+
+async def test_a_cut_watch_goes_on_where_it_was(server: ScriptedServer, watch: PodWatch):
+    server.answers(
+        "GET",
+        PODS,
+        Answer(events=[event("ADDED", pod("u1", "Pending", "11"))], ends=False),
+        Answer(events=[event("MODIFIED", pod("u1", "Running", "12"))], holds=asyncio.Event()),
+    )
+    watch.open()
+    assert await watch.until("u1", phase("Running"), SECONDS)
+    assert "resourceVersion=11" in server.asked[1].path
+    assert (watch.watches, watch.lists) == (2, 0)
+
+
+async def test_a_version_that_is_too_old_leads_to_a_list_and_what_is_not_in_it_is_gone(
+    server: ScriptedServer, watch: PodWatch
+):
+    server.answers(
+        "GET",
+        PODS,
+        Answer(events=[event("ADDED", pod("u1", "Running", "11")), event("ADDED", pod("u2", "Running", "12"))]),
+        Answer(410, status_of("Expired", "too old resource version")),
+        Answer(document={"metadata": {"resourceVersion": "40"}, "items": [pod("u2", "Failed", "33")]}),
+        Answer(events=[], holds=asyncio.Event()),
+    )
+    watch.open()
+    assert await watch.until("u2", phase("Failed"), SECONDS)
+    assert await watch.until("u1", phase("gone"), SECONDS)
+    assert watch.lists == 1
+    while len(server.asked) < 4:  # noqa: ASYNC110 - the server has no event for it
+        await asyncio.sleep(0.01)
+    assert "resourceVersion=40" in server.asked[3].path
+
+
+async def test_a_pod_that_was_just_made_is_not_taken_for_gone(server: ScriptedServer, watch: PodWatch):
+    told = asyncio.Event()
+    server.answers("GET", PODS, Answer(events=[], holds=told), Answer(events=[], holds=asyncio.Event()))
+    watch.open()
+    await watch.knows(pod("u1", "Pending", "11"))
+    assert await watch.until("u1", phase("gone"), 0.05) is None
+    assert await watch.until("u1", phase("Pending"), SECONDS)
+
+
+async def test_a_pod_that_somebody_deletes_is_gone(server: ScriptedServer, watch: PodWatch):
+    server.answers(
+        "GET",
+        PODS,
+        Answer(
+            events=[event("ADDED", pod("u1", "Running", "11")), event("DELETED", pod("u1", "Running", "12"))],
+            holds=asyncio.Event(),
+        ),
+    )
+    watch.open()
+    assert await watch.until("u1", phase("gone"), SECONDS)
+
+
+async def test_a_role_that_is_not_known_yet_is_waited_for_and_one_that_is_taken_away_is_told(
+    server: ScriptedServer, watch: PodWatch, monkeypatch: pytest.MonkeyPatch
+):
+    forbidden = Answer(403, status_of("Forbidden", "cannot watch"))
+    server.answers("GET", PODS, forbidden, Answer(document={"metadata": {"resourceVersion": "1"}, "items": []}))
+    server.answers("GET", PODS, Answer(events=[event("ADDED", pod("u1", "Running", "11"))]), *[forbidden] * 50)
+    watch.open()
+    assert await watch.until("u1", phase("Running"), SECONDS)
+    monkeypatch.setattr(watching, "FIRST_SECONDS", 0.0)
+    later = PodWatch(watch._api, "lockgate-run-0")
+    later.open()
+    with pytest.raises(ApiRefused, match="cannot watch"):
+        await later.until("u1", phase("Running"), SECONDS)
+    await later.close()
