@@ -27,12 +27,23 @@ PAUSE = threading.Event()
 IMPORT_SECONDS = 300
 
 
+def _notes() -> Path:
+    """Where each cluster of this machine has a file: its lock, and in it where it lives."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lockgate" / "clusters"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _others(place: Place) -> bool:
+    """Whether another cluster stands on this machine."""
+    homes = {note.read_text().strip() for note in _notes().iterdir()} - {"", str(place.home)}
+    return any(processes.recorded(Place(Path(home)), HOLDER) for home in homes)
+
+
 @contextlib.contextmanager
 def _alone(place: Place) -> Iterator[None]:
     """One start or stop of a cluster of this number at a time, and none of one that lives elsewhere: addresses and tables are named by number."""
-    locks = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lockgate" / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"cluster-{place.number}").open("a+") as lock:
+    with (_notes() / f"cluster-{place.number}").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.seek(0)
         home = lock.read().strip()
@@ -106,7 +117,11 @@ def _start(place: Place, programs: Programs) -> None:
     for folder in ("pids", "logs", "etcd", "kubelet", "containerd", "cni/net.d", "cni/bin"):
         (place.home / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     place.home.chmod(0o711)
-    state = {"programs": _named(programs), "forwarding": machine.set_forwarding("1")}
+    state = {
+        "programs": _named(programs),
+        "forwarding": machine.set_forwarding("1"),
+        "folders": machine.make_folders(parts.PRIVATE),
+    }
     (place.home / "cluster.json").write_text(json.dumps(state) + "\n")
     _configure(place, programs)
     machine.make_cgroups(place)
@@ -249,7 +264,9 @@ def _down(place: Place, *, keep_logs: bool = False) -> None:
     leftovers.kill_processes(place)
     if state is not None:
         processes.stop(place, HOLDER)
-        machine.set_forwarding(state["forwarding"])
+        if not _others(place):  # they need both as well
+            machine.set_forwarding(state["forwarding"])
+            machine.remove_folders(state["folders"])
     machine.remove_table(place)
     machine.remove_address(place)
     machine.remove_cgroups(place)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.cluster.place import ClusterError, Place
@@ -72,6 +72,21 @@ def require() -> None:
         raise ClusterError("the kernel has no overlay filesystem, which containers are made of: modprobe overlay")
     if not hierarchies():
         raise ClusterError(f"no control groups are mounted below {CGROUPS}")
+
+
+def make_folders(paths: Iterable[str]) -> list[str]:
+    """Make what is not there to mount on, and return it."""
+    made = [path for path in paths if not Path(path).exists()]
+    for path in made:
+        Path(path).mkdir(parents=True)
+    return made
+
+
+def remove_folders(paths: Iterable[str]) -> None:
+    """Remove those that are still empty."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            Path(path).rmdir()
 
 
 def hierarchies() -> list[Path]:

@@ -17,8 +17,8 @@ HOLDER = "holder"
 MOUNTED = ("containerd", "kubelet")
 """What mounts, and so runs in the holder's mount namespace: the machine's own mounts are never touched, and none is left behind."""
 
-PRIVATE = ("/run/containerd", "/var/lib/cni")
-"""Directories that containerd and libcni are built to write to; the cluster sees empty ones of its own there."""
+PRIVATE = ("/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers")
+"""Directories that containerd, libcni and the kubelet are built to write to; the cluster sees empty ones of its own there."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Programs:
 
 def holder() -> list[str]:
     """The process that keeps the mount namespace while every other part may die."""
-    mounts = " && ".join(f"mkdir -p {path} && mount -t tmpfs -o mode=711 tmpfs {path}" for path in PRIVATE)
+    mounts = " && ".join(f"mount -t tmpfs -o mode=711 tmpfs {path}" for path in PRIVATE)
     return ["unshare", "--mount", "--propagation", "shared", "sh", "-c", f"{mounts} && exec sleep infinity"]
 
 
@@ -107,6 +107,7 @@ def _controllers(place: Place) -> list[str]:
         "--controllers=*,-certificatesigningrequest-signing-controller",
         "--node-monitor-grace-period=20s",
         "--concurrent-namespace-syncs=10",
+        f"--flex-volume-plugin-dir={place.home}/kubelet/volumeplugins",  # it makes the folder, wherever that is
         "--kube-api-qps=200",
         "--kube-api-burst=400",
     ]

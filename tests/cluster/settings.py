@@ -111,6 +111,7 @@ def kubelet(place: Place, *, may_lower_oom_score: bool) -> dict[str, Any]:
         "seccompDefault": True,
         "serializeImagePulls": False,
         "makeIPTablesUtilChains": False,
+        "podLogsDir": f"{place.home}/pods",  # a kubelet removes what it does not know in it, another cluster's logs too
         "containerLogMaxSize": "10Mi",
         "kubeAPIQPS": 100,
         "kubeAPIBurst": 200,

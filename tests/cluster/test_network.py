@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from tests.cluster.node import Node
 from tests.cluster.pods import DENY_ALL, one_hole, restricted
 from tests.cluster.running import Cluster, until
 
@@ -17,7 +18,7 @@ from lockgate.runner.image.archive import Image
 pytestmark = pytest.mark.kubernetes
 
 CONNECTS = """
-import json, socket
+import concurrent.futures, json, socket
 def connects(address, port):
     try:
         socket.create_connection((address, port), timeout=4).close()
@@ -26,7 +27,8 @@ def connects(address, port):
         return "nothing came back"
     except OSError as error:
         return str(error)
-print(json.dumps([connects(*one) for one in {asked!r}]))
+with concurrent.futures.ThreadPoolExecutor(16) as at_once:
+    print(json.dumps(list(at_once.map(lambda one: connects(*one), {asked!r}))))
 """
 LISTENS = """
 import socket
@@ -131,3 +133,39 @@ def test_a_pod_does_not_reach_its_host_by_ipv6_link_local(cluster: Cluster, job_
     with cluster.namespace() as namespace, listener("::", socket.AF_INET6) as port:
         pod = restricted("asks", job_image.pinned, LINK_LOCAL.replace("{port}", str(port)))
         assert cluster.run_to_end(namespace, pod) == ("Succeeded", "nothing came back\n")
+
+
+@pytest.mark.node
+def test_no_pod_starts_while_nothing_enforces_its_policies(
+    cluster: Cluster, cluster_node: Node, job_image: Image
+) -> None:
+    with cluster.namespace() as namespace:
+        cluster_node.stop("netpol")
+        pod = restricted("waits", job_image.pinned, "print('started')")
+        cluster.api.ask("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
+        until(lambda: "no NetworkPolicy agent" in cluster.kubectl("get", "events", "-n", namespace).stdout)
+        assert cluster.pod_phase(namespace, "waits") == "Pending"
+        cluster_node.start("netpol")
+        until(lambda: cluster.pod_phase(namespace, "waits") == "Succeeded")
+
+
+@pytest.mark.node
+@pytest.mark.parametrize(
+    ("announced", "told"),
+    [
+        ('{"uid": "no-such-pod", "ip": "10.244.0.250"}', "is not programmed after"),
+        ('{"uid": "", "ip": "10.244.0.250"}', "not an announcement"),
+        ('{"uid": "one", "ip": "fe80::1"}', "not an announcement"),
+        ("{", "unexpected EOF"),
+    ],
+)
+def test_the_agent_never_says_ok_to_a_pod_whose_rules_are_not_in_force(
+    cluster: Cluster, announced: str, told: str
+) -> None:
+    assert cluster.place is not None
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(60)
+        asking.connect(str(cluster.place.netpol_socket))
+        asking.sendall(announced.encode())
+        asking.shutdown(socket.SHUT_WR)
+        assert told in asking.makefile().read()
