@@ -31,18 +31,22 @@ def require_whole_characters(document: Mapping[str, Any], encoded: bytes) -> Non
 
 
 def are_whole(encoded: bytes) -> bool:
-    """Whether each first half is followed at once, and as deeply escaped, by a second one, and none of these stands alone."""
+    """Whether each first half is followed at once, and as deeply escaped, by a second one, and none of these stands alone.
+
+    Of a run of backslashes before a `u` the escape takes 1 in a JSON text, 2 in one inside another, 4 inside that, and so on: as many as the lowest
+    bit of their number says. Those before it stand for backslashes.
+    """
     waiting: tuple[int, int] | None = None
     for found in _HALF.finditer(encoded):
         start = found.start() + 2
         while encoded[start - 1] == _BACKSLASH:
             start -= 1
-        depth = found.start() + 2 - start
+        run = found.start() + 2 - start
         if found[1] in b"89abAB":
             if waiting is not None:
                 return False
-            waiting = found.end(), depth
-        elif waiting != (start, depth):
+            waiting = found.end(), run & -run
+        elif waiting != (start, run):
             return False
         else:
             waiting = None

@@ -176,6 +176,9 @@ class PolicyEngineContract:
 HALVES = (
     (r"\ud83d\ude00", True),
     (r"\\ud83d\\ude00", True),
+    (r"\\\ud83d\ude00", True),
+    (r"\\\\\\ud83d\\ude00", True),
+    (r"\\\ud83d\\\ude00", False),
     (r"\UD800, ud800, \u00e9, \ud7ff and \ue000", True),
     (r"\ud800", False),
     (r"\uDEAD", False),
@@ -184,7 +187,8 @@ HALVES = (
     (r"\ud83d\ud83d\ude00", False),
     (r"\ud83d \ude00", False),
     (r"\ud83d\\ude00", False),
-    ("\\" * 100_000 + r"\ud83d\ude00", False),
+    ("\\" * 100_000 + r"\ud83d\ude00", True),
+    ("\\" * 100_001 + r"\ud83d\ude00", False),
 )
 """A text, and whether whoever reads it as JSON, however often wrapped, finds whole characters in it."""
 
