@@ -103,6 +103,7 @@ async def _fill(home: Home, stored: int) -> int:
                 entries=(),
                 epoch=epoch,
                 now=operation.created_at,
+                spends=decision.allow,
             )
             pending.add(asyncio.ensure_future(store.commit(command)))
             if len(pending) >= 1_000:

@@ -9,6 +9,9 @@ from lockgate.gateway.store.port import Store, TenantLoad
 COUNT_MS: Final = 250
 """How long a count is believed. Counting looks at as many queued operations as the cap allows, so it is done a few times a second."""
 
+FAR_MS: Final = 5_000
+"""As long, where less than half of the cap is taken: what was admitted since is added to the count, so that only what comes back to the queue is missed."""
+
 
 class QueueRoom:
     """By tenant: when its queue was last counted (Unix ms) and how many it holds with what was admitted since."""
@@ -18,8 +21,8 @@ class QueueRoom:
 
     async def take(self, store: Store, tenant: str, cap: int, now: int) -> bool:
         """Reserve one place; False when `cap` are queued. Whoever does not use a place gives it back."""
-        counted, queued = self._seen.get(tenant, (-COUNT_MS, 0))
-        if now - counted >= COUNT_MS:
+        counted, queued = self._seen.get(tenant, (-FAR_MS, 0))
+        if now - counted >= (FAR_MS if queued < cap // 2 else COUNT_MS):
             queued, _ = await store.read(TenantLoad(tenant, at_most=cap))
             counted = now
         free = queued < cap
@@ -28,5 +31,5 @@ class QueueRoom:
 
     def give_back(self, tenant: str) -> None:
         """The call was denied or refused: it is not queued."""
-        counted, queued = self._seen.get(tenant, (-COUNT_MS, 0))
+        counted, queued = self._seen.get(tenant, (-FAR_MS, 0))
         self._seen[tenant] = (counted, max(0, queued - 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lockgate.gateway.scheduling.room import COUNT_MS, QueueRoom
+from lockgate.gateway.scheduling.room import COUNT_MS, FAR_MS, QueueRoom
 from lockgate.gateway.store.port import TenantLoad
 
 
@@ -37,3 +37,25 @@ async def test_places_taken_meanwhile_are_counted_and_those_given_back_are_free(
     room.give_back("default")
     assert [await room.take(store, "default", 3, now=0) for _ in range(2)] == [True, False]
     assert await room.take(store, "other", 3, now=0), "each tenant has its own"
+
+
+async def test_far_from_the_cap_it_is_counted_seldom_and_from_half_of_it_on_often() -> None:
+    store: Any = Queue(queued=0)
+    room = QueueRoom()
+    assert await room.take(store, "default", 10, now=0)
+    assert await room.take(store, "default", 10, now=FAR_MS - 1)
+    assert len(store.asked) == 1
+    assert await room.take(store, "default", 10, now=FAR_MS)
+    assert len(store.asked) == 2
+    for _ in range(4):  # with the one before, half of the cap
+        assert await room.take(store, "default", 10, now=FAR_MS)
+    assert await room.take(store, "default", 10, now=FAR_MS + COUNT_MS)
+    assert len(store.asked) == 3
+
+
+async def test_a_queue_that_filled_otherwise_is_noticed_within_the_longer_time() -> None:
+    store: Any = Queue(queued=0)
+    room = QueueRoom()
+    assert await room.take(store, "default", 10, now=0)
+    store.queued = 10
+    assert not await room.take(store, "default", 10, now=FAR_MS)
