@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench.figures import Figure, median
-from tests.bench.governed import CLIENTS, Caller, Governed, echoed
+from tests.bench.governed import CLIENTS, Caller, Governed
 from tests.bench.load import drive
 from tests.bench.machine import cpu_seconds, resident_bytes
-from tests.bench.processes import Home, Served, echo, gateway, make_home
+from tests.bench.processes import Home, Served, gateway, make_home
 
 from lockgate.gateway.settings import load_gateway_settings
 from lockgate.gateway.store.port import Admit, Done, GetDecision, GetEpoch, GetOperation, ListOperations
@@ -33,31 +33,30 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """One round: the gateway's CPU and median latency as multiples of the echo's, measured right after it."""
+class Cost:
+    """One round of one gateway: CPU in seconds, and the median latency of one call at a time."""
 
     cpu: float
     latency: float
 
 
 async def measure(place: Path, size: Size) -> list[Figure]:
-    """The same rounds before and after a history was put into the store, then the steady load. Raises CallFailed."""
-    home = make_home(place / "home")
-    check = Governed()
-    with echo(place) as bare:
-        with gateway(home) as ours:
-            caller = Caller(home)
-            await _warm(ours, bare, caller, check)
-            first = [await _round(ours, bare, caller, check, size) for _ in range(size.rounds // 2)]
-        filled = await _fill(home, size.stored)
-        with gateway(home) as ours:
-            await _warm(ours, bare, caller, check)
-            # The rest of the rounds of each kind would need two stores: what the machine does meanwhile weighs on both servers alike.
-            later = [await _round(ours, bare, caller, check, size) for _ in range(size.rounds)]
-            steady = await _steady(ours, caller, check, size)
-    cpu = median([item.cpu for item in later]) / median([item.cpu for item in first])
-    latency = median([item.latency for item in later]) / median([item.latency for item in first])
-    note = f"{filled:,} stored; each as a multiple of the echo's of its own round"
+    """A fresh gateway and one with a history, turn by turn, then the steady load on the latter. Raises CallFailed."""
+    fresh, old = make_home(place / "fresh"), make_home(place / "old")
+    check, young, caller = Governed(), Caller(fresh), Caller(old)
+    with gateway(old) as ours:
+        await _warm(ours, caller, check)
+    filled = await _fill(old, size.stored)
+    with gateway(fresh) as first, gateway(old) as ours:
+        await _warm(first, young, check)
+        await _warm(ours, caller, check)
+        pairs = [await _turn((first, young), (ours, caller), check, size, number) for number in range(size.rounds)]
+        steady = await _steady(ours, caller, check, size)
+    cpu = median([later.cpu / early.cpu for early, later in pairs])
+    latency = median([later.latency / early.latency for early, later in pairs])
+    note = (
+        f"{filled:,} stored, beside a fresh gateway turn by turn; median of {size.rounds} rounds of {size.calls} calls"
+    )
     return [
         Figure("CPU, 100,000 stored / first 1,000", cpu, "x", note),
         Figure("latency, 100,000 stored / first 1,000", latency, "x", "median of one call at a time, the same way"),
@@ -65,21 +64,28 @@ async def measure(place: Path, size: Size) -> list[Figure]:
     ]
 
 
-async def _warm(ours: Served, bare: Served, caller: Caller, check: Governed) -> None:
+async def _warm(ours: Served, caller: Caller, check: Governed) -> None:
     await drive(ours.port, caller.requests(ours.port, 100), check, clients=CLIENTS)
-    await drive(bare.port, caller.requests(bare.port, 100), echoed, clients=CLIENTS)
 
 
-async def _round(ours: Served, bare: Served, caller: Caller, check: Governed, size: Size) -> Beside:
-    cpu, latency = [], []
-    for server, accept in ((ours, check), (bare, echoed)):
-        requests = caller.requests(server.port, size.calls)
-        before = cpu_seconds(server.pid)
-        await drive(server.port, requests, accept, clients=CLIENTS)
-        cpu.append(cpu_seconds(server.pid) - before)
-        alone = await drive(server.port, caller.requests(server.port, size.quiet_calls), accept, clients=1)
-        latency.append(median(alone.latencies))
-    return Beside(cpu[0] / cpu[1], latency[0] / latency[1])
+Asked = tuple[Served, Caller]
+
+
+async def _turn(fresh: Asked, old: Asked, check: Governed, size: Size, number: int) -> tuple[Cost, Cost]:
+    """Both, one right after the other, so that what else the machine does weighs on both; who is first changes every round."""
+    if number % 2:
+        later = await _round(*old, check, size)
+        return await _round(*fresh, check, size), later
+    return await _round(*fresh, check, size), await _round(*old, check, size)
+
+
+async def _round(ours: Served, caller: Caller, check: Governed, size: Size) -> Cost:
+    requests = caller.requests(ours.port, size.calls)
+    before = cpu_seconds(ours.pid)
+    await drive(ours.port, requests, check, clients=CLIENTS)
+    used = cpu_seconds(ours.pid) - before
+    alone = await drive(ours.port, caller.requests(ours.port, size.quiet_calls), check, clients=1)
+    return Cost(used, median(alone.latencies))
 
 
 async def _fill(home: Home, stored: int) -> int:
