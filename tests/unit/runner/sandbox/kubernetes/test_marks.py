@@ -30,7 +30,7 @@ def test_a_mark_is_read_by_every_runner_of_its_region() -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "name", "cluster", "why"),
+    ("annotation", "name", "place", "why"),
     [
         (None, NAME, CLUSTER, "no mark"),
         ("", NAME, CLUSTER, "no mark"),
@@ -51,10 +51,10 @@ def test_a_mark_is_read_by_every_runner_of_its_region() -> None:
     ],
 )
 def test_anything_else_is_refused_by_what_is_wrong_with_it(
-    annotation: object, name: str, cluster: str, why: str
+    annotation: object, name: str, place: str, why: str
 ) -> None:
     with pytest.raises(MarkRefused, match=why):
-        KEY.read(annotation, name=name, cluster=cluster)
+        KEY.read(annotation, name=name, cluster=place)
 
 
 def test_the_key_of_marks_signs_nothing_else_of_the_region() -> None:
