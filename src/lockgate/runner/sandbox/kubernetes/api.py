@@ -7,6 +7,8 @@ unknown: it is made again too, and whoever creates something takes *it exists al
 from __future__ import annotations
 
 import asyncio
+import datetime
+import email.utils
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
@@ -45,10 +47,11 @@ class ApiRefused(Exception):
 
 
 class Api:
-    """One API server, one pool of connections. Belongs to one event loop."""
+    """One API server, one pool of connections. Belongs to one event loop. ``server_time`` is what its last answer said the time was."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
+        self.server_time: datetime.datetime | None = None
         limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=8, keepalive_expiry=30.0)
         self._client = httpx2.AsyncClient(
             base_url=access.server,
@@ -149,6 +152,7 @@ class Api:
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         headers = self._who() | ({} if content is None else {"content-type": "application/json"})
         async with self._client.stream(method, path, params=query, content=content, headers=headers) as answer:
+            self.server_time = _date(answer.headers) or self.server_time
             return answer.status_code, _retry_after(answer.headers), await _body(answer)
 
 
@@ -160,6 +164,13 @@ def _again(refused: ApiRefused) -> bool:
         httpx2.codes.BAD_GATEWAY,
     )
     return unable or refused.reason in ("ServerTimeout", "Timeout")
+
+
+def _date(headers: Mapping[str, str]) -> datetime.datetime | None:
+    try:
+        return email.utils.parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

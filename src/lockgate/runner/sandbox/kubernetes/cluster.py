@@ -36,6 +36,9 @@ class Nodes(Protocol):
     async def run_none_of(self, pods: Collection[PodRef]) -> bool:
         """True when every node says that it runs none of these; False when one does, does not answer, or may not be asked."""
 
+    async def run_none_in(self, namespace: str, pods: Collection[PodRef]) -> bool:
+        """The same for everything in a namespace; every node is asked when no pods of it are remembered."""
+
 
 @dataclass(frozen=True)
 class Cluster:

@@ -124,7 +124,7 @@ class Enclosure:
         except (ApiRefused, ApiUnavailable) as error:
             raise _unseen(f"namespace {self.name}", error) from None
         absent = left is None
-        none_left = absent and await self._cluster.nodes.run_none_of(list(self.made.values()))
+        none_left = absent and await self._cluster.nodes.run_none_in(self.name, list(self.made.values()))
         return {"namespace": absent, "processes": none_left}
 
     async def sandboxes(self) -> dict[str, Pod]:

@@ -7,7 +7,7 @@ meanwhile is no longer there. It keeps nothing in memory between two rounds.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -53,7 +53,7 @@ class Found:
 
 
 class Namespaces(Protocol):
-    """What a round needs of the cluster. Every method raises SandboxUnavailable when there is no answer to rely on."""
+    """What a round needs of the cluster. Every method raises when there is no answer to rely on."""
 
     async def run_namespaces(self) -> tuple[Sequence[Mapping[str, Any]], datetime.datetime]:
         """Every namespace with the label RUN_LABEL, and the API server's own time when it answered."""
@@ -70,12 +70,13 @@ class Reaper:
     cluster_uid: str
     runner: str
 
-    async def round(self, cluster: Namespaces, live: Collection[str]) -> list[Found]:
-        """Look once at every namespace and delete the orphans. `live` are names this runner's own attempts still use. Raises SandboxUnavailable."""
+    async def round(self, cluster: Namespaces, live: Callable[[], Collection[str]]) -> list[Found]:
+        """Look once at every namespace and delete the orphans. `live` tells the names that this runner's own attempts use. Raises what `cluster` does."""
         namespaces, now = await cluster.run_namespaces()
         found = []
         for namespace in namespaces:
-            judged = self.judge(namespace, live, now)
+            # Asked anew for each: an attempt may have begun since the list was made.
+            judged = self.judge(namespace, live(), now)
             if judged.verdict is Verdict.ORPHAN:
                 await cluster.delete_namespace(judged.name, judged.uid)
             found.append(judged)

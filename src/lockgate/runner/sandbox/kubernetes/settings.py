@@ -14,6 +14,7 @@ from lockgate.wire.settingsfile import SettingInvalid, setting
 
 _PORTS = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?")
+_ACCOUNT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _ROLE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
@@ -36,6 +37,10 @@ class KubernetesSettings:
         "Whether a node may fetch the image; `Never`: it must be there already.", "IfNotPresent"
     )
     role: str = setting("The fixed ClusterRole that the runner binds for itself in its namespaces.", "lockgate-run")
+    look_account: str = setting(
+        "The service account, as `namespace/name`, whose short-lived tokens kubelets are shown when they are asked what they run.",
+        "lockgate/look",
+    )
     node_selector: dict[str, str] = setting("Labels of the nodes that sandboxes may run on.", factory=dict)
     cpu_millis: int = setting("CPU of one sandbox, in thousandths of a core.", 1000)
     start_seconds: int = setting("How long a pod may take from its order to its first word.", 60)
@@ -55,6 +60,8 @@ class KubernetesSettings:
             self._check_ports()
         if not _ROLE.fullmatch(self.role):
             raise SettingInvalid("role", "must be the name of a ClusterRole")
+        if not _ACCOUNT.fullmatch(self.look_account):
+            raise SettingInvalid("look_account", "must be namespace/name of a service account")
         for key, value in self.node_selector.items():
             if not _LABEL.fullmatch(key) or (value and not _LABEL.fullmatch(value)):
                 raise SettingInvalid(f"node_selector.{key[:80]}", "must be a label of nodes and its value")

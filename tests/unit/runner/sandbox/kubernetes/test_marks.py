@@ -50,9 +50,7 @@ def test_a_mark_is_read_by_every_runner_of_its_region() -> None:
         (KEY.sign(replace(MARK, seconds=MAX_SECONDS + 1)), NAME, CLUSTER, "another version"),
     ],
 )
-def test_anything_else_is_refused_by_what_is_wrong_with_it(
-    annotation: object, name: str, place: str, why: str
-) -> None:
+def test_anything_else_is_refused_by_what_is_wrong_with_it(annotation: object, name: str, place: str, why: str) -> None:
     with pytest.raises(MarkRefused, match=why):
         KEY.read(annotation, name=name, cluster=place)
 

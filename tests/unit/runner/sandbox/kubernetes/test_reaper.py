@@ -101,7 +101,7 @@ async def test_what_carries_no_mark_for_its_very_name_and_cluster_is_left_alone_
     server = Apiserver()
     server.there = {"it": OTHERS[what]}
     server.now = T0 + datetime.timedelta(days=365)
-    (found,) = await REAPER.round(server, ())
+    (found,) = await REAPER.round(server, tuple)
     assert (found.verdict, bool(found.why)) == (Verdict.FOREIGN, True)
     assert server.deleted == []
 
@@ -110,9 +110,9 @@ async def test_any_number_of_reapers_delete_each_orphan_once_and_again_changes_n
     server = Apiserver(*(namespace(letter) for letter in "abcdef"), namespace("9", annotations={}))
     server.now = T0 + 4000 * SECOND
     reapers = [Reaper(KEY, CLUSTER, f"runner-{number}") for number in range(8)]
-    await asyncio.gather(*(reaper.round(server, ()) for reaper in reapers))
+    await asyncio.gather(*(reaper.round(server, tuple) for reaper in reapers))
     assert sorted(server.deleted) == [f"uid-{letter}" for letter in "abcdef"]
-    await asyncio.gather(*(reaper.round(server, ()) for reaper in reapers))
+    await asyncio.gather(*(reaper.round(server, tuple) for reaper in reapers))
     assert len(server.deleted) == 6
     assert list(server.there) == [name("9")]
 
@@ -128,7 +128,7 @@ async def test_a_namespace_that_was_made_anew_under_the_same_name_meanwhile_is_n
         return said
 
     server.run_namespaces = replaced_after_the_look  # type: ignore[method-assign]
-    await REAPER.round(server, ())
+    await REAPER.round(server, tuple)
     assert server.deleted == []
 
 
@@ -144,7 +144,7 @@ async def test_one_that_is_being_deleted_is_not_deleted_again_and_told_of_when_i
     assert verdict(gone, at + STUCK_AFTER - SECOND) is Verdict.GOING
     server = Apiserver(gone)
     server.now = at + STUCK_AFTER
-    assert await REAPER.round(server, ()) == [
+    assert await REAPER.round(server, tuple) == [
         Found(name("a"), "uid-a", Verdict.STUCK, "runner-2", "example.com/hold in 1 resource")
     ]
     assert server.deleted == []

@@ -1,0 +1,80 @@
+"""Removes from time to time what dead runners of the region left in the cluster; it must not raise for what the cluster says, and remembers no more than what it told."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+
+from lockgate.runner.sandbox.kubernetes import objects
+from lockgate.runner.sandbox.kubernetes.api import Api, ApiRefused, ApiUnavailable
+from lockgate.runner.sandbox.kubernetes.reaper import Found, Reaper, Verdict
+
+LOG = structlog.get_logger("lockgate.runner")
+ROUND_SECONDS: Final = 60.0
+PAGE: Final = "500"
+_GONE: Final = (404, 409)
+
+
+class ApiNamespaces:
+    """Implements ``reaper.Namespaces``."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def run_namespaces(self) -> tuple[Sequence[Mapping[str, Any]], datetime.datetime]:
+        """Every namespace with our label, and the API server's time before the first was told. Raises ApiRefused, ApiUnavailable."""
+        query = {"labelSelector": f"{objects.RUN_LABEL}=true", "limit": PAGE}
+        found: list[Mapping[str, Any]] = []
+        now: datetime.datetime | None = None
+        while True:
+            listed = await self._api.get("/api/v1/namespaces", query)
+            now = now or self._api.server_time
+            if now is None:
+                raise ApiUnavailable("the API server does not say what time it is")
+            found += listed.get("items") or ()
+            more = listed.get("metadata", {}).get("continue")
+            if not more:
+                return found, now
+            query = {**query, "continue": str(more)}
+
+    async def delete_namespace(self, name: str, uid: str) -> bool:
+        """Delete the one of this UID; False when it is gone, or another one has its name. Raises ApiRefused, ApiUnavailable."""
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        try:
+            return await self._api.delete(f"/api/v1/namespaces/{name}", options) is not None
+        except ApiRefused as refused:
+            if refused.status in _GONE:
+                return False
+            raise
+
+
+async def patrol(reaper: Reaper, api: Api, live: Callable[[], Collection[str]], told: Callable[[Found], None]) -> None:
+    """Rounds until cancelled. `live`: names of the namespaces that attempts of this process use; `told`: hears of what people must look at."""
+    while True:
+        await asyncio.sleep(ROUND_SECONDS)
+        try:
+            found = await reaper.round(ApiNamespaces(api), live)
+        except (ApiRefused, ApiUnavailable) as error:
+            LOG.warning("orphaned namespaces not looked for", error=str(error)[:500])
+            continue
+        for each in found:
+            told(each)
+
+
+class Told:
+    """Says each thing once: a stuck namespace, or one that is not ours, stays for days."""
+
+    def __init__(self) -> None:
+        self._before: set[tuple[str, Verdict]] = set()
+
+    def __call__(self, found: Found) -> None:
+        """One namespace as a round judged it."""
+        if found.verdict in (Verdict.KEPT, Verdict.GOING) or (found.uid, found.verdict) in self._before:
+            return
+        self._before.add((found.uid, found.verdict))
+        say = LOG.info if found.verdict is Verdict.ORPHAN else LOG.error
+        say("namespace", name=found.name, verdict=found.verdict.value, runner=found.runner, why=found.why)

@@ -1,0 +1,149 @@
+"""Kubelets are asked what they run, each with a token that can do nothing else; whoever does not say has not said that nothing runs."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from lockgate.keys.pki import CertificateAuthority
+from lockgate.runner.sandbox.kubernetes.access import Access, Token
+from lockgate.runner.sandbox.kubernetes.api import Api
+from lockgate.runner.sandbox.kubernetes.cluster import PodRef
+from lockgate.runner.sandbox.kubernetes.gone import MAX_ANSWER_BYTES, Account, KubeletNodes, Unanswered, running
+
+TOKEN = "/api/v1/namespaces/lockgate/serviceaccounts/look/token"
+RUNNING = "/runningpods/"
+POD, OTHER = PodRef("uid-1", "node-1"), PodRef("uid-2", "node-1")
+SPACE = "lockgate-run-" + "a" * 32
+
+
+def pods(*uids: str, namespace: str = "shop") -> dict[str, Any]:
+    items = [{"metadata": {"name": "p", "namespace": namespace, "uid": uid}} for uid in uids]
+    return {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items or None}
+
+
+def node(server: Any, **status: Any) -> dict[str, Any]:
+    host, port = server.url.removeprefix("https://").split(":")
+    said = {
+        "addresses": [{"type": "Hostname", "address": "node-1"}, {"type": "InternalIP", "address": host}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": int(port)}},
+    }
+    return {"metadata": {"name": "node-1"}, "status": {**said, **status}}
+
+
+@pytest.fixture
+def kubelet(server: Any, answer: Any) -> Any:
+    """The one server plays the API server and the kubelet of node-1; a test says what runs there."""
+    for _ in range(4):
+        server.answers("POST", TOKEN, answer(document={"status": {"token": "a-token-to-look"}}))
+        server.answers("GET", "/api/v1/nodes/node-1", answer(document=node(server)))
+    return server
+
+
+@pytest.fixture
+def answer() -> Any:
+    from tests.unit.runner.sandbox.kubernetes.conftest import Answer
+
+    return Answer
+
+
+def nodes(api: Api, seconds: float = 0.0) -> KubeletNodes:
+    return KubeletNodes(api, Account("lockgate", "look"), seconds)
+
+
+async def test_what_no_kubelet_runs_is_gone_and_kubelets_see_no_token_of_the_runner(
+    kubelet: Any, answer: Any, api: Api
+) -> None:
+    kubelet.answers("GET", RUNNING, answer(document=pods()), answer(document=pods("uid-9")))
+    asking = nodes(api)
+    assert await asking.run_none_of([POD, OTHER])
+    assert await asking.run_none_in(SPACE, [POD])
+    shown = {one.path: one.headers["authorization"] for one in kubelet.asked}
+    assert shown[RUNNING] == "Bearer a-token-to-look"
+    assert set(shown.values()) == {"Bearer a-token-to-look", "Bearer first-token"}
+    assert sum(one.path == TOKEN for one in kubelet.asked) == 1, "a token is used for a while"
+
+
+async def test_what_still_ends_is_waited_for(kubelet: Any, answer: Any, api: Api) -> None:
+    kubelet.answers("GET", RUNNING, answer(document=pods("uid-1")), answer(document=pods("uid-3")))
+    assert await nodes(api, 30.0).run_none_of([POD])
+
+
+async def test_what_runs_is_not_gone(kubelet: Any, answer: Any, api: Api) -> None:
+    kubelet.answers("GET", RUNNING, answer(document=pods("uid-3", "uid-1")))
+    assert not await nodes(api).run_none_of([POD])
+
+
+async def test_another_pod_of_the_attempt_does_not_hold_this_one_but_holds_its_namespace(
+    kubelet: Any, answer: Any, api: Api
+) -> None:
+    kubelet.answers("GET", RUNNING, *(answer(document=pods("uid-7", namespace=SPACE)) for _ in range(2)))
+    assert await nodes(api).run_none_of([POD])
+    assert not await nodes(api).run_none_in(SPACE, [POD])
+
+
+SILENCES: dict[str, Any] = {
+    "may not be asked": {"status": 403, "document": {"message": "Forbidden"}},
+    "fails": {"status": 500, "document": {}},
+    "leads elsewhere": {"status": 302, "headers": {"location": "https://example.com/"}, "document": {}},
+    "lists something else": {"document": {"kind": "NodeList", "items": []}},
+    "lists nothing": {"document": {"kind": "PodList"}},
+    "lists no objects": {"document": {"kind": "PodList", "items": [1]}},
+    "tells of a pod without a name": {"document": {"kind": "PodList", "items": [{"metadata": {}}]}},
+    "is cut off": {"document": pods(), "ends": False},
+    "tells too much": {"document": {"kind": "x" * MAX_ANSWER_BYTES}},
+}
+
+
+@pytest.mark.parametrize("what", SILENCES)
+async def test_nothing_is_gone_where_a_kubelet(kubelet: Any, answer: Any, api: Api, what: str) -> None:
+    kubelet.answers("GET", RUNNING, answer(**SILENCES[what]))
+    assert not await nodes(api).run_none_of([POD])
+
+
+async def test_nothing_is_gone_where_the_node_is_not_known(server: Any, answer: Any, api: Api) -> None:
+    server.answers("GET", "/api/v1/nodes/node-1", answer(document=node(server, addresses=[])))
+    assert not await nodes(api).run_none_of([POD]), "it does not say where it is"
+    assert not await nodes(api).run_none_of([POD]), "there is none of that name any more"
+    assert [one.path for one in server.asked if one.path == RUNNING] == []
+
+
+async def test_nothing_is_gone_without_a_token_to_ask_with(server: Any, answer: Any, api: Api) -> None:
+    server.answers("GET", "/api/v1/nodes/node-1", answer(document=node(server)))
+    server.answers("POST", TOKEN, answer(403, {"reason": "Forbidden", "message": "cannot create"}))
+    assert not await nodes(api).run_none_of([POD])
+
+
+async def test_a_kubelet_that_no_authority_of_the_cluster_vouches_for_is_not_believed(
+    kubelet: Any, answer: Any, token_file: Path
+) -> None:
+    kubelet.answers("GET", RUNNING, answer(document=pods()))
+    stranger = CertificateAuthority.create("elsewhere", int(time.time() * 1000)).issued.certificate.decode()
+    api = Api(Access(kubelet.url, ssl.create_default_context(cadata=stranger), Token(token_file)))
+    place = kubelet.url.removeprefix("https://")
+    async with httpx2.AsyncClient(verify=nodes(api).context(), trust_env=False) as client:
+        with pytest.raises(Unanswered):
+            await running(client, place, "a-token-to-look")
+    await api.close()
+    assert kubelet.asked == [], "nor shown the token"
+
+
+async def test_where_nobody_remembers_the_pods_every_node_is_asked(kubelet: Any, answer: Any, api: Api) -> None:
+    kubelet.answers("GET", "/api/v1/nodes", *(answer(document={"items": [node(kubelet)] * 2}) for _ in range(2)))
+    kubelet.answers("GET", RUNNING, *(answer(document=pods()) for _ in range(3)))
+    kubelet.answers("GET", RUNNING, answer(document=pods("uid-7", namespace=SPACE)))
+    assert await nodes(api).run_none_in(SPACE, [])
+    assert not await nodes(api).run_none_in(SPACE, []), "one of two runs something of it"
+
+
+async def test_more_nodes_than_can_be_asked_prove_nothing(kubelet: Any, answer: Any, api: Api) -> None:
+    kubelet.answers(
+        "GET", "/api/v1/nodes", answer(document={"items": [node(kubelet)], "metadata": {"continue": "more"}})
+    )
+    kubelet.answers("GET", RUNNING, answer(document=pods()))
+    assert not await nodes(api).run_none_in(SPACE, [])
