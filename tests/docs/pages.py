@@ -21,9 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 CLIENT_PAGES = ROOT / "docs" / "how-to" / "clients"
 TOOL_PAGES = tuple(
     ROOT / "docs" / "how-to" / name
-    for name in ("use-opentofu.md", "bring-your-terraform-policy.md", "run-opa-as-a-server.md")
+    for name in (
+        "use-opentofu.md",
+        "bring-your-terraform-policy.md",
+        "run-opa-as-a-server.md",
+        "give-a-runner-a-cluster.md",
+    )
 )
-"""Pages that need tools which not every machine has: tests/docs/test_tool_pages.py and test_opa_server_page.py do what they say."""
+"""Pages that need tools which not every machine has: tests/docs/test_tool_pages.py, test_opa_server_page.py and test_kubernetes_page.py do what they say."""
 RUN_LANGUAGES = ("console", "bash")
 _COMMENT = re.compile(r"\s*<!-- (file|merge|test): (.+?) -->\s*")
 _FENCE = re.compile(r"(\s*)(```+)\s*(\S*)\s*")
