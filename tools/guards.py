@@ -9,6 +9,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,12 @@ def read_guard(path: Path) -> Guard:
     if inside := [changed for changed in changes if not changed.startswith(("src/", "policies/"))]:
         raise GuardError(f"{path.name}: changes {inside[0]}; a guard lives under src/ or policies/")
     return Guard(path.stem, path, tuple(tests), tuple(dict.fromkeys(changes)))
+
+
+def any_marked(root: Path, tests: Iterable[str], marker: str) -> bool:
+    """Whether a file of these tests, given as node ids, speaks of a pytest marker."""
+    files = {root / test.split("::")[0] for test in tests}
+    return any(f"pytest.mark.{marker}" in file.read_text() for file in files if file.exists())
 
 
 def tree_files(root: Path) -> list[str]:

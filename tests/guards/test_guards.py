@@ -48,12 +48,14 @@ def copies(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sim
 
 
 @pytest.fixture(scope="session")
-def outcomes(copies, request):
+def outcomes(root, copies, request):
     """Each collected guard's tests, run without it in a copy: as many guards at a time as there are copies.
 
     In batches, each begun by its control: nobody waits for more than a batch, and two controls run side by side.
     """
     chosen = sorted({item.callspec.params["path"] for item in request.session.items if "outcomes" in item.fixturenames})
+    if guards.any_marked(root, named_tests(chosen), "kubernetes"):
+        request.getfixturevalue("cluster")  # one for all: else each run starts one, and ends it while another uses it
     made = Outcomes({}, {})
     with ThreadPoolExecutor(copies.qsize()) as pool:
         for at in range(0, len(chosen), BATCH):

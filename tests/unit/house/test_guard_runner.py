@@ -135,6 +135,13 @@ def test_a_patched_file_is_what_runs_even_when_its_time_and_size_are_those_of_th
     assert outcome(node).properly_failed
 
 
+def test_a_marker_is_seen_in_the_files_of_the_tests_alone(tree):
+    (tree / "tests" / "test_other.py").write_text("pytestmark = pytest.mark.kubernetes\n")
+    assert guards.any_marked(tree, ["tests/test_other.py::test_x"], "kubernetes")
+    assert not guards.any_marked(tree, ["tests/test_it.py::test_is_blind"], "kubernetes")
+    assert not guards.any_marked(tree, ["tests/test_absent.py::test_x"], "kubernetes")
+
+
 def test_the_tree_itself_is_left_alone(tree, copy, tmp_path):
     guards.apply(guards.read_guard(patch(tmp_path)), copy)
     assert (tree / "src/lockgate/__init__.py").read_text() == SOURCE
