@@ -7,43 +7,55 @@ import data.lockgate.changes
 import data.lockgate.configuration
 import data.lockgate.values
 
-# Kind of document → type → where it stands.
+# Type → where a document stands in it → the kind of document.
 places := {
-	"identity": {
-		"aws_iam_group_policy": ["policy"], "aws_iam_policy": ["policy"], "aws_iam_role": ["inline_policy.policy"],
-		"aws_iam_role_policy": ["policy"], "aws_iam_user_policy": ["policy"],
-		"aws_ssoadmin_permission_set_inline_policy": ["inline_policy"],
-	},
-	"trust": {
-		"aws_api_gateway_rest_api": ["policy"], "aws_api_gateway_rest_api_policy": ["policy"], "aws_backup_vault_policy": ["policy"],
-		"aws_cloudwatch_event_bus_policy": ["policy"], "aws_codeartifact_domain_permissions_policy": ["policy_document"],
-		"aws_codeartifact_repository_permissions_policy": ["policy_document"], "aws_dynamodb_resource_policy": ["policy"],
-		"aws_ecr_registry_policy": ["policy"], "aws_ecr_repository_policy": ["policy"], "aws_efs_file_system_policy": ["policy"],
-		"aws_elasticsearch_domain": ["access_policies"], "aws_elasticsearch_domain_policy": ["access_policies"],
-		"aws_glacier_vault": ["access_policy"], "aws_glue_resource_policy": ["policy"], "aws_iam_role": ["assume_role_policy"],
-		"aws_kinesis_resource_policy": ["policy"], "aws_kms_external_key": ["policy"], "aws_kms_key": ["policy"],
-		"aws_kms_key_policy": ["policy"], "aws_kms_replica_key": ["policy"], "aws_opensearch_domain": ["access_policies"],
-		"aws_opensearch_domain_policy": ["access_policies"], "aws_secretsmanager_secret": ["policy"],
-		"aws_secretsmanager_secret_policy": ["policy"], "aws_sns_topic": ["policy"], "aws_sns_topic_policy": ["policy"],
-		"aws_sqs_queue": ["policy"], "aws_sqs_queue_policy": ["policy"],
-	},
-	"bucket": {
-		"aws_s3_access_point": ["policy"], "aws_s3_bucket": ["policy"], "aws_s3_bucket_policy": ["policy"],
-		"aws_s3control_access_point_policy": ["policy"],
-	},
+	"aws_api_gateway_rest_api": {"policy": "trust"},
+	"aws_api_gateway_rest_api_policy": {"policy": "trust"},
+	"aws_backup_vault_policy": {"policy": "trust"},
+	"aws_cloudwatch_event_bus_policy": {"policy": "trust"},
+	"aws_codeartifact_domain_permissions_policy": {"policy_document": "trust"},
+	"aws_codeartifact_repository_permissions_policy": {"policy_document": "trust"},
+	"aws_dynamodb_resource_policy": {"policy": "trust"},
+	"aws_ecr_registry_policy": {"policy": "trust"},
+	"aws_ecr_repository_policy": {"policy": "trust"},
+	"aws_efs_file_system_policy": {"policy": "trust"},
+	"aws_elasticsearch_domain": {"access_policies": "trust"},
+	"aws_elasticsearch_domain_policy": {"access_policies": "trust"},
+	"aws_glacier_vault": {"access_policy": "trust"},
+	"aws_glue_resource_policy": {"policy": "trust"},
+	"aws_iam_group_policy": {"policy": "identity"},
+	"aws_iam_policy": {"policy": "identity"},
+	"aws_iam_role": {"inline_policy.policy": "identity", "assume_role_policy": "trust"},
+	"aws_iam_role_policy": {"policy": "identity"},
+	"aws_iam_user_policy": {"policy": "identity"},
+	"aws_kinesis_resource_policy": {"policy": "trust"},
+	"aws_kms_external_key": {"policy": "trust"},
+	"aws_kms_key": {"policy": "trust"},
+	"aws_kms_key_policy": {"policy": "trust"},
+	"aws_kms_replica_key": {"policy": "trust"},
+	"aws_opensearch_domain": {"access_policies": "trust"},
+	"aws_opensearch_domain_policy": {"access_policies": "trust"},
+	"aws_s3_access_point": {"policy": "bucket"},
+	"aws_s3_bucket": {"policy": "bucket"},
+	"aws_s3_bucket_policy": {"policy": "bucket"},
+	"aws_s3control_access_point_policy": {"policy": "bucket"},
+	"aws_secretsmanager_secret": {"policy": "trust"},
+	"aws_secretsmanager_secret_policy": {"policy": "trust"},
+	"aws_sns_topic": {"policy": "trust"},
+	"aws_sns_topic_policy": {"policy": "trust"},
+	"aws_sqs_queue": {"policy": "trust"},
+	"aws_sqs_queue_policy": {"policy": "trust"},
+	"aws_ssoadmin_permission_set_inline_policy": {"inline_policy": "identity"},
 }
 
 # kind → [position, text]; null where the text cannot be read. (Whole: see changes.rego.)
 texts := written
 
 written[kind] contains [position, text(pair)] if {
-	some kind, types in places
-	some type, paths in types
-	some position in changes.standing[type]
-	some path in paths
-	change := changes.at(position)
-	not configuration.is_providers_own(change, path)
-	some pair in values.each(change.change, path)
+	some type, positions in changes.standing
+	some path, kind in places[type]
+	some position in positions
+	some pair in configuration.each(input.plan.resource_changes[position], path)
 	not is_empty(pair)
 }
 
@@ -84,10 +96,21 @@ is_policy(document) if {
 is_statement(statement) if {
 	object.keys(statement) - words == set()
 	statement.Effect in {"Allow", "Deny"}
-	every name in ["Action", "NotAction", "Resource", "NotResource"] {
-		every item in listed(statement, name) {
-			is_string(item)
-		}
+	not has_other_than_texts(statement)
+}
+
+has_other_than_texts(statement) if {
+	some name in ["Action", "NotAction", "Resource", "NotResource"]
+	value := statement[name]
+	not are_texts(value)
+}
+
+are_texts(value) if is_string(value)
+
+are_texts(value) if {
+	is_array(value)
+	every item in value {
+		is_string(item)
 	}
 }
 

@@ -3,43 +3,50 @@
 # description: The plan's resource changes by type and by what would happen to them, so that a rule looks up its types and scans nothing.
 package lockgate.changes
 
-# Both are type → positions in `input.plan.resource_changes`, without data sources. Both are whole documents: OPA evaluates a partial one anew for every
-# key that somebody looks up.
+# All of these are type → positions in `input.plan.resource_changes`, and whole documents made by comprehensions: of a partial object OPA evaluates anew each key that
+# somebody looks up, and compares each key with all before.
 
-# What would stand: created, changed in place, replaced, or taken under management as it is. `after` says how.
-standing := stands
+# What would stand: created, changed in place, replaced, or taken under management as it is. `after` says how. Without data sources.
+standing := by_type([[of.type, positions] |
+	some [of, body], positions in alike
+	not of.mode == "data"
+	stands(body)
+])
 
-# What would be gone: deleted, replaced, or forgotten by the state.
-gone := goes
-
-stands[change.type] contains position if {
-	some position, change in input.plan.resource_changes
-	some action in change.change.actions
-	makes[action]
-	not is_data(change)
-}
-
-stands[change.type] contains position if {
-	some position, change in input.plan.resource_changes
-	is_object(change.change.importing)
-	not is_data(change)
-}
-
-goes[change.type] contains position if {
-	some position, change in input.plan.resource_changes
-	some action in change.change.actions
+# What would be gone: deleted, replaced, or forgotten by the state. Without data sources.
+gone := by_type([[of.type, positions] |
+	some [of, body], positions in alike
+	not of.mode == "data"
+	some action in body.actions
 	loses[action]
-	not is_data(change)
+])
+
+# Everything, also data sources and what does not change.
+every_type := by_type([[of.type, positions] | some [of, _], positions in alike])
+
+by_type(pairs) := {type: union({pair[1] | some pair in pairs; pair[0] == type}) | some type in {pair[0] | some pair in pairs}}
+
+stands(body) if {
+	some action in body.actions
+	makes[action]
 }
 
-# All types, also of data sources and of what does not change.
-types := {change.type | some change in input.plan.resource_changes}
+stands(body) if is_object(body.importing)
+
+# Kind → positions. A plan has many changes and few kinds of them: what is asked of a kind is asked once.
+alike := {kind: positions |
+	some kind in {kind | some kind in kinds}
+	positions := {position | some position; kinds[position] == kind}
+}
+
+# What tells changes apart. (What is imported stands in its kind; a plan of many imports has many kinds, and still each is looked at once.)
+kinds := {position: [object.filter(change, ["type", "mode"]), object.filter(change.change, ["actions", "importing"])] |
+	some position, change in input.plan.resource_changes
+}
 
 makes := {"create": true, "update": true}
 
 loses := {"delete": true, "forget": true}
-
-is_data(change) if change.mode == "data"
 
 at(position) := input.plan.resource_changes[position]
 

@@ -3,6 +3,8 @@
 # description: The modules of the plan's configuration, however deep they call one another, and what stands in them.
 package lockgate.configuration
 
+import data.lockgate.values
+
 root := input.plan.configuration.root_module
 
 # Modules by how deep they are called; what is deeper than this is in `too_deep`.
@@ -34,30 +36,25 @@ calls := array.concat(
 
 modules := array.concat([root], [call.module | some call in calls; call.module])
 
-# type → name → attributes that some resource of that type and name, in whatever module, is given. (Whole: see changes.rego.)
-given := gathered
-
-gathered[resource.type][resource.name] contains attribute if {
+# [type, name, attribute] of what some resource of that type and name, in whatever module, is given.
+given := {[resource.type, resource.name, attribute] |
 	some module in modules
 	some resource in module.resources
 	some attribute, _ in resource.expressions
 }
 
 # Whether an attribute of this change is configured. Without a configuration it may be, and so it is taken to be.
-gives(change, attribute) if given[change.type][change.name][attribute]
+gives(change, attribute) if given[[change.type, change.name, attribute]]
 
 gives(_, _) if not root
 
 # An attribute at a path that is not known and that nobody configured: the provider fills it in with its own. Attributes stand in the configuration, and so do
 # blocks, but for those that `dynamic` makes.
 is_providers_own(change, path) if {
-	change.change.after_unknown[path] == true
-	not gives(change, path)
+	name := split(path, ".")[0]
+	change.change.after_unknown[name] == true
+	not gives(change, name)
 }
 
-is_providers_own(change, path) if {
-	contains(path, ".")
-	first := split(path, ".")[0]
-	change.change.after_unknown[first] == true
-	not gives(change, first)
-}
+# The pairs at a path, one by one (values.rego), of what somebody configured or the provider already tells.
+each(change, path) := values.each(change.change, path) if not is_providers_own(change, path)

@@ -10,7 +10,7 @@ import data.lockgate.values
 # [position, protocol, low, high]: let in from everywhere. Any port is 0 to 65535; protocols are in small letters, any is "any".
 open contains [position, protocol, low, high] if {
 	some [position, protocol, low, high, source] in passages
-	everywhere[source]
+	source != null
 	not null in [protocol, low, high]
 }
 
@@ -22,12 +22,19 @@ perhaps contains [position, protocol, low, high] if {
 
 perhaps contains [position, protocol, low, high] if {
 	some [position, protocol, low, high, source] in passages
-	everywhere[source]
+	source != null
 	null in [protocol, low, high]
 }
 
-# Sources that are everywhere: of many passages there are few sources.
-everywhere := {source | some source in {passage[4] | some passage in passages}; is_world(source)}
+# Passages are [position, protocol, low, high, source], and only those from everywhere or from a source that cannot be read (null): most sources are narrow, so
+# the source is looked at before all else.
+wide(pair) := null if {
+	values.dark(pair)
+} else := null if {
+	not is_string(pair[0])
+} else := pair[0] if {
+	is_world(pair[0])
+}
 
 # Whether an opening may reach one of the ports from `first` to `last`.
 reaches([_, protocol, low, high], first, last) if {
@@ -60,13 +67,13 @@ at_most(one, other) if {
 }
 
 # Everywhere, and ranges so wide that a few of them make everywhere: shorter than /8 (IPv4) or /16 (IPv6, but not what is private). What is no range
-# that can be read counts as everywhere.
-is_world(source) if worlds[lower(trim_space(source))]
-
+# that can be read counts as everywhere. (OPA remembers what a function said of the same argument if it said something: so false is said.)
 is_world(source) if {
+	worlds[lower(trim_space(source))]
+} else if {
 	contains(source, "/")
 	not is_narrow(source)
-}
+} else := false
 
 worlds := {"*": true, "any": true, "internet": true, "all": true, "0.0.0.0": true, "::": true}
 
@@ -129,40 +136,33 @@ unsaid(change) if {
 aws_passages(block) := [[null, null, null, null]] if {
 	values.dark(block)
 } else := [[protocol, ends[0], ends[1], source] |
+	some source in aws_sources(block, ["cidr_blocks", "ipv6_cidr_blocks"])
 	protocol := aws_protocol(values.member(block, "protocol"))
 	ends := aws_ports(protocol, values.member(block, "from_port"), values.member(block, "to_port"))
-	some source in aws_sources(block, ["cidr_blocks", "ipv6_cidr_blocks"])
 ]
 
 passages contains [position, protocol, ends[0], ends[1], source] if {
 	some position in changes.standing.aws_security_group_rule
-	body := changes.at(position).change
-	not says(values.after(body)[0], "type", {"egress"})
-	whole := values.after(body)
+	whole := values.after(changes.at(position).change)
+	some source in aws_sources(whole, ["cidr_blocks", "ipv6_cidr_blocks"])
+	not says(whole[0], "type", {"egress"})
 	protocol := aws_protocol(values.member(whole, "protocol"))
 	ends := aws_ports(protocol, values.member(whole, "from_port"), values.member(whole, "to_port"))
-	some source in aws_sources(whole, ["cidr_blocks", "ipv6_cidr_blocks"])
 }
 
 passages contains [position, protocol, ends[0], ends[1], source] if {
 	some position in changes.standing.aws_vpc_security_group_ingress_rule
 	whole := values.after(changes.at(position).change)
+	some source in aws_sources(whole, ["cidr_ipv4", "cidr_ipv6"])
 	protocol := aws_protocol(values.member(whole, "ip_protocol"))
 	ends := aws_ports(protocol, values.member(whole, "from_port"), values.member(whole, "to_port"))
-	some source in aws_sources(whole, ["cidr_ipv4", "cidr_ipv6"])
 }
 
 aws_sources(whole, names) := {source |
 	some name in names
 	some pair in values.spread(values.member(whole, name))
-	source := readable(pair)
+	source := wide(pair)
 }
-
-readable(pair) := null if {
-	values.dark(pair)
-} else := pair[0] if {
-	is_string(pair[0])
-} else := null
 
 aws_protocol(pair) := null if {
 	values.dark(pair)
@@ -197,12 +197,12 @@ port(pair) := null if {
 passages contains [position, protocol, ends[0], ends[1], source] if {
 	some position in changes.standing.google_compute_firewall
 	body := changes.at(position).change
+	some source in google_sources(body)
 	not says(values.after(body)[0], "direction", {"egress"})
 	not says(values.after(body)[0], "disabled", {true, "true"})
 	some allow in values.each(body, "allow")
 	protocol := google_protocol(values.member(allow, "protocol"))
 	some ends in google_ports(values.member(allow, "ports"))
-	some source in google_sources(body)
 }
 
 google_policies := {
@@ -210,7 +210,7 @@ google_policies := {
 	"google_compute_region_network_firewall_policy_rule",
 }
 
-passages contains [position, protocol, ends[0], ends[1], readable(source)] if {
+passages contains [position, protocol, ends[0], ends[1], source] if {
 	some type in google_policies
 	some position in changes.standing[type]
 	body := changes.at(position).change
@@ -218,13 +218,14 @@ passages contains [position, protocol, ends[0], ends[1], readable(source)] if {
 	not says(values.after(body)[0], "action", {"deny", "goto_next"})
 	not says(values.after(body)[0], "disabled", {true, "true"})
 	some match in values.each(body, "match")
+	some pair in values.spread(values.member(match, "src_ip_ranges"))
+	source := wide(pair)
 	some layer in values.spread(values.member(match, "layer4_configs"))
 	protocol := google_protocol(values.member(layer, "ip_protocol"))
 	some ends in google_ports(values.member(layer, "ports"))
-	some source in values.spread(values.member(match, "src_ip_ranges"))
 }
 
-google_sources(body) := {readable(pair) | some pair in pairs} if {
+google_sources(body) := {wide(pair) | some pair in pairs} if {
 	pairs := values.each(body, "source_ranges")
 	count(pairs) > 0
 } else := {"any"} if {
@@ -271,15 +272,15 @@ passages contains array.concat([position], passage) if {
 azure_passages(block) := [[null, null, null, null]] if {
 	values.dark(block)
 } else := [[protocol, ends[0], ends[1], source] |
+	some source_name in ["source_address_prefix", "source_address_prefixes"]
+	some source_pair in values.spread(values.member(block, source_name))
+	source := wide(source_pair)
 	not says(block[0], "direction", {"outbound"})
 	not says(block[0], "access", {"deny"})
 	protocol := azure_protocol(values.member(block, "protocol"))
 	some port_name in ["destination_port_range", "destination_port_ranges"]
 	some port_pair in values.spread(values.member(block, port_name))
 	ends := range(port_pair)
-	some source_name in ["source_address_prefix", "source_address_prefixes"]
-	some source_pair in values.spread(values.member(block, source_name))
-	source := readable(source_pair)
 ]
 
 azure_protocol(pair) := null if {

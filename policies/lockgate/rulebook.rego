@@ -20,22 +20,31 @@ chosen[name][number] := entry if {
 #   unknown[number]    a set of addresses of which it cannot tell, as a value is not known yet or hidden
 #   facts[number]      the details of a fault that is no resource's; then nothing else counts
 # Most rules find nothing, so what is gone through is what they say, not what is listed.
-facts := {name: said |
+facts := told
+
+told[name][number] := details if {
 	some name, entries in selected
-	said := {number: details | some number, details in data.lockgate.rules[name].facts; not excepted_whole(entries[number])}
-	said != {}
+	some number, details in data.lockgate.rules[name].facts
+	not excepted_whole(entries[number])
 }
 
-faults := {name: said |
-	some name, entries in selected
-	said := {number: left | some number, found in data.lockgate.rules[name].resources; left := not_excepted(entries[number], found)}
-	said != {}
+# Where every entry has its fact, nobody asks for resources.
+asked := object.remove(selected, {name | some name, said in facts; count(said) == count(selected[name])})
+
+faults := at_fault
+
+at_fault[name][number] := addresses if {
+	some name, entries in asked
+	some number, found in data.lockgate.rules[name].resources
+	addresses := not_excepted(entries[number], found)
 }
 
-doubts := {name: said |
-	some name, entries in selected
-	said := {number: left | some number, found in data.lockgate.rules[name].unknown; left := not_excepted(entries[number], found)}
-	said != {}
+doubts := in_doubt
+
+in_doubt[name][number] := addresses if {
+	some name, entries in asked
+	some number, found in data.lockgate.rules[name].unknown
+	addresses := not_excepted(entries[number], found)
 }
 
 findings contains [name, number, selected[name][number].effect, details] if {
@@ -48,9 +57,11 @@ findings contains [name, number, finding.effect, finding.details] if {
 	some name, found in said
 	some number, _ in found
 	not facts[name][number]
-	at_fault := object.get(faults, [name, number], set())
-	in_doubt := object.get(doubts, [name, number], set())
-	some finding in of_resources(selected[name][number], at_fault, in_doubt)
+	some finding in of_resources(
+		selected[name][number],
+		object.get(faults, [name, number], set()),
+		object.get(doubts, [name, number], set()),
+	)
 }
 
 # Faults have the entry's effect, doubts that of `unknown`; together if both are the same.

@@ -8,30 +8,35 @@ dark([_, mark]) if mark == true
 
 dark([value, _]) if is_hidden(value)
 
-is_hidden(value) if {
-	is_string(value)
-	startswith(value, "hmac-sha256:")
-}
+# What is no text begins with nothing.
+is_hidden(value) if startswith(value, "hmac-sha256:")
 
 # What a change would leave behind.
 after(body) := [object.get(body, "after", null), object.get(body, "after_unknown", false)]
 
 # The pairs at a path of names ("settings.tier"), through every list on the way; none where a block is absent.
-at(body, path) := [member(after(body), path)] if {
+at(body, path) := [top(body, path)] if {
 	not contains(path, ".")
-} else := pairs if {
+} else := down([top(body, parts[0])], parts, count(parts)) if {
 	parts := split(path, ".")
-	pairs := down(after(body), parts, count(parts))
 }
 
-down(whole, parts, 2) := below([member(whole, parts[0])], parts[1])
-
-down(whole, parts, 3) := below(below([member(whole, parts[0])], parts[1]), parts[2])
-
-down(whole, parts, 4) := below(below(below([member(whole, parts[0])], parts[1]), parts[2]), parts[3])
-
 # The same with what stands in a list one by one; none where nothing is set.
-each(body, path) := [pair | some whole in at(body, path); some pair in spread(whole)]
+each(body, path) := spread(top(body, path)) if {
+	not contains(path, ".")
+} else := [pair | some whole in at(body, path); some pair in spread(whole)]
+
+# The pair under one name. Nearly always nothing of it is left open, and that is told first.
+top(body, name) := [object.get(body.after, name, null), false] if {
+	not body.after_unknown[name]
+	body.after_unknown != true
+} else := member(after(body), name)
+
+down(pairs, parts, 2) := below(pairs, parts[1])
+
+down(pairs, parts, 3) := below(below(pairs, parts[1]), parts[2])
+
+down(pairs, parts, 4) := below(below(below(pairs, parts[1]), parts[2]), parts[3])
 
 below(pairs, name) := [pair |
 	some whole in pairs
@@ -42,14 +47,18 @@ below(pairs, name) := [pair |
 spread([value, mark]) := [[item, part(mark, index)] | some index, item in value] if {
 	is_array(value)
 	mark != true
-} else := [[null, true]] if {
-	dark([value, mark])
 } else := [] if {
 	is_null(value)
+	mark != true
+} else := [[null, true]] if {
+	dark([value, mark])
 } else := [[value, mark]]
 
 # What is in the dark has members of which nothing can be said, and so has what is of another shape than was expected.
-member([value, mark], name) := [object.get(value, name, null), part(mark, name)] if {
+member([value, mark], name) := [object.get(value, name, null), false] if {
+	mark == false
+	is_object(value)
+} else := [object.get(value, name, null), part(mark, name)] if {
 	is_object(value)
 	mark != true
 } else := [null, true]

@@ -93,9 +93,7 @@ sizes contains [number, position, size(pair)] if {
 	some type, positions in changes.standing
 	some path in entry.attributes[type]
 	some position in positions
-	change := changes.at(position)
-	not configuration.is_providers_own(change, path)
-	some pair in values.each(change.change, path)
+	some pair in configuration.each(input.plan.resource_changes[position], path)
 }
 
 size(pair) := null if {

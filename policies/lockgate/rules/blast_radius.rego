@@ -48,6 +48,7 @@
 #       limit: 300
 package lockgate.rules.blast_radius
 
+import data.lockgate.changes
 import data.lockgate.rulebook
 
 facts[number] := {"weight": weight, "limit": entry.limit} if {
@@ -60,9 +61,9 @@ summary := input.plan.summary
 
 # All by the summary, and for types with weights of their own the difference.
 weighed(entry) := weighs(entry.weights, summary) + sum([difference |
-	some change in input.plan.resource_changes
-	own := entry.weights_by_type[change.type]
-	counted := counts(change)
+	some type, own in entry.weights_by_type
+	some position in changes.every_type[type]
+	counted := counts(changes.at(position))
 	difference := weighs(own, counted) - weighs(entry.weights, counted)
 ])
 

@@ -31,12 +31,11 @@ resources[number] contains address if {
 	some address in addresses
 }
 
-resources[number] contains change.address if {
+resources[number] contains changes.address(position) if {
 	some number, entry in rulebook.selected.external_data
-	some type in changes.types
+	some type, positions in changes.every_type
 	changes.named(entry.types, type)
-	some change in input.plan.resource_changes
-	change.type == type
+	some position in positions
 }
 
 # Type → addresses inside their modules; modules called deeper than can be looked at may hold anything.

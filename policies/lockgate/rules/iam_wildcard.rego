@@ -72,13 +72,13 @@ is_too_wide(_, statement) if count(aws_policies.listed(statement, "NotResource")
 
 is_too_wide(_, statement) if {
 	some action in aws_policies.listed(statement, "Action")
-	is_any(split(action, ":")[0])
+	regex.match(`^[*?]*(:|$)`, action)
 }
 
 is_too_wide(entry, statement) if {
 	entry.service_wildcards
 	some action in aws_policies.listed(statement, "Action")
-	is_any(split(action, ":")[1])
+	regex.match(`^[^:]*:[*?]*(:|$)`, action)
 }
 
 is_too_wide(entry, statement) if {
@@ -89,19 +89,11 @@ is_too_wide(entry, statement) if {
 	not changes.named(entry.harmless, lower(action))
 }
 
-# Nothing but wildcards.
-is_any(text) if trim(text, "*?") == ""
+# Nothing but wildcards; or arn:partition:service:region:account:resource with nothing but wildcards for the resource.
+is_any_resource(resource) if regex.match(`^([*?]*|([^:]*:){5}[*?:/]*)$`, resource)
 
-is_any_resource(resource) if is_any(resource)
-
-# arn:partition:service:region:account:resource with nothing but wildcards for the resource; or wildcards before it is clear which service is meant.
+# Wildcards before it is clear which service is meant.
 is_any_resource(resource) if {
-	parts := split(resource, ":")
-	count(parts) >= 6
-	trim(concat(":", array.slice(parts, 5, count(parts))), "*?:/") == ""
-}
-
-is_any_resource(resource) if {
-	count(split(resource, ":")) < 6
 	contains(resource, "*")
+	count(split(resource, ":")) < 6
 }

@@ -108,7 +108,7 @@ judged contains [number, position, verdict] if {
 	some type, positions in changes.standing
 	some path, wanted in entry.demands[type]
 	some position in positions
-	some pair in demanded(changes.at(position).change, path)
+	some pair in demanded(input.plan.resource_changes[position].change, path)
 	verdict := meets_not(pair, wanted)
 }
 
@@ -117,9 +117,7 @@ judged contains [number, position, verdict] if {
 	some type, positions in changes.standing
 	some path, wanted in entry.where_set[type]
 	some position in positions
-	change := changes.at(position)
-	not configuration.is_providers_own(change, path)
-	some pair in values.each(change.change, path)
+	some pair in configuration.each(input.plan.resource_changes[position], path)
 	verdict := meets_not(pair, wanted)
 }
 

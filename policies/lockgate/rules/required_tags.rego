@@ -57,16 +57,23 @@ unknown[number] contains changes.address(position) if some [number, position, "u
 
 judged contains [number, position, verdict] if {
 	some number, entry in rulebook.selected.required_tags
-	some position, [tags, mark] in tagged
-	is_asked(entry, changes.at(position).type)
-	some name, accepted in entry.tags
-	not passes(tags, mark, name, accepted)
-	verdict := failing(tags, mark, name)
+	some type, positions in changes.standing
+	is_asked(entry, type)
+	names := attributes(type)
+	some position in positions
+	[tags, mark] := in_force(input.plan.resource_changes[position].change, names)
+	some verdict in verdicts(entry.tags, tags, mark)
 }
 
 is_asked(entry, type) if {
 	changes.named(entry.types, type)
 	not changes.named(entry.except_types, type)
+}
+
+# Many resources have the same tags, and OPA remembers what a function said of them.
+verdicts(asked, tags, mark) := {failing(tags, mark, name) |
+	some name, accepted in asked
+	not passes(tags, mark, name, accepted)
 }
 
 passes(tags, mark, name, accepted) if {
@@ -85,24 +92,29 @@ failing(tags, mark, name) := "unreadable" if {
 	not tags[name]
 } else := "missing"
 
-# Position → the tags in force, and the mark beside them; true where tags may be there that are not shown.
-tagged[position] := tags if {
-	some type, positions in changes.standing
-	names := attributes(type)
-	some position in positions
-	tags := in_force(changes.at(position).change, names)
-}
-
 # With what the provider adds to all its resources first, where it shows that.
 attributes(type) := ["effective_labels", "terraform_labels", "labels", "resource_labels", "user_labels"] if {
 	startswith(type, "google_")
 } else := ["tags_all", "tags"]
 
-# Of the attributes that a resource has the first that is set. Where another one cannot be read, what is not in it may be there all the same.
-in_force(body, names) := [tags, values.part(object.get(body, "after_unknown", false), names[0])] if {
+# The tags in force and the mark beside them, true where tags may be there that are not shown: of the attributes that a resource has the first that is set. Where another one cannot be read, what is not in it may be there all the same.
+in_force(body, names) := [tags, object.get(body, ["after_unknown", names[0]], false)] if {
 	tags := body.after[names[0]]
 	is_object(tags)
-} else := [found[0], mark] if {
+} else := first_set(body, names) if {
+	may_have(body, names)
+}
+
+# Whether any of the attributes is there, or may be.
+may_have(body, names) if object.filter(body.after, names) != {}
+
+may_have(body, names) if object.filter(body.after_unknown, names) != {}
+
+may_have(body, _) if body.after_unknown == true
+
+may_have(body, _) if not is_object(object.get(body, "after", null))
+
+first_set(body, names) := [found[0], mark] if {
 	pairs := [pair | some name in names; pair := values.member(values.after(body), name)]
 	found := [pair | some pair in pairs; is_object(pair[0])][0]
 	mark := doubt(pairs, found)
