@@ -26,6 +26,7 @@ JOB_PACKAGES: Final = (
     "lockgate/contract",
     "lockgate/job",
     "lockgate/wire/__init__.py",
+    "lockgate/wire/chunks.py",
     "lockgate/wire/frames.py",
 )
 """What of Lockgate a job may import, as paths below the directory that holds the package."""

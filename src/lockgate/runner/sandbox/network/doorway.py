@@ -85,14 +85,18 @@ class EgressDoor:
 
     async def serve(self, listener: socket.socket) -> None:
         """Until cancelled. Raises ChannelError when somebody else comes."""
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await self._room.acquire()
-                sock, peer = await accepted(listener)
-                if peer != self._peer:
-                    sock.close()
-                    raise ChannelError("wrong_peer", f"egress from {peer}")
-                group.create_task(self._one(sock)).add_done_callback(lambda _: self._room.release())
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._room.acquire()
+                    sock, peer = await accepted(listener)
+                    if peer != self._peer:
+                        sock.close()
+                        raise ChannelError("wrong_peer", f"egress from {peer}")
+                    group.create_task(self._one(sock)).add_done_callback(lambda _: self._room.release())
+        except ExceptionGroup as several:
+            named = several.subgroup(ChannelError)
+            raise (named or several).exceptions[0] from None
 
     async def _one(self, sock: socket.socket) -> None:
         try:
