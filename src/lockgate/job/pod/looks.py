@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KUBELET_SECONDS = 2.0
+_MAX_PORT = 65535
 _KUBELET_ASKED = b"GET /pods HTTP/1.1\r\nHost: kubelet\r\nConnection: close\r\n\r\n"
 _REFUSALS = (b"HTTP/1.1 401 ", b"HTTP/1.1 403 ")
 _NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ETIMEDOUT, errno.EACCES, errno.EPERM})
@@ -71,6 +72,11 @@ class Looks:
     def _begin(self, name: str, place: str) -> None:
         host, _, port = place.rpartition(":")
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        if not (
+            port.isdecimal() and 0 < int(port[:6]) <= _MAX_PORT
+        ):  # getaddrinfo takes what is left of a larger number
+            self._settle(name, place, errno.EINVAL)
+            return
         try:
             family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)[0]
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

@@ -1,0 +1,118 @@
+"""What a pod's look around takes for an answer, and what for none."""
+
+import errno
+import socket
+import ssl
+import threading
+
+import pytest
+
+from lockgate.contract import podchannel as pod
+from lockgate.job.pod import linklocal
+from lockgate.job.pod.looks import Looks, kubelet_refuses
+from lockgate.runner.sandbox.network.certificate import stage_certificate
+
+CLOSED = "127.0.0.1:1"
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """No other interface: this machine's own are no pod's."""
+    monkeypatch.setattr(linklocal, "ADDRESSES", "/nonexistent")
+
+
+def looked(**places):
+    words = {"canary": CLOSED, "api_server": CLOSED, "metadata": CLOSED} | places
+    told = " ".join(f"{name}={place}" for name, place in words.items())
+    return Looks({pod.UNREACHABLE_VARIABLE: told, pod.NODE_VARIABLE: "127.0.0.1", pod.LOOK_VARIABLE: "50"}).checks()
+
+
+def test_what_answers_was_reached_and_what_refuses_was_not(alone):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        found = looked(canary=f"127.0.0.1:{listener.getsockname()[1]}")
+    assert found == {"canary": False, "api_server": True, "metadata": True, "link_local": True, "kubelet": True}
+
+
+def test_one_that_says_nothing_within_the_time_was_not_reached(alone):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        place = full.getsockname()
+        with socket.create_connection(place):  # the kernel takes no more
+            found = looked(canary=f"127.0.0.1:{place[1]}")
+    assert found["canary"] is True
+
+
+@pytest.mark.parametrize("place", ["", "no-port", "name.example:80", "127.0.0.1:port", "127.0.0.1:99999"])
+def test_a_place_that_cannot_be_looked_at_does_not_pass(alone, place):
+    assert looked(api_server=place)["api_server"] is False
+
+
+def test_a_place_that_is_not_named_does_not_pass(alone):
+    assert Looks({pod.LOOK_VARIABLE: "1"}).checks() == dict.fromkeys(pod.CHECKS, False) | {"link_local": True}
+
+
+def test_a_look_for_which_there_was_no_socket_left_does_not_pass(alone, monkeypatch):
+    def none_left(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("lockgate.job.pod.looks.socket.socket", none_left)
+    assert looked()["canary"] is False
+
+
+@pytest.mark.parametrize(
+    ("answer", "refuses"),
+    [
+        (b"HTTP/1.1 401 Unauthorized\r\n\r\nUnauthorized", True),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", True),
+        (b'HTTP/1.1 200 OK\r\n\r\n{"items":[]}', False),
+        (b"HTTP/1.1 500 no\r\n\r\n", False),
+        (b"", False),
+    ],
+)
+def test_a_kubelet_must_turn_away_who_asks(tmp_path, answer, refuses):
+    (tmp_path / "pem").write_bytes(stage_certificate().pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def kubelet():
+            with context.wrap_socket(listener.accept()[0], server_side=True) as asked:
+                assert asked.recv(1000).startswith(b"GET /pods HTTP/1.1\r\n")
+                asked.sendall(answer)
+
+        thread = threading.Thread(target=kubelet)
+        thread.start()
+        assert kubelet_refuses(f"127.0.0.1:{listener.getsockname()[1]}") is refuses
+        thread.join()
+
+
+def interfaces(tmp_path, monkeypatch, addresses, neighbours):
+    (tmp_path / "addresses").write_text(addresses)
+    (tmp_path / "neighbours").write_text("IP address HW type Flags HW address Mask Device\n" + neighbours)
+    monkeypatch.setattr(linklocal, "ADDRESSES", str(tmp_path / "addresses"))
+    monkeypatch.setattr(linklocal, "NEIGHBOURS", str(tmp_path / "neighbours"))
+    return linklocal.hosts()
+
+
+ETH0 = "fe800000000000000000000000000001 02 40 20 80     eth0\n"
+LO = "00000000000000000000000000000001 01 80 10 80       lo\n"
+GATEWAY = "10.244.0.1 0x1 0x2 0a:58:0a:f4:00:01 * eth0\n"
+
+
+def test_the_nodes_end_of_a_cable_is_found_by_its_hardware_address(tmp_path, monkeypatch):
+    assert interfaces(tmp_path, monkeypatch, LO + ETH0, GATEWAY) == ["fe80::858:aff:fef4:1%eth0"]
+
+
+def test_where_nobody_speaks_ipv6_there_is_nothing_to_look_at(tmp_path, monkeypatch):
+    assert interfaces(tmp_path, monkeypatch, LO, GATEWAY) == []
+
+
+def test_a_neighbour_that_is_not_known_is_no_pass(tmp_path, monkeypatch, alone):
+    assert interfaces(tmp_path, monkeypatch, LO + ETH0, "") is None
+    assert looked()["link_local"] is False
+
+
+def test_an_address_still_being_tried_is_waited_for_within_bounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(linklocal, "SETTLE_SECONDS", 0.05)
+    assert interfaces(tmp_path, monkeypatch, ETH0.replace("80     eth0", "c0     eth0"), GATEWAY) == [
+        "fe80::858:aff:fef4:1%eth0"
+    ]
