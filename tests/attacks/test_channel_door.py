@@ -7,7 +7,7 @@ from tests.pods import NOWHERE, UID, all_that_comes, arrival
 
 from lockgate.contract import podchannel as pod
 from lockgate.runner.sandbox.network.certificate import stage_certificate
-from lockgate.runner.sandbox.port import ChannelError
+from lockgate.runner.sandbox.port import ChannelError, SandboxLimits
 
 
 async def refusal(stage) -> ChannelError:
@@ -128,7 +128,7 @@ async def test_a_pod_that_leaves_out_a_look_is_sent_nothing(loopback):
 
 async def test_the_canary_is_watched_from_the_runners_side_as_well(loopback):
     """A pod that lies about it, or looks too early, is seen all the same; somebody else's scan of the port ends nothing."""
-    async with loopback.stage() as stage:
+    async with loopback.stage(limits=SandboxLimits(wall_seconds=20)) as stage:
         with loopback.network.connect(stage.host.canary_port, "127.0.0.9"):
             process = await stage.run()
             assert (await stage.host.channel.receive())["type"] == "hello"
