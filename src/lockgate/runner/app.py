@@ -123,11 +123,32 @@ def make_sandbox(settings: RunnerSettings) -> Sandbox:
     box = settings.sandbox
     if box.provider == "bubblewrap":
         return BubblewrapSandbox(BubblewrapSettings(base=box.base_dir, uids=UidRange(box.uid_base, box.uid_count)))
+    if box.provider == "kubernetes":
+        return make_kubernetes(settings)
     if box.provider == "unsafe-no-sandbox" and settings.dev:
         return UnsafeNoSandbox(box.base_dir, i_accept_no_isolation=True)
     raise SandboxUnavailable(
         f"sandbox.provider: {box.provider} is not available in this version", "set sandbox.provider: bubblewrap"
     )
+
+
+def make_kubernetes(settings: RunnerSettings) -> Sandbox:
+    """Pods in a cluster. The region's secret is read when the first namespace is marked, by when what guards channels runs. Raises SandboxUnavailable."""
+    # Only here is a client of a cluster needed, and its memory.
+    from lockgate.runner.sandbox.kubernetes.marks import MarkKey, RegionMarks, lifetime
+    from lockgate.runner.sandbox.kubernetes.opening import Wanted, open_kubernetes
+
+    box = settings.sandbox
+    if box.kubernetes is None or box.image is None:
+        raise SandboxUnavailable("sandbox.kubernetes, sandbox.image: are missing", "see the reference of settings")
+    seconds = lifetime(max((target.limits.wall_seconds for target in settings.targets.values()), default=0))
+
+    def marks(cluster: str) -> RegionMarks:
+        key = MarkKey(region_secret(settings.keys.region, dev=settings.dev))
+        return RegionMarks(key, cluster, settings.region, settings.id, seconds)
+
+    wanted = Wanted(settings.id, box.image, box.runtime_classes, UidRange(box.uid_base, box.uid_count))
+    return open_kubernetes(box.kubernetes, wanted, marks)
 
 
 def make_broker(settings: RunnerSettings, trust: Trust) -> CredentialBroker:

@@ -15,6 +15,7 @@ from lockgate.contract.grant import Limits
 from lockgate.keys.pki import RunnerIdentity, is_name
 from lockgate.keys.tls import TlsFiles
 from lockgate.runner.egress.rules import EgressLimits, RuleInvalid, destination, private_network
+from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
 from lockgate.wire.settingsfile import SettingInvalid, load_settings, setting
 
 SandboxClass = Literal["process", "bubblewrap", "namespace", "gvisor", "kata", "microvm"]
@@ -189,6 +190,7 @@ class SandboxSettings:
         "Provider `kubernetes`: the cluster's RuntimeClass of each sandbox class beside `namespace`, as `gvisor: NAME`.",
         factory=dict,
     )
+    kubernetes: KubernetesSettings | None = setting("Provider `kubernetes`: the cluster, and the way between.", None)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -236,6 +238,8 @@ class SandboxSettings:
                 raise SettingInvalid(f"runtime_classes.{name}", f"must be one of {', '.join(stricter)}")
             if not _LABEL.fullmatch(runtime_class):
                 raise SettingInvalid(f"runtime_classes.{name}", "must be the name of a RuntimeClass")
+        if (self.provider == "kubernetes") != (self.kubernetes is not None):
+            raise SettingInvalid("kubernetes", "is needed by the provider `kubernetes`, and by no other")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ targets:
     credential_scopes: [write]
     min_sandbox: namespace
 """
+CLUSTER = "kubernetes: {channel_address: 10.0.0.1}"
+IN_CLUSTER = f"image: job@sha256:{'a' * 64}, kubernetes: {{{{{{}}}}}}"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "run-sandboxes-in-kubernetes.md"
 
 
 def read(text: str) -> RunnerSettings:
@@ -112,7 +115,15 @@ def test_what_cannot_stand_is_refused_by_its_field(old: str, new: str, field: st
         ("provider: bubblewrap, runtime_classes: {gvisor: runsc}", "sandbox.runtime_classes"),
         (f"image: job@sha256:{'a' * 64}, runtime_classes: {{namespace: runc}}", "sandbox.runtime_classes.namespace"),
         (f"image: job@sha256:{'a' * 64}, runtime_classes: {{gvisor: Run Sc}}", "sandbox.runtime_classes.gvisor"),
-        (f"image: job@sha256:{'a' * 64}, floor: gvisor", "sandbox.floor"),
+        (f"image: job@sha256:{'a' * 64}", "sandbox.kubernetes"),
+        ("provider: bubblewrap, kubernetes: {channel_address: 10.0.0.1}", "sandbox.kubernetes"),
+        (f"image: job@sha256:{'a' * 64}, {CLUSTER}, floor: gvisor", "sandbox.floor"),
+        (IN_CLUSTER.format("channel_address: gateway.example"), "sandbox.kubernetes.channel_address"),
+        (IN_CLUSTER.format("channel_address: 10.0.0.1, channel_ports: 80-90"), "sandbox.kubernetes.channel_ports"),
+        (IN_CLUSTER.format("channel_address: 10.0.0.1, channel_ports: 4000-4001"), "sandbox.kubernetes.channel_ports"),
+        (IN_CLUSTER.format("channel_address: 10.0.0.1, role: Run It"), "sandbox.kubernetes.role"),
+        (IN_CLUSTER.format("channel_address: 10.0.0.1, image_pull: Always"), "sandbox.kubernetes.image_pull"),
+        (IN_CLUSTER.format("channel_address: 10.0.0.1, cpu_millis: 0"), "sandbox.kubernetes.cpu_millis"),
     ],
 )
 def test_what_of_a_cluster_cannot_stand_is_refused_by_its_field(settings: str, field: str) -> None:
@@ -130,3 +141,12 @@ def test_unsafe_no_sandbox_exists_under_dev() -> None:
 def test_a_file_is_loaded_from_disk(tmp_path: Path) -> None:
     (tmp_path / "runner.yaml").write_text(HEAD)
     assert load_runner_settings(tmp_path / "runner.yaml").state_dir == tmp_path / "state"
+
+
+def test_what_the_page_on_kubernetes_shows_is_read_as_it_is_meant() -> None:
+    shown = PAGE.read_text().split("```yaml\n")[1].split("```")[0]
+    box = read(HEAD.replace("sandbox: {base_dir: sandbox}\n", shown)).sandbox
+    assert box.kubernetes is not None and box.image is not None
+    assert (box.kubernetes.channel_address, box.kubernetes.ports) == ("10.0.0.5", range(30_000, 30_100))
+    assert (box.class_for("process"), box.class_for("gvisor"), box.class_for("kata")) == ("namespace", "gvisor", None)
+    assert box.kubernetes.kubeconfig is None

@@ -23,6 +23,7 @@ keys: {root_public: a, keyset: b, signing: c, region: d, certificate: e, tls_key
 sandbox:
   base_dir: sandbox
   provider: kubernetes
+  kubernetes: {channel_address: 10.0.0.1}
   floor: bubblewrap
   image: registry.example:5000/lockgate/job@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
   runtime_classes: {gvisor: runsc}
@@ -162,7 +163,7 @@ def test_the_weakest_class_that_will_do_is_made(settings: RunnerSettings) -> Non
 
 
 def test_a_runner_without_images_takes_no_grant_for_one(settings: RunnerSettings) -> None:
-    own = replace(settings.sandbox, provider="bubblewrap", image=None, runtime_classes={})
+    own = replace(settings.sandbox, provider="bubblewrap", image=None, runtime_classes={}, kubernetes=None)
     target = replace(settings.targets["web"], min_sandbox="process")
     plain = replace(settings, sandbox=own, targets={"web": target})
     admit(plain, replace(GRANT, sandbox="bubblewrap", image=None), WORK)

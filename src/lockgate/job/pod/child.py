@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import os
 import resource
 import signal
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 CHANNEL_VARIABLE = "LOCKGATE_CHANNEL_FD"
 CHANNEL = 3
 NOT_STARTED = 127
+_INSTRUCTION_BYTES = 8
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_SECCOMP = 22
+_SECCOMP_MODE_FILTER = 2
 
 
 class Order:
@@ -32,6 +37,11 @@ class Order:
             resource.RLIMIT_FSIZE: _count(limits["file_bytes"]),
             resource.RLIMIT_NOFILE: _count(limits["open_files"]),
         }
+        self.processes = _count(limits["processes"])
+        self.inodes = _count(limits["inodes"])
+        self.filter = binascii.a2b_base64(_text(said["filter"]), strict_mode=True)
+        if not self.filter or len(self.filter) % _INSTRUCTION_BYTES:
+            raise ValueError("filter: must be a program of instructions")
         self.wall_seconds = float(limits["wall_seconds"])
         self.back = [_text(target) for target in said["back"]]
         if not self.argv or not self.argv[0].startswith("/"):
@@ -122,6 +132,8 @@ def _become(order: Order, channel: int, output: int, below: str) -> None:
             hard = resource.getrlimit(kind)[1]
             cap = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(kind, (cap, cap))
+        if os.getppid() == 1:  # a pod's user has no process elsewhere; beside the job's, its first process counts
+            resource.setrlimit(resource.RLIMIT_NPROC, (order.processes + 1, order.processes + 1))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
@@ -129,8 +141,23 @@ def _become(order: Order, channel: int, output: int, below: str) -> None:
         if below:
             environment[jobplaces.UNSAFE_ROOT_VARIABLE] = below
         os.chdir(below + "/work")
+        _confine(order.filter)
         os.execve(order.argv[0], order.argv, environment)  # noqa: S606 - never by a shell
     except OSError as error:
         os.write(2, f"lockgate pod: the job cannot be started: {order.argv[0]}: {error.strerror}\n".encode())
     finally:
         os._exit(NOT_STARTED)
+
+
+def _confine(program: bytes) -> None:
+    """From here on these system calls alone, for this process and all that come of it. Raises OSError: then nothing may be started."""
+    import ctypes
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    given = Program(len(program) // _INSTRUCTION_BYTES, program)
+    for arguments in ((_PR_SET_NO_NEW_PRIVS, 1, 0), (_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(given))):
+        if libc.prctl(*arguments, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "the job cannot be confined")

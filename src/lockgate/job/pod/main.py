@@ -66,7 +66,7 @@ def serve(environment: Mapping[str, str], hearing: Hearing) -> bool:
         raise NotPlaced(str(error)) from None
     line.send(pod.PLACED)
     # 5. The job, until nothing of it is left.
-    relay = Relay(child, line, hearing, order.wall_seconds)
+    relay = Relay(child, line, hearing, order)
     try:
         relay.run()
     finally:

@@ -12,11 +12,14 @@ from lockgate.contract import podchannel as pod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lockgate.job.pod.child import Child
+    from lockgate.job.pod.child import Child, Order
     from lockgate.job.pod.line import Line
 
 _MAX_PENDING = 1 << 20
 _CHUNK = 64 * 1024
+_LOOK_SECONDS = 1.0
+"""How often the job's files are counted: an empty one takes memory of the kernel that no size counts."""
+_SCRATCH = ("/dev/shm", "/tmp", "/work")  # noqa: S108 - the pod's own
 _PIECES = 16
 """So many reads of one thing before the others have their turn; more than any socket or pipe of ours holds."""
 ENDED_EXIT = 143
@@ -58,9 +61,10 @@ class Hearing:
 class Relay:
     """One job's life. `cause` says why it ended where it did not end by itself; `connected` whether anybody is left to be told."""
 
-    def __init__(self, child: Child, line: Line, hearing: Hearing, wall_seconds: float) -> None:
+    def __init__(self, child: Child, line: Line, hearing: Hearing, order: Order) -> None:
         self._child, self._line, self._hearing = child, line, hearing
-        self._deadline = time.monotonic() + wall_seconds
+        self._deadline = time.monotonic() + order.wall_seconds
+        self._inodes = order.inodes
         self._pending = bytearray()
         self._talking = self._output_open = True
         self._hung_up = False
@@ -87,12 +91,14 @@ class Relay:
         if self._output_open:
             poller.register(self._child.output, select.POLLIN)
         left = self._deadline - time.monotonic()
-        ready = {number for number, _ in poller.poll(max(0.0, left) * 1000)}
+        ready = {number for number, _ in poller.poll(min(max(0.0, left), _LOOK_SECONDS) * 1000)}
         self._hearing.drain()
         if self._hearing.told_to_end:
             self.cause = "destroyed"
         elif left <= 0:
             self.cause = "wall"
+        elif os.getpid() == 1 and _files() > self._inodes:
+            self.cause = "disk"
         if self._line.fileno() in ready:
             self._hear_runner()
         self._write_job()
@@ -146,3 +152,9 @@ class Relay:
             self._output_open = self._output_open and bool(chunk)
             self.output_bytes += len(chunk)
             self.tail = (self.tail + chunk)[-pod.TAIL_BYTES :]
+
+
+def _files() -> int:
+    """How many files the job's own file systems hold."""
+    found = [os.statvfs(place) for place in _SCRATCH]
+    return sum(each.f_files - each.f_ffree for each in found)

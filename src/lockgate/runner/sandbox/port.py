@@ -110,7 +110,11 @@ class SandboxSpec:
 
 @dataclass(frozen=True)
 class SandboxCapabilities:
-    """What the provider can promise here; ``limits`` maps each limit to the mechanism that would hold it."""
+    """What the provider can promise here; ``limits`` maps each limit to the mechanism that would hold it.
+
+    ``copies``: what a sandbox is shown are copies made for it; it may spoil its own, nobody else sees that, and no directory of the host can be
+    shown for writing. ``shows``: what of its machine a job can read all the same.
+    """
 
     provider: str
     isolated: bool
@@ -118,6 +122,8 @@ class SandboxCapabilities:
     limits: Mapping[str, str]
     version: str = ""
     notes: tuple[str, ...] = ()
+    copies: bool = False
+    shows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from lockgate.runner.sandbox.port import (
     Sandbox,
     SandboxLimits,
     SandboxSpec,
+    SpecRefused,
     TeardownProof,
 )
 from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
@@ -74,18 +75,24 @@ class Outcome:
 
 @dataclass
 class Bench:
-    """A provider to be tried, the root its programs run on, and a directory of the host that sandboxes may be shown parts of."""
+    """A provider to be tried, the root its programs run on, and a directory of the host that sandboxes may be shown parts of.
+
+    ``enclosure``: of its sandboxes; whoever made the provider releases it. ``copies``, ``shows``: as the provider's capabilities say.
+    """
 
     provider: Sandbox
     root: JobRoot
     base: Path
+    enclosure: str = field(default_factory=lambda: secrets.token_hex(16))
+    copies: bool = False
+    shows: tuple[str, ...] = ()
 
     def spec(self, program: str, **changes: Any) -> SandboxSpec:
         """A specification that runs ``program`` after the prelude."""
         code = _PRELUDE.format(lib=f"{INSIDE}/lib") + program
         binds = (Bind(self.root.path, INSIDE), *changes.pop("binds", ()))
         environment = self.root.environment() | changes.pop("env", {})
-        given: dict[str, Any] = {"stage": "plan", "limits": LIMITS} | changes
+        given: dict[str, Any] = {"stage": "plan", "limits": LIMITS, "enclosure": self.enclosure} | changes
         argv = (*self.root.interpreter(), "-c", code)
         return SandboxSpec(id=secrets.token_hex(16), argv=argv, env=environment, binds=binds, **given)
 
@@ -117,6 +124,15 @@ class Bench:
         outcome = await self.run(program, inputs, **changes)
         assert not outcome.fault, f"no result: {outcome.fault}, {outcome.report}"
         return outcome.result
+
+    async def refused(self, program: str, **changes: Any) -> None:
+        """A provider that shows copies must refuse by name what it could not mean: a directory of the host to write to."""
+        try:
+            await self.provider.start(self.spec(program, **changes))
+        except SpecRefused as refusal:
+            assert str(refusal).startswith("binds.target"), refusal
+        else:
+            raise AssertionError("a directory of the host was shown for writing, as a copy")
 
     def shown(self, name: str = "shown") -> Path:
         """A new directory that sandboxes may be shown."""

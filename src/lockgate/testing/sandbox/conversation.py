@@ -129,5 +129,6 @@ async def reap_spares_what_is_kept(bench: Bench) -> None:
 async def many_run_at_once(bench: Bench) -> None:
     """Eight together, each with its own result."""
     program = "inputs = begin()\nresult(number=inputs['number'])\n"
-    found = await asyncio.gather(*(bench.ask(program, {"number": number}) for number in range(8)))
+    asked = (bench.ask(program, {"number": number}, enclosure=secrets.token_hex(16)) for number in range(8))
+    found = await asyncio.gather(*asked)
     assert [each["number"] for each in found] == list(range(8))

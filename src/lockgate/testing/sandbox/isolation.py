@@ -44,7 +44,7 @@ def peek(path):
 result(opened=[path for path in inputs["paths"] if not failed(peek, path)], users=open("/etc/passwd").read())
 """
     found = await bench.ask(program, {"paths": paths})
-    assert found["opened"] == []
+    assert set(found["opened"]) <= set(bench.shows)
     assert [line.split(":")[0] for line in found["users"].splitlines()] == ["root", "sandbox"]
 
 
@@ -129,12 +129,15 @@ result(reached=[one.__name__ for one in tries if not failed(one)], links=links)
 """
         found = await bench.ask(program, {"port": listener.getsockname()[1], "abstract": name})
     assert found["reached"] == []
-    assert found["links"] == ["lo"]
+    assert set(found["links"]) - set(bench.shows) == {"lo"}
 
 
 @check
 async def a_read_only_source_stays_as_it_is(bench: Bench) -> None:
-    """Writing, appending, removing, renaming, linking, changing mode: all refused, and the host's file is untouched."""
+    """Writing, appending, removing, renaming, linking, changing mode: all refused, and the host's file is untouched.
+
+    Of a copy only the latter: it is this sandbox's own, and the next one gets another.
+    """
     source = bench.shown("source")
     (source / "main.yml").write_text("approved")
     source.chmod(0o777)
@@ -144,10 +147,13 @@ begin()
 path = "/work/source/main.yml"
 tries = {"write": (open, path, "w"), "append": (open, path, "a"), "remove": (os.unlink, path), "chmod": (os.chmod, path, 0),
          "rename": (os.rename, path, path + "x"), "new": (open, path + "y", "w"), "link": (os.link, path, path + "z")}
-result(done=[name for name, (call, *given) in tries.items() if not failed(call, *given)], text=open(path).read())
+text = open(path).read()
+result(done=[name for name, (call, *given) in tries.items() if not failed(call, *given)], text=text)
 """
-    found = await bench.ask(program, binds=(Bind(source, "/work/source"),))
-    assert found == {"type": "result", "done": [], "text": "approved"}
+    for _ in range(2):
+        found = await bench.ask(program, binds=(Bind(source, "/work/source"),))
+        assert found["text"] == "approved"
+        assert bench.copies or found["done"] == []
     assert (source / "main.yml").read_text() == "approved"
     assert [entry.name for entry in source.iterdir()] == ["main.yml"]
 
@@ -218,7 +224,7 @@ async def an_injected_file_is_read_only_and_in_memory(bench: Bench) -> None:
 begin()
 path = "/run/credentials/token"
 mode = os.stat(path).st_mode & 0o777
-mount = [line.split(" - ")[1].split()[0] for line in open("/proc/self/mountinfo") if line.split()[4] == path]
+mount = [line.split(" - ")[1].split()[0] for line in open("/proc/self/mountinfo") if line.split()[4] in (path, os.path.dirname(path))]
 result(text=open(path).read(), mode=mode, mount=mount, changed=not failed(open, path, "r+"), removed=not failed(os.unlink, path))
 channel.recv(1)
 """
@@ -228,4 +234,4 @@ channel.recv(1)
     assert found["text"] == secret
     assert stat.filemode(found["mode"])[1:] == "r--------"
     assert found["mount"] == ["tmpfs"]
-    assert (found["changed"], found["removed"]) == (False, False)
+    assert (found["changed"], found["removed"]) == (False, bench.copies)

@@ -23,7 +23,8 @@ class KubernetesSettings:
     """The provider `kubernetes`."""
 
     channel_address: str = setting(
-        "The IP address at which pods reach this runner: in a cluster its own pod's (`$(POD_IP)`), outside one that pods are routed to without translation of their addresses."
+        "The IP address at which pods reach this runner, routed without translation of addresses; empty, in a runner that is a pod itself: what its environment has as `POD_IP`.",
+        "",
     )
     channel_ports: str = setting(
         "The ports that may be listened on there, as `first-last`, three for each stage at once; empty: any that is free.",
@@ -51,7 +52,7 @@ class KubernetesSettings:
     def __post_init__(self) -> None:
         for name in ("channel_address", "channel_bind"):
             text = getattr(self, name)
-            if text or name == "channel_address":
+            if text:
                 try:
                     ipaddress.ip_address(text)
                 except ValueError:

@@ -12,7 +12,7 @@ from lockgate.wire.frames import HEADER_BYTES as LENGTH_BYTES
 from lockgate.wire.frames import FrameError, decode, encode
 
 MAX_RETURNED_FILES: Final = 64
-CAUSES: Final = frozenset({"exit", "signal", "cpu", "wall", "destroyed"})
+CAUSES: Final = frozenset({"exit", "signal", "cpu", "disk", "wall", "destroyed"})
 _UID: Final = 64
 _DIGEST_BYTES: Final = 32
 

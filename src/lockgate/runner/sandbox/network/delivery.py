@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import stat
@@ -16,6 +17,7 @@ from lockgate.contract.snapshot import SnapshotError, checked_path
 from lockgate.runner.sandbox.network.link import document, framed
 from lockgate.runner.sandbox.port import Bind, InjectedFile, SandboxSpec, SpecRefused
 from lockgate.runner.sandbox.profile import base_environment
+from lockgate.runner.sandbox.seccomp import job_filter
 
 BATCH_BYTES: Final = 1 << 20
 MOVED_OUT: Final = b"Lockgate: moved into a pod, and not come back\n"
@@ -67,10 +69,14 @@ def order(spec: SandboxSpec, egress: bool) -> bytes:
         "limits": {
             "cpu_seconds": limits.cpu_seconds,
             "file_bytes": limits.file_bytes,
+            "inodes": limits.inodes,
             "open_files": limits.open_files,
+            "processes": limits.processes,
             "wall_seconds": limits.wall_seconds,
         },
         "back": [bind.target for bind in spec.binds if bind.writable],
+        # A runtime's own profile lets through much of what a job has no use for (ADR 39).
+        "filter": base64.b64encode(job_filter(os.uname().machine, loopback=egress)).decode(),
     }
     try:
         return document(pod.ORDER, content)

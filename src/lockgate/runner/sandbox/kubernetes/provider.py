@@ -1,0 +1,329 @@
+"""The Kubernetes provider of the ``Sandbox`` port: a pod gets its order only after everything around it was checked; it never falls back to less."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from lockgate.contract import podchannel
+from lockgate.runner.sandbox import linux
+from lockgate.runner.sandbox.kubernetes import objects
+from lockgate.runner.sandbox.kubernetes.api import ApiRefused, ApiUnavailable
+from lockgate.runner.sandbox.kubernetes.cluster import Cluster, Standing, standing
+from lockgate.runner.sandbox.kubernetes.enclosure import NAMESPACES, Enclosure
+from lockgate.runner.sandbox.kubernetes.failures import image_digest, never_starts, not_made, still_waits_for
+from lockgate.runner.sandbox.kubernetes.objects import Hole, Mount, PodPlan
+from lockgate.runner.sandbox.kubernetes.run import LIMITS, KubernetesRun
+from lockgate.runner.sandbox.kubernetes.watch import Pod
+from lockgate.runner.sandbox.network.host import Arrival, ChannelHost, Surroundings
+from lockgate.runner.sandbox.network.hosts import ChannelHosts
+from lockgate.runner.sandbox.network.volumes import volumes
+from lockgate.runner.sandbox.port import (
+    ChannelError,
+    SandboxCapabilities,
+    SandboxSpec,
+    SandboxUnavailable,
+    SpecRefused,
+    TeardownProof,
+)
+from lockgate.runner.sandbox.profile import SCRATCH, check_id, check_spec
+from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
+from lockgate.runner.sandbox.teardown import proof
+
+LOG = structlog.get_logger("lockgate.runner")
+ENCLOSURE: Final = re.compile(r"[0-9a-f]{32}")
+_INSIDE: Final = JobRoot(Path(INSIDE), "", {})
+"""The job root as the image holds it."""
+SHOWS: Final = ("/sys", "eth0")
+"""What a pod sees of its node all the same: the runtime cannot leave it out."""
+_UIDS: Final = range(200_000_000, 2_000_000_000)
+"""Users of pods, one each: far from those of hosts and of other clusters' ranges."""
+
+
+@dataclass
+class _Stage:
+    """A pod and the runner's side of it; ``run`` once it was given its order."""
+
+    enclosure: Enclosure
+    host: ChannelHost
+    pod: Pod | None = None
+    run: KubernetesRun | None = None
+
+
+class KubernetesSandbox:
+    """A ``Sandbox`` of pods."""
+
+    name = "kubernetes"
+
+    def __init__(self, cluster: Cluster, hosts: ChannelHosts) -> None:
+        self._cluster = cluster
+        self._hosts = hosts
+        self._enclosures: dict[str, Enclosure] = {}
+        self._stages: dict[str, _Stage] = {}
+        self._standing: Standing | None = None
+        self._starting = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Start what guards the channels; call it before the runner loads keys. Raises SandboxUnavailable."""
+        await self._hosts.start()
+
+    async def probe(self) -> SandboxCapabilities:
+        """A namespace and a pod in the very profile, of which everything is checked, and which is removed again. Raises SandboxUnavailable."""
+        await self.open()
+        enclosure = self._cluster.random(16).hex()
+        spec = SandboxSpec(self._cluster.random(16).hex(), "probe", ("/bin/true",), enclosure=enclosure)
+        try:
+            run = await self.start(spec)
+            report = await run.wait()
+        except SpecRefused as refused:
+            raise SandboxUnavailable(str(refused), "see the message") from None
+        finally:
+            shown = await self.release(enclosure)
+        if report.exit_code != 0:
+            raise SandboxUnavailable(f"the probe's pod ended by {report.cause}: {report.reason}", "see the message")
+        notes = () if shown.torn_down else (f"teardown does not prove here: {shown.reason}",)
+        return SandboxCapabilities(
+            self.name, True, False, dict(LIMITS), self._cluster.image_digest, notes, copies=True, shows=SHOWS
+        )
+
+    async def start(self, spec: SandboxSpec) -> KubernetesRun:
+        """Start one stage; raises SpecRefused, SandboxUnavailable. A failed start leaves no pod; its namespace stays until ``release``."""
+        check_spec(spec)
+        if not ENCLOSURE.fullmatch(spec.enclosure):
+            raise SpecRefused("enclosure: must be 32 hexadecimal characters chosen at random")
+        if spec.id in self._stages:
+            raise SpecRefused(f"id {spec.id}: a run of this id exists; destroy it first")
+        stage = _Stage(await self._enclosure(spec.enclosure), await self._hosts.open(spec))
+        self._stages[spec.id] = stage
+        try:
+            return await self._start(spec, stage)
+        except BaseException:
+            await self.destroy(spec.id)
+            raise
+
+    async def _start(self, spec: SandboxSpec, stage: _Stage) -> KubernetesRun:
+        mounts = mounts_of(spec)
+        await stage.enclosure.open(spec.limits, sum(mount.size_bytes for mount in mounts))
+        plan = self._plan(spec, stage, mounts)
+        stage.pod = await stage.enclosure.make(plan, self._holes(stage.host), stage.host.ticket)
+        stage.pod = await self._placed(stage)
+        arrival = await self._let_in(stage)
+        check_arrival(arrival, stage.pod, self._cluster.image_digest)
+        try:
+            await stage.host.deliver()
+        except (ChannelError, OSError) as error:
+            raise SandboxUnavailable(f"the pod could not be given its files: {error}", "see the message") from None
+        stage.run = KubernetesRun(spec, stage.host, stage.enclosure.watch, stage.pod)
+        return stage.run
+
+    def _plan(self, spec: SandboxSpec, stage: _Stage, mounts: tuple[Mount, ...]) -> PodPlan:
+        cluster, settings = self._cluster, self._cluster.settings
+        return PodPlan(
+            sandbox_id=spec.id,
+            number=stage.enclosure.number(),
+            image=cluster.image,
+            pull=settings.image_pull,
+            command=_INSIDE.argv("lockgate.job.pod.__main__:main"),
+            environment=_INSIDE.environment() | stage.host.pod_environment(Surroundings(cluster.api.access.address)),
+            from_pod={podchannel.POD_VARIABLE: "metadata.uid", podchannel.NODE_VARIABLE: "status.hostIP"},
+            ticket_file=podchannel.TICKET_FILE,
+            mounts=mounts,
+            limits=spec.limits,
+            uid=_UIDS[int.from_bytes(cluster.random(8), "big") % len(_UIDS)],
+            cpu_millis=settings.cpu_millis,
+            runtime_class=self._runtime_class(spec),
+            node_selector=settings.node_selector,
+        )
+
+    def _runtime_class(self, spec: SandboxSpec) -> str | None:
+        return self._cluster.runtime_classes.get(spec.sandbox_class)
+
+    def _holes(self, host: ChannelHost) -> list[Hole]:
+        address = self._cluster.settings.channel_address
+        return [Hole(address, port) for port in (host.port, host.egress_port) if port is not None]
+
+    async def _placed(self, stage: _Stage) -> Pod:
+        """The pod once a node runs it and it has an address, by the API server's word. Raises SandboxUnavailable."""
+        assert stage.pod is not None  # noqa: S101 - made just now
+        uid = str(stage.pod["metadata"]["uid"])
+        try:
+            found = await stage.enclosure.watch.until(uid, _has_begun, self._cluster.settings.start_seconds)
+        except ApiRefused as error:
+            raise not_made("the pod", error) from None
+        if found is None:
+            raise still_waits_for(stage.enclosure.watch.pods.get(uid))
+        if found.why_not is not None or found.pod is None:
+            raise found.why_not or still_waits_for(None)
+        stage.enclosure.runs_on(found.pod)
+        return found.pod
+
+    async def _let_in(self, stage: _Stage) -> Arrival:
+        assert stage.pod is not None  # noqa: S101 - made just now
+        try:
+            async with asyncio.timeout(self._cluster.settings.start_seconds):
+                await stage.host.expect(str(stage.pod["metadata"]["uid"]), str(stage.pod["status"]["podIP"]))
+                return await stage.host.arrived()
+        except ChannelError as error:
+            raise SandboxUnavailable(f"the pod was not let in: {error}", _fix_of(error)) from None
+        except TimeoutError:
+            address = self._cluster.settings.channel_address
+            raise SandboxUnavailable(
+                f"the pod runs and does not reach this runner at {address}",
+                "set sandbox.kubernetes.channel_address to an address of this runner that pods are routed to",
+            ) from None
+
+    async def destroy(self, sandbox_id: str) -> TeardownProof:
+        """End, remove, look. Raises SandboxUnavailable when the cluster does not answer; then nothing is proven."""
+        check_id(sandbox_id)
+        began = linux.boottime_ms()
+        stage = self._stages.get(sandbox_id)
+        if stage is None:
+            checks = await self._destroy_unknown(sandbox_id)
+        else:
+            checks = await self._destroy(stage)
+            if all(checks.values()):
+                self._stages.pop(sandbox_id, None)
+        return proof(sandbox_id, checks, began, linux.boottime_ms())
+
+    async def _destroy(self, stage: _Stage) -> dict[str, bool]:
+        egress = stage.host.egress_port is not None
+        checks = {"pod": True}
+        try:
+            if stage.run is not None:
+                stage.run.stop_soon("destroyed")
+            if stage.pod is not None:
+                checks = await stage.enclosure.end(stage.pod)
+        finally:
+            await (stage.run.close() if stage.run is not None else stage.host.close())
+        return checks | {"channel": True} | ({"egress": True} if egress else {})
+
+    async def _destroy_unknown(self, sandbox_id: str) -> dict[str, bool]:
+        """Of a dead runner, or never made: looked for in every namespace of this runner's."""
+        for enclosure in await self._ours():
+            try:
+                pod = (await enclosure.sandboxes()).get(sandbox_id)
+            except (ApiRefused, ApiUnavailable) as error:
+                if isinstance(error, ApiRefused) and error.status in (403, 404):
+                    continue
+                raise not_made("the pods of this runner cannot be listed", error) from None
+            if pod is not None:
+                return await enclosure.end(pod)
+        return {"pod": True}
+
+    async def release(self, enclosure: str) -> TeardownProof:
+        """Remove the namespace with all that is in it, and look."""
+        if not ENCLOSURE.fullmatch(enclosure):
+            raise SpecRefused("enclosure: must be 32 hexadecimal characters chosen at random")
+        began = linux.boottime_ms()
+        known = await self._enclosure(enclosure)
+        for sandbox_id, stage in list(self._stages.items()):
+            if stage.enclosure is known:
+                await (stage.run.close() if stage.run is not None else stage.host.close())
+                del self._stages[sandbox_id]
+        checks = await known.release()
+        if all(checks.values()):
+            self._enclosures.pop(enclosure, None)
+        return proof(enclosure, checks, began, linux.boottime_ms())
+
+    async def reap(self, keep: Collection[str]) -> list[TeardownProof]:
+        """Destroy every pod of this runner that is not in ``keep``, and every namespace that keeps none."""
+        proofs = []
+        for enclosure in await self._ours():
+            known = {box for box, stage in self._stages.items() if stage.enclosure.enclosure == enclosure.enclosure}
+            try:
+                found = set(await enclosure.sandboxes()) | known
+            except ApiRefused:
+                found = known
+            kept = found & set(keep)
+            proofs += [await self.destroy(box) for box in sorted(found - kept) if box]
+            if not kept:
+                proofs.append(await self.release(enclosure.enclosure))
+        return proofs
+
+    async def close(self) -> None:
+        """Release what is left, and hang up; idempotent. What cannot be released now, the next start reaps."""
+        for enclosure in list(self._enclosures):
+            try:
+                await self.release(enclosure)
+            except SandboxUnavailable as error:
+                LOG.warning("namespace left", enclosure=enclosure, error=str(error))
+        await self._hosts.close()
+        await self._cluster.api.close()
+
+    async def _enclosure(self, enclosure: str) -> Enclosure:
+        standing = await self._stands()
+        return self._enclosures.setdefault(enclosure, Enclosure(self._cluster, standing, enclosure))
+
+    async def _stands(self) -> Standing:
+        async with self._starting:
+            if self._standing is None:
+                try:
+                    self._standing = await standing(self._cluster)
+                except (ApiRefused, ApiUnavailable) as error:
+                    raise not_made("the cluster does not say who this runner is", error) from None
+            return self._standing
+
+    async def _ours(self) -> list[Enclosure]:
+        """Every namespace in the cluster that this runner made, this process' own among them. Raises SandboxUnavailable."""
+        marks = (await self._stands()).marks
+        query = {"labelSelector": f"{objects.RUN_LABEL}=true,{objects.RUNNER_LABEL}={self._cluster.runner}"}
+        try:
+            listed = await self._cluster.api.get(NAMESPACES, query)
+        except (ApiRefused, ApiUnavailable) as error:
+            raise not_made("the namespaces of this runner cannot be listed", error) from None
+        names = [str(item["metadata"]["name"]) for item in listed.get("items") or () if marks.ours(item)]
+        found = [name.removeprefix(objects.PREFIX) for name in names if name.startswith(objects.PREFIX)]
+        return [await self._enclosure(each) for each in found if ENCLOSURE.fullmatch(each)]
+
+
+def check_arrival(arrival: Arrival, pod: Pod, image: str) -> None:
+    """Before anything is sent: who came is the pod that was made, it could reach nothing, its node runs the pinned image. Raises SandboxUnavailable."""
+    if arrival.pod_uid != pod["metadata"]["uid"]:
+        raise SandboxUnavailable("another pod came than was made", "find out who makes pods in Lockgate's namespaces")
+    reached = sorted(name for name in podchannel.CHECKS if arrival.checks.get(name) is not True)
+    if reached:
+        raise SandboxUnavailable(
+            f"the network does not hold: a pod could reach {', '.join(reached)}",
+            "give the cluster a network plugin that enforces NetworkPolicy, and bar pods from its nodes",
+        )
+    ran = image_digest(pod)
+    if ran != image:
+        raise SandboxUnavailable(f"the node runs the image {ran}, not {image}", "see what else goes by that name there")
+
+
+def mounts_of(spec: SandboxSpec) -> tuple[Mount, ...]:
+    """The pod's directories. Scratch space lies in memory: only there a size is held at once, not by an eviction some seconds later."""
+    found = [Mount(each.path, each.memory, each.size_bytes) for each in volumes(spec)]
+    return tuple(replace(mount, memory=True) if mount.path in SCRATCH else mount for mount in found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A pod that runs, or why it never will."""
+
+    pod: Pod | None
+    why_not: SandboxUnavailable | None = None
+
+
+def _has_begun(pod: Pod | None) -> _Begun | None:
+    if pod is None:
+        return _Begun(None, still_waits_for(None))
+    status = pod.get("status", {})
+    if status.get("podIP") and status.get("hostIP") and image_digest(pod) is not None:
+        return _Begun(pod)
+    never = never_starts(pod)
+    return _Begun(pod, never) if never is not None else None
+
+
+def _fix_of(error: ChannelError) -> str:
+    if error.kind == "unconfined":
+        return "give the cluster a network plugin that enforces NetworkPolicy, and bar pods from its nodes"
+    if error.kind == "wrong_peer":
+        return "set sandbox.kubernetes.channel_address to one that pods reach without translation of their addresses"
+    return "see the message"
