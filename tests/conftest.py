@@ -106,8 +106,10 @@ def tool_path(tool: str, access: int = os.X_OK) -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that takes the `opa` fixture without the marker would build Go code inside `make check`; a client or `tofu` likewise."""
     for item in items:
-        for fixture, marker in NEEDS.items():
-            if fixture in getattr(item, "fixturenames", ()) and item.get_closest_marker(marker) is None:
+        arguments = item.callspec.params if hasattr(item, "callspec") else {}  # may be called as a fixture is
+        for fixture in set(getattr(item, "fixturenames", ())) & NEEDS.keys() - arguments.keys():
+            marker = NEEDS[fixture]
+            if item.get_closest_marker(marker) is None:
                 raise pytest.UsageError(
                     f"{item.nodeid} uses the fixture `{fixture}`: mark it with @pytest.mark.{marker}"
                 )
