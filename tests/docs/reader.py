@@ -27,7 +27,7 @@ from lockgate.cli.bootstrap import Ports
 from lockgate.cli.deployment import Deployment, make_deployment, targets_place
 from lockgate.cli.samples import TARGET_GID
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 COMMAND_SECONDS = 240.0
 RELOAD_SECONDS = 60.0
 READY = "Ctrl-C stops it."

@@ -29,7 +29,7 @@ from lockgate.gateway.settings import load_gateway_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 GID = 650_000
-START_SECONDS = 90.0
+START_SECONDS = 300.0
 END_STATES = {"succeeded", "planned", "denied", "failed", "cancelled", "expired"}
 
 CATALOG = """
@@ -216,7 +216,7 @@ class Deployment:
         document.setdefault("operation_id", document.get("id"))
         return document
 
-    def settled(self, operation: str, token: str, *states: str, seconds: float = 90) -> dict[str, Any]:
+    def settled(self, operation: str, token: str, *states: str, seconds: float = 300) -> dict[str, Any]:
         """The operation once it is in one of `states` (default: any end)."""
         wanted = set(states) or END_STATES
         deadline = time.monotonic() + seconds
