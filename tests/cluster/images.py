@@ -18,7 +18,7 @@ from lockgate.runner.image.archive import Entry, Image, RunAs, write_image
 from lockgate.runner.image.job import NAME, key_of, write_job_image
 from lockgate.runner.sandbox.runtime_root import build_job_root, job_root_digest
 
-KEPT = 6
+KEPT = 4
 """Archives, of 140 MB each: those of the work trees that somebody tests at the same time."""
 
 TOOLS = ("ansible",)
