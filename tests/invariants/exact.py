@@ -160,6 +160,9 @@ class PlayedSandbox:
     async def destroy(self, sandbox_id: str) -> TeardownProof:
         return TeardownProof(sandbox_id, True, {"processes": True}, 0, 0, "gone")
 
+    async def patrol(self) -> None:
+        pass
+
     async def release(self, enclosure: str) -> None:
         return
 

@@ -100,13 +100,14 @@ async def _work(parts: Parts, ready: asyncio.Event | None, stop: asyncio.Event |
         ready.set()
     work = asyncio.create_task(loop.run())
     sweeping = asyncio.create_task(sweep_plans(parts))
+    patrolling = asyncio.create_task(parts.sandbox.patrol())
     stopped = asyncio.create_task((stop or asyncio.Event()).wait())
     try:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
         loop.drain()
         await work
     finally:
-        for task in (stopped, work, sweeping):
+        for task in (stopped, work, sweeping, patrolling):
             task.cancel()
 
 

@@ -159,6 +159,9 @@ class BubblewrapSandbox:
                 await self._release(shown.sandbox_id)
         return proofs
 
+    async def patrol(self) -> None:
+        """Nobody else's sandboxes live here: each runner has a directory of its own."""
+
     async def close(self) -> None:
         """Hang up on the launcher, which destroys what is left; idempotent."""
         client, self._client = self._client, None

@@ -218,5 +218,8 @@ class Sandbox(Protocol):
     async def reap(self, keep: Collection[str]) -> list[TeardownProof]:
         """Destroy every sandbox of this provider's directory that is not in ``keep``, also those of a dead runner."""
 
+    async def patrol(self) -> None:
+        """Until cancelled, remove what other, dead runners left where this provider's sandboxes live; returns at once where nobody else's can."""
+
     async def close(self) -> None:
         """Destroy what is left and stop; idempotent."""

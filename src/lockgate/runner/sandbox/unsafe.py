@@ -210,6 +210,9 @@ class UnsafeNoSandbox:
         left = sorted(entry.name for entry in self._base.iterdir()) if self._base.is_dir() else []
         return [await self.destroy(sandbox_id) for sandbox_id in left if sandbox_id not in keep]
 
+    async def patrol(self) -> None:
+        """Nobody else's sandboxes live here: each runner has a directory of its own."""
+
     async def close(self) -> None:
         """Destroy what is left; idempotent."""
         for sandbox_id in list(self._runs):

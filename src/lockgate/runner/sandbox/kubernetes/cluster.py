@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lockgate.runner.sandbox.kubernetes.api import Api
+from lockgate.runner.sandbox.kubernetes.marks import RegionMarks
 from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
 
 _ACCOUNT_PREFIX = "system:serviceaccount:"
@@ -18,16 +19,6 @@ class PodRef:
 
     uid: str
     node: str
-
-
-class Marks(Protocol):
-    """Whose a namespace is, in a form that only the region's runners can write."""
-
-    def annotations(self, namespace: str) -> Mapping[str, str]:
-        """For a namespace that is about to be made."""
-
-    def ours(self, namespace: Mapping[str, object]) -> bool:
-        """Whether this namespace (its whole document) carries a mark of the region for its very name and cluster."""
 
 
 class Nodes(Protocol):
@@ -51,7 +42,7 @@ class Cluster:
     runner: str
     image: str
     runtime_classes: Mapping[str, str]
-    marks: Callable[[str], Marks]
+    marks: Callable[[str], RegionMarks]
     nodes: Nodes
     random: Callable[[int], bytes]
 
@@ -66,7 +57,7 @@ class Standing:
     """Who this runner is to the cluster, as the subject of a RoleBinding, and how it marks what it makes there."""
 
     subject: Mapping[str, str]
-    marks: Marks
+    marks: RegionMarks
 
 
 async def standing(cluster: Cluster) -> Standing:

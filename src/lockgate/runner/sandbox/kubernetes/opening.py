@@ -10,8 +10,9 @@ from typing import Final
 
 from lockgate.runner.sandbox.kubernetes.access import open_access
 from lockgate.runner.sandbox.kubernetes.api import Api
-from lockgate.runner.sandbox.kubernetes.cluster import Cluster, Marks
+from lockgate.runner.sandbox.kubernetes.cluster import Cluster
 from lockgate.runner.sandbox.kubernetes.gone import Account, KubeletNodes
+from lockgate.runner.sandbox.kubernetes.marks import RegionMarks
 from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
 from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
 from lockgate.runner.sandbox.network.hosts import ChannelHosts
@@ -35,7 +36,7 @@ class Wanted:
 def open_kubernetes(
     settings: KubernetesSettings,
     wanted: Wanted,
-    marks: Callable[[str], Marks],
+    marks: Callable[[str], RegionMarks],
     environment: Mapping[str, str] = os.environ,
 ) -> KubernetesSandbox:
     """The provider; nothing is asked of the cluster yet. Raises SandboxUnavailable."""

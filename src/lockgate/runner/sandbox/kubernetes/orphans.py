@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -12,6 +12,7 @@ import structlog
 from lockgate.runner.sandbox.kubernetes import objects
 from lockgate.runner.sandbox.kubernetes.api import Api, ApiRefused, ApiUnavailable
 from lockgate.runner.sandbox.kubernetes.reaper import Found, Reaper, Verdict
+from lockgate.runner.sandbox.port import SandboxUnavailable
 
 LOG = structlog.get_logger("lockgate.runner")
 ROUND_SECONDS: Final = 60.0
@@ -52,13 +53,14 @@ class ApiNamespaces:
             raise
 
 
-async def patrol(reaper: Reaper, api: Api, live: Callable[[], Collection[str]], told: Callable[[Found], None]) -> None:
-    """Rounds until cancelled. `live`: names of the namespaces that attempts of this process use; `told`: hears of what people must look at."""
+async def patrol(reaper: Callable[[], Awaitable[Reaper]], api: Api, live: Callable[[], Collection[str]]) -> None:
+    """Rounds until cancelled. `live`: names of the namespaces that attempts of this process use."""
+    told = Told()
     while True:
         await asyncio.sleep(ROUND_SECONDS)
         try:
-            found = await reaper.round(ApiNamespaces(api), live)
-        except (ApiRefused, ApiUnavailable) as error:
+            found = await (await reaper()).round(ApiNamespaces(api), live)
+        except (ApiRefused, ApiUnavailable, SandboxUnavailable) as error:
             LOG.warning("orphaned namespaces not looked for", error=str(error)[:500])
             continue
         for each in found:

@@ -19,6 +19,8 @@ from lockgate.runner.sandbox.kubernetes.cluster import Cluster, Standing, standi
 from lockgate.runner.sandbox.kubernetes.enclosure import NAMESPACES, Enclosure
 from lockgate.runner.sandbox.kubernetes.failures import image_digest, never_starts, not_made, still_waits_for
 from lockgate.runner.sandbox.kubernetes.objects import Hole, Mount, PodPlan
+from lockgate.runner.sandbox.kubernetes.orphans import patrol
+from lockgate.runner.sandbox.kubernetes.reaper import Reaper
 from lockgate.runner.sandbox.kubernetes.run import LIMITS, KubernetesRun
 from lockgate.runner.sandbox.kubernetes.watch import Pod
 from lockgate.runner.sandbox.network.host import Arrival, ChannelHost, Surroundings
@@ -245,6 +247,15 @@ class KubernetesSandbox:
             if not kept:
                 proofs.append(await self.release(enclosure.enclosure))
         return proofs
+
+    async def patrol(self) -> None:
+        """Rounds of the reaper: what dead runners of the region left in the cluster."""
+
+        async def reaper() -> Reaper:
+            marks = (await self._stands()).marks
+            return Reaper(marks.key, marks.cluster, marks.runner)
+
+        await patrol(reaper, self._cluster.api, lambda: {objects.namespace_name(each) for each in self._enclosures})
 
     async def close(self) -> None:
         """Release what is left, and hang up; idempotent. What cannot be released now, the next start reaps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 import structlog
 from tests.unit.runner.sandbox.kubernetes.conftest import Answer, ScriptedServer, status_of
 
+from lockgate.runner.sandbox.kubernetes import orphans
 from lockgate.runner.sandbox.kubernetes.api import Api, ApiRefused, ApiUnavailable
+from lockgate.runner.sandbox.kubernetes.marks import MarkKey, RegionMarks
 from lockgate.runner.sandbox.kubernetes.orphans import ApiNamespaces, Told
-from lockgate.runner.sandbox.kubernetes.reaper import Found, Verdict
+from lockgate.runner.sandbox.kubernetes.reaper import Found, Reaper, Verdict
 
 LIST = "/api/v1/namespaces"
 DATE = {"date": "Fri, 27 Nov 2026 12:00:00 GMT"}
@@ -68,3 +71,35 @@ def test_what_people_must_look_at_is_said_once_and_what_is_in_order_never() -> N
     told = {line["verdict"]: line["log_level"] for line in said}
     assert told == {"foreign": "error", "orphan": "info", "stuck": "error"}
     assert len(said) == 3
+
+
+async def test_rounds_go_on_after_one_that_failed_and_leave_what_lives(
+    server: ScriptedServer, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "ROUND_SECONDS", 0.01)
+    marks = RegionMarks(MarkKey(b"r" * 32), "cluster", "eu", "runner-1", 60)
+    names = [f"lockgate-run-{letter * 32}" for letter in "ab"]
+    items = [
+        {
+            "metadata": {
+                "name": name,
+                "uid": name,
+                "creationTimestamp": "2026-11-27T12:00:00Z",
+                "annotations": marks.annotations(name),
+            }
+        }
+        for name in names
+    ]
+    server.answers("GET", LIST, Answer(403, status_of("Forbidden", "not yet")))
+    server.answers("GET", LIST, *(Answer(document={"items": items}, headers=DATE) for _ in range(9)))
+    server.answers("DELETE", f"{LIST}/{names[0]}", Answer(document={"kind": "Namespace"}))
+
+    async def reaper() -> Reaper:
+        return Reaper(marks.key, marks.cluster, marks.runner)
+
+    patrolling = asyncio.create_task(orphans.patrol(reaper, api, lambda: {names[1]}))
+    async with asyncio.timeout(30):
+        while sum(one.method == "DELETE" for one in server.asked) < 2:  # noqa: ASYNC110  (a server has no event to wait for)
+            await asyncio.sleep(0.01)
+    patrolling.cancel()
+    assert {one.path for one in server.asked if one.method == "DELETE"} == {f"{LIST}/{names[0]}"}
