@@ -22,6 +22,17 @@ from lockgate.runner.sandbox.network.volumes import volumes
 from lockgate.runner.sandbox.port import ChannelError, InjectedFile, SandboxSpec
 
 pytestmark = pytest.mark.kubernetes
+TELLS = """
+def can_read(path):
+    try:
+        with open(path, "rb") as stream:
+            return bool(stream.read(1))
+    except OSError:
+        return False
+hello(); ready()
+result(plan=open("/lockgate-plan/plan").read(), uid=os.getuid(), root=os.access("/", os.W_OK),
+       first=[can_read(f"/proc/1/{name}") for name in ("environ", "maps", "mem")], own=can_read("/proc/self/environ"))
+"""
 START = "import sys; sys.path.append('/lockgate/lib'); from lockgate.job.pod.__main__ import main; sys.exit(main())"
 
 
@@ -70,8 +81,7 @@ def started(cluster: Cluster, namespace: str, image: Image, host: ChannelHost, s
 async def test_a_pod_behind_one_hole_is_let_in_and_runs_its_job(
     cluster: Cluster, job_image: Image, hosts: ChannelHosts
 ) -> None:
-    program = "hello(); ready(); result(plan=open('/lockgate-plan/plan').read(), uid=os.getuid(), root=os.access('/', os.W_OK))"
-    spec = specification(program)
+    spec = specification(TELLS)
     host = await hosts.open(spec)
     with cluster.namespace() as namespace:
         for policy in (DENY_ALL, one_hole(cluster.node_ip, host.port)):
@@ -88,6 +98,8 @@ async def test_a_pod_behind_one_hole_is_let_in_and_runs_its_job(
         report = await host.ended()
         until(lambda: cluster.pod_phase(namespace, "stage-1") == "Succeeded")
     assert (said["plan"], said["uid"], said["root"]) == ("the plan", 1000, False)
+    assert said["own"] is True
+    assert said["first"] == [False, False, False], "the channel's keys are in there, and the job has the same uid"
     assert report is not None
     assert (report.cause, report.exit_code) == ("exit", 0)
 

@@ -54,3 +54,21 @@ def test_nothing_heavy_is_loaded_before_ready():
     command = [sys.executable, "-I", "-S", "-c", f"import sys\nsys.path[:0] = {sys.path!r}\n{program}"]
     loaded = set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
     assert HEAVY & loaded == set()
+
+
+def test_a_pods_first_process_starts_light_too():
+    """It needs sockets and TLS; an encoder, an event loop or a third party's library would double its start."""
+    program = "import lockgate.job.pod.__main__, lockgate.job.pod.main; print(*sorted(set(sys.modules)))"
+    command = [sys.executable, "-I", "-S", "-c", f"import sys\nsys.path[:0] = {sys.path!r}\n{program}"]
+    loaded = set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    assert {
+        "asyncio",
+        "cryptography",
+        "ctypes",
+        "dataclasses",
+        "inspect",
+        "json",
+        "pathlib",
+        "subprocess",
+        "typing",
+    } & loaded == set()
