@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -28,8 +28,8 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(slots=True)
 class _Bounds:
-    files: int = pod.MAX_FILES
-    size: int = pod.MAX_DELIVERED_BYTES
+    files: int = field(default_factory=lambda: pod.MAX_FILES)
+    size: int = field(default_factory=lambda: pod.MAX_DELIVERED_BYTES)
 
     def spend(self, count: int) -> None:
         self.size -= count

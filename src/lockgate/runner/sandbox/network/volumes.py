@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from lockgate.contract import jobplaces
@@ -11,6 +12,7 @@ from lockgate.runner.sandbox.port import Bind, SandboxSpec
 from lockgate.runner.sandbox.profile import SCRATCH, WORK
 
 _SPARE_BYTES: Final = 1 << 20
+_PAGE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,16 @@ class Volume:
 def volumes(spec: SandboxSpec) -> tuple[Volume, ...]:
     """Scratch space, and a directory for each bind and, in memory, for each injected file, by path. The job root is the image's own.
 
-    A directory may lie in another one (/work/state in /work).
+    A directory may lie in another one (/work/state in /work). What is sent comes on top of what a job may write; for that, each bind is looked through.
     """
     limits = spec.limits
     found = {place: Volume(place, place == "/dev/shm", limits.disk_bytes) for place in SCRATCH}
     for bind in spec.binds:
-        place = _place(bind)
-        if bind.target != jobplaces.SANDBOX_ROOT and not any(_below(place, other) for other in found):
-            found[place] = Volume(place, False, max(limits.disk_bytes, limits.file_bytes))
+        if bind.target == jobplaces.SANDBOX_ROOT:
+            continue
+        place = WORK if bind.target.startswith(WORK + "/") else _place(bind)
+        held = found[place].size_bytes if place in found else _SPARE_BYTES
+        found[place] = Volume(place, False, held + (limits.file_bytes if bind.writable else _size(bind.source)))
     for file in spec.files:
         place = str(PurePosixPath(file.target).parent)
         held = found[place].size_bytes if place in found and found[place].memory else _SPARE_BYTES
@@ -44,5 +48,15 @@ def _place(bind: Bind) -> str:
     return bind.target if bind.source.is_dir() else str(PurePosixPath(bind.target).parent)
 
 
-def _below(place: str, other: str) -> bool:
-    return place == other or (other == WORK and place.startswith(WORK + "/"))
+def _size(source: Path) -> int:
+    """Bytes that the files of a bind take on a file system of pages, the directories too."""
+    if not source.is_dir():
+        return _pages(source.stat().st_size)
+    return sum(
+        _PAGE * (1 + len(names)) + sum(_pages((Path(directory) / name).lstat().st_size) for name in files)
+        for directory, names, files in os.walk(source)
+    )
+
+
+def _pages(size: int) -> int:
+    return -(-size // _PAGE) * _PAGE
