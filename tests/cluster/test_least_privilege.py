@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 import yaml
-from tests.cluster.attempts import attempts, begun, ended
+from tests.cluster.attempts import attempts, begun, ended, made_marks
 from tests.cluster.identity import MANIFESTS, NAMESPACE, USER, Identity, runner_identity
 from tests.cluster.running import Cluster
 
 from lockgate.runner.image.archive import Image
+from lockgate.runner.sandbox.kubernetes.opening import Wanted, open_kubernetes
 from lockgate.runner.sandbox.kubernetes.orphans import ApiNamespaces
+from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
+from lockgate.runner.sandbox.uids import UidRange
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
 
@@ -87,6 +91,14 @@ async def test_whole_attempts_use_every_right_they_have_and_no_other(
     cluster: Cluster, runner: Identity, job_image: Image
 ) -> None:
     began = datetime.datetime.now(datetime.UTC)
+    # The provider's own probe: a pod that comes, is looked at, is given its order, ends, and is looked for.
+    settings = KubernetesSettings(channel_address=cluster.node_ip, kubeconfig=runner.kubeconfig, image_pull="Never")
+    wanted = Wanted("runner-1", job_image.pinned, {}, UidRange())
+    sandbox = open_kubernetes(settings, wanted, partial(made_marks, "runner-1"))
+    probed = await sandbox.probe()
+    assert not any("does not prove" in note for note in probed.notes)
+    assert all(proof.torn_down for proof in await sandbox.reap(()))
+    await sandbox.close()
     async with attempts(cluster, runner, job_image.pinned) as living:
         # One that lives: two stages, one after the other; and its end.
         where = living.enclosure()
