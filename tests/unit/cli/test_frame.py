@@ -34,6 +34,7 @@ def test_the_commands_are_those_of_the_issue() -> None:
         "doctor",
         "call",
         "freeze",
+        "image",
         "unfreeze",
         "catalog+check",
         "policy+budgets",
