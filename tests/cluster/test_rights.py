@@ -220,7 +220,7 @@ def test_a_runner_is_nobody_else(cluster: Cluster, runner: Identity) -> None:
 
 
 @pytest.fixture(scope="module")
-def developer(cluster: Cluster) -> tuple[str, str]:
+def developer(cluster: Cluster) -> Iterator[tuple[str, str]]:
     """Somebody who may make and change any namespace, and is no administrator of the cluster itself; as words for kubectl."""
     cluster.apply(
         {
@@ -237,7 +237,8 @@ def developer(cluster: Cluster) -> tuple[str, str]:
             "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "dora"}],
         },
     )
-    return ("--as=dora", "--as-group=developers")
+    yield ("--as=dora", "--as-group=developers")
+    cluster.kubectl("delete", "clusterrole,clusterrolebinding", "test-namespaces")
 
 
 def test_nobody_else_makes_or_changes_a_namespace_of_an_attempt_and_may_delete_it(

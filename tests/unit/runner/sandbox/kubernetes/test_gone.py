@@ -52,8 +52,8 @@ def answer() -> Any:
     return Answer
 
 
-def nodes(api: Api, seconds: float = 0.0) -> KubeletNodes:
-    return KubeletNodes(api, Account("lockgate", "look"), seconds)
+def nodes(api: Api, seconds: float = 0.0, stale: float = 0.0) -> KubeletNodes:
+    return KubeletNodes(api, Account("lockgate", "look"), seconds, stale=stale)
 
 
 async def test_what_no_kubelet_runs_is_gone_and_kubelets_see_no_token_of_the_runner(
@@ -72,6 +72,11 @@ async def test_what_no_kubelet_runs_is_gone_and_kubelets_see_no_token_of_the_run
 async def test_what_still_ends_is_waited_for(kubelet: Any, answer: Any, api: Api) -> None:
     kubelet.answers("GET", RUNNING, answer(document=pods("uid-1")), answer(document=pods("uid-3")))
     assert await nodes(api, 30.0).run_none_of([POD])
+
+
+async def test_an_answer_that_may_be_older_than_the_pod_proves_nothing(kubelet: Any, answer: Any, api: Api) -> None:
+    kubelet.answers("GET", RUNNING, answer(document=pods()), answer(document=pods("uid-1")))
+    assert not await nodes(api, stale=0.2).run_none_of([POD])
 
 
 async def test_what_runs_is_not_gone(kubelet: Any, answer: Any, api: Api) -> None:
