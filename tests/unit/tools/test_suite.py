@@ -95,6 +95,13 @@ def test_the_whole_leaves_no_test_out_whatever_its_folder_and_markers(suite, roo
             assert found, (folder, markers)
 
 
+@pytest.mark.parametrize("name", ["CHECK", "TEST"])
+def test_what_one_step_leaves_out_another_takes(suite, name):
+    words = [word for step in getattr(suite, name) for word in step.argv]
+    left_out = {word.removeprefix("--ignore=") for word in words if word.startswith("--ignore=")}
+    assert left_out and left_out <= set(words)
+
+
 def test_what_has_its_tools_does_not_wait_for_what_has_not(suite, monkeypatch, tmp_path, capsys):
     (tmp_path / "tools").mkdir()
     os.mkfifo(tmp_path / "gate")
