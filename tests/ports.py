@@ -8,15 +8,23 @@ import fcntl
 import os
 import socket
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 
 FIRST, LAST = 20_000, 32_000
 _held: set[int] = set()
+_one = threading.Lock()
+"""Record locks are a process's: they do not keep two of its threads apart."""
 
 
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 on which nobody listens, and which no other test of this user is given while this process lives."""
+    with _one:
+        return _free_ports(count)
+
+
+def _free_ports(count: int) -> list[int]:
     found: list[int] = []
     start = os.getpid() * 16  # two processes rarely look at the same ones
     for step in range(LAST - FIRST):

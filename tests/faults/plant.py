@@ -98,6 +98,16 @@ class Supervised:
         """Whether the armed moment was reached; waits for it up to `seconds`."""
         return self._take("hit", seconds) is not None
 
+    def require_alive(self) -> None:
+        """Raises Gone, saying how, when the child ended and no armed moment was reached: that would have been told before."""
+        end = self._take("ended", 0)
+        if end is None:
+            return
+        self._kept.append(end)
+        if not any("hit" in item for item in self._kept):
+            errors = (self.home / f"{self.what}-supervisor.log").read_text(errors="replace")
+            raise Gone(f"{self.what} ended by itself: {end['ended']}\n{errors[-2000:]}\n{self.said()}")
+
     def ended(self) -> int:
         """Wait for the child's end; its status, negative for a signal."""
         self.pid = 0

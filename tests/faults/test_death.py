@@ -98,6 +98,7 @@ class Lane:
         while not order.over():
             if process.hit(0.1):
                 return True
+            process.require_alive()
         order.result()
         return bool(process.hit(1))
 

@@ -1,9 +1,12 @@
 """`tests/ports.py`: what makes it safe that two runs of tests start servers side by side."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests import ports
@@ -34,3 +37,18 @@ def test_a_port_on_which_somebody_listens_is_passed_over(root):
 def test_the_kernel_gives_none_of_them_to_whoever_asks_for_any_port():
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert lowest >= ports.LAST
+
+
+def test_two_threads_are_never_given_the_same_port(monkeypatch):
+    together = threading.Barrier(2, timeout=0.5)
+
+    def unused(port):
+        """Both threads would be here at once with the same port, if they could."""
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait()
+        return True
+
+    monkeypatch.setattr(ports, "_unused", unused)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(ports.free_ports, (1, 1))
+    assert first != second
