@@ -8,30 +8,30 @@ package lockgate.changes
 
 # What would stand: created, changed in place, replaced, or taken under management as it is. `after` says how. Without data sources.
 standing := by_type([[of.type, positions] |
-	some [of, body], positions in alike
+	some [of, body, imported], positions in alike
 	not of.mode == "data"
-	stands(body)
+	stands(body, imported)
 ])
 
 # What would be gone: deleted, replaced, or forgotten by the state. Without data sources.
 gone := by_type([[of.type, positions] |
-	some [of, body], positions in alike
+	some [of, body, _], positions in alike
 	not of.mode == "data"
 	some action in body.actions
 	loses[action]
 ])
 
 # Everything, also data sources and what does not change.
-every_type := by_type([[of.type, positions] | some [of, _], positions in alike])
+every_type := by_type([[of.type, positions] | some [of, _, _], positions in alike])
 
 by_type(pairs) := {type: union({pair[1] | some pair in pairs; pair[0] == type}) | some type in {pair[0] | some pair in pairs}}
 
-stands(body) if {
+stands(_, true)
+
+stands(body, _) if {
 	some action in body.actions
 	makes[action]
 }
-
-stands(body) if is_object(body.importing)
 
 # Kind → positions. A plan has many changes and few kinds of them: what is asked of a kind is asked once.
 alike := {kind: positions |
@@ -39,10 +39,15 @@ alike := {kind: positions |
 	positions := {position | some position; kinds[position] == kind}
 }
 
-# What tells changes apart. (What is imported stands in its kind; a plan of many imports has many kinds, and still each is looked at once.)
-kinds := {position: [object.filter(change, ["type", "mode"]), object.filter(change.change, ["actions", "importing"])] |
+# What tells changes apart: few things, each of few values. Whence something is imported would make a kind of every import.
+kinds := {position: [object.filter(change, ["type", "mode"]), object.filter(body, ["actions"]), is_imported(body)] |
 	some position, change in input.plan.resource_changes
+	body := object.get(change, "change", {})
 }
+
+is_imported(body) if {
+	is_object(body.importing)
+} else := false
 
 makes := {"create": true, "update": true}
 
