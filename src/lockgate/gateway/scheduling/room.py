@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from lockgate.gateway.store.port import Store, TenantLoad
@@ -14,22 +15,33 @@ FAR_MS: Final = 5_000
 
 
 class QueueRoom:
-    """By tenant: when its queue was last counted (Unix ms) and how many it holds with what was admitted since."""
+    """By tenant: when its queue was last counted (Unix ms), what was found beyond what had been taken by then, and how many places were taken."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._counts: dict[str, tuple[int, int]] = {}
+        self._taken: Counter[str] = Counter()
 
     async def take(self, store: Store, tenant: str, cap: int, now: int) -> bool:
         """Reserve one place; False when `cap` are queued. Whoever does not use a place gives it back."""
-        counted, queued = self._seen.get(tenant, (-FAR_MS, 0))
-        if now - counted >= (FAR_MS if queued < cap // 2 else COUNT_MS):
+        if self._is_due(tenant, cap, now):
+            # What others take while this one counts is in `_taken`, and so in every sum that is made afterwards.
+            before = self._taken[tenant]
             queued, _ = await store.read(TenantLoad(tenant, at_most=cap))
-            counted = now
-        free = queued < cap
-        self._seen[tenant] = (counted, queued + free)
+            self._counts[tenant] = (now, queued - before)
+        free = self._queued(tenant) < cap
+        self._taken[tenant] += free
         return free
 
     def give_back(self, tenant: str) -> None:
         """The call was denied or refused: it is not queued."""
-        counted, queued = self._seen.get(tenant, (-FAR_MS, 0))
-        self._seen[tenant] = (counted, max(0, queued - 1))
+        self._taken[tenant] -= 1
+
+    def _queued(self, tenant: str) -> int:
+        return self._counts[tenant][1] + self._taken[tenant]
+
+    def _is_due(self, tenant: str, cap: int, now: int) -> bool:
+        if tenant not in self._counts:
+            return True
+        age = now - self._counts[tenant][0]
+        # A clock that was put back makes no count younger.
+        return not 0 <= age < (FAR_MS if self._queued(tenant) < cap // 2 else COUNT_MS)

@@ -59,3 +59,30 @@ async def test_a_queue_that_filled_otherwise_is_noticed_within_the_longer_time()
     assert await room.take(store, "default", 10, now=0)
     store.queued = 10
     assert not await room.take(store, "default", 10, now=FAR_MS)
+
+
+async def test_what_is_taken_while_somebody_counts_stays_taken() -> None:
+    room = QueueRoom()
+
+    class Slow(Queue):
+        """The first read lets everybody else in first."""
+
+        async def read(self, query: Any) -> Any:
+            answer = await super().read(query)
+            if len(self.asked) == 2:
+                self.others = [await room.take(self, "default", 4, now=FAR_MS) for _ in range(3)]  # type: ignore[arg-type]
+            return answer
+
+    store: Any = Slow(queued=0)
+    assert await room.take(store, "default", 4, now=0)
+    store.queued = 1
+    assert await room.take(store, "default", 4, now=FAR_MS) is False, "one is stored, and three were taken meanwhile"
+    assert store.others == [True, True, True]
+
+
+async def test_a_clock_that_is_put_back_makes_no_count_younger() -> None:
+    store: Any = Queue(queued=10)
+    room = QueueRoom()
+    assert not await room.take(store, "default", 10, now=3_600_000)
+    store.queued = 0
+    assert await room.take(store, "default", 10, now=0)
