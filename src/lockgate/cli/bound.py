@@ -22,7 +22,8 @@ def bound(program: Path, arguments: Sequence[str], environment: Mapping[str, str
     """The command that runs `program` with these arguments, this environment alone, and an end with this process. Start it from a thread that stays."""
     given = [f"{name}={value}" for name, value in environment.items()]
     place = os.path.abspath(program)  # noqa: PTH100  (no link is followed)
-    return [sys.executable, "-m", "lockgate.cli.bound", str(os.getpid()), *given, "--", place, *arguments]
+    # -P: else the folder that somebody stands in comes first among those that modules are looked for in.
+    return [sys.executable, "-P", "-m", "lockgate.cli.bound", str(os.getpid()), *given, "--", place, *arguments]
 
 
 def main(arguments: Sequence[str]) -> NoReturn:

@@ -91,7 +91,7 @@ def start_child(name: str, arguments: Sequence[str], log: Path) -> Child:
     environment[NOTIFY_VARIABLE] = str(place)
     with _appending(log) as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lockgate.cli", *arguments, "--until-stdin-closes"],
+            [sys.executable, "-P", "-m", "lockgate.cli", *arguments, "--until-stdin-closes"],
             stdin=subprocess.PIPE,
             stdout=stream,
             stderr=stream,

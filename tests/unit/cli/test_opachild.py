@@ -53,6 +53,15 @@ def gone(descriptor: int) -> bool:
         os.close(descriptor)
 
 
+def test_nothing_in_the_folder_that_somebody_stands_in_is_taken_for_a_module(tmp_path: Path) -> None:
+    (tmp_path / "lockgate").mkdir()
+    for planted in ("signal.py", "ctypes.py", "lockgate/__init__.py"):
+        (tmp_path / planted).write_text("raise SystemExit('planted')")
+    command = bound(Path("/bin/echo"), ["ours"], {})
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "ours\n"), done.stderr
+
+
 def test_a_bound_program_ends_with_a_parent_that_is_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", STARTS], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
