@@ -100,6 +100,14 @@ def test_a_changed_answer_is_told_and_fails(run: Run, store: Path) -> None:
     assert "1 decisions were made again: 1 altered" in text.out and "record_sha256" in text.out
 
 
+@pytest.mark.parametrize("moved", ["at = at + 86400000", "tenant = 'another'"])
+def test_a_record_of_another_hour_or_tenant_than_the_log_says_is_altered(run: Run, store: Path, moved: str) -> None:
+    one = decisions(store, "question = 'request'")[0]
+    changed(store, f"UPDATE decision SET {moved} WHERE id = '{one}'")
+    ran = run("policy", "replay", one, "--store", str(store), "--json")
+    assert (ran.exit, ran.document["decisions"][0]["verdict"]) == (Exit.FAILED, "altered")
+
+
 def forged(store: Path, victim: str, donor: str) -> None:
     """The record of `victim` says all that the one of `donor` says, so that by itself it replays to the byte."""
     columns = ("question", "allow", "input", "part", "cut", "pointers")

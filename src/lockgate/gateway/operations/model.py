@@ -164,6 +164,6 @@ class DecisionRecord:
 
     @property
     def sha256(self) -> str:
-        """The digest of all that it says of the answer, and of what is not in it: whatever was stored can be read back to it."""
-        said = [self.document, self.hidden, self.masked]
+        """The digest of all that it says of the answer, whose and when it was, and of what is not in it: whatever was stored can be read back to it."""
+        said = [self.document, self.hidden, self.masked, self.tenant, self.at]
         return sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS))
