@@ -32,11 +32,18 @@ async def next_opening(engine: PolicyEngine, document: Mapping[str, Any], decisi
     if engine.revision != decision.revision:
         return None
     held = {violation.rule for violation in decision.violations}
-    for moment in _moments(engine, document, decision)[:MOST_ASKED]:
+    try:
+        moments = _moments(engine, document, decision)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None  # a rule of that name which is not the library's: its details say something else
+    for moment in moments[:MOST_ASKED]:
         later = {**document, "context": {**document["context"], "now": moment}}
         answer = await engine.decide(decision.question, later)
-        # An engine's own trouble is no opening.
-        if {violation.rule for violation in answer.violations} <= held - RULES:
+        rules = {violation.rule for violation in answer.violations}
+        # An engine's own trouble is no opening, and no reason to ask it more.
+        if any(rule.startswith("lockgate.engine.") for rule in rules - held):
+            return None
+        if rules <= held - RULES:
             return moment
     return None
 

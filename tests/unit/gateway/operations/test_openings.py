@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,6 +116,18 @@ async def test_under_another_policy_or_a_closed_engine_nobody_can_tell() -> None
     await engine.close()
     assert await next_opening(engine, document, decision) is None
     await other.close()
+
+
+async def test_of_a_rule_that_only_bears_the_name_nobody_can_tell() -> None:
+    engine = EmbeddedEngine(policy(window("monday", "09:00", "17:00")))
+    document = example_input(
+        Question.APPLY, plan=example_plan(), context={"now": "2027-01-15T08:00:00Z", "freeze": False}
+    )
+    decision = await engine.decide(Question.APPLY, document)
+    for details in ({"windows": 7}, {"until": ["soon"]}, {"windows": [["w0"]]}):
+        foreign = replace(decision, violations=tuple(replace(item, details=details) for item in decision.violations))
+        assert await next_opening(engine, document, foreign) is None
+    await engine.close()
 
 
 def test_what_was_found_is_looked_for_again_once_it_has_passed() -> None:
