@@ -228,7 +228,7 @@ class PolicyKeeper:
             return
         try:
             await asyncio.to_thread(self.copy.write, fetched.files)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: what no archive can hold
             self.count(Counted.POLICY_COPY_FAILED)
             LOG.error("the last good bundle is not kept for a restart", copy=self.copy.name, error=str(error))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.bundles.archive import check_path
-from lockgate.policy.compile import CAPABILITIES_NAME, WASM_NAME, build_wasm, opa_version, pure_capabilities
+from lockgate.policy.bundles.layout import WASM
+from lockgate.policy.compile import CAPABILITIES_NAME, build_wasm, opa_version, pure_capabilities
 from lockgate.policy.opa import OpaFailed
 from lockgate.policy.port import PolicyLoadError
 from lockgate.policy.purity import explained
@@ -19,7 +20,7 @@ class OtherCompiler(Exception):
 
     def __init__(self, said: str, here: str) -> None:
         super().__init__(
-            f"{WASM_NAME} cannot be compared: the bundle says OPA {said[:40]!r} compiled it, and this is OPA {here}. "
+            f"{WASM} cannot be compared: the bundle says OPA {said[:40]!r} compiled it, and this is OPA {here}. "
             f"Name that version in LOCKGATE_OPA, or build the bundle again with this one"
         )
 
@@ -27,7 +28,7 @@ class OtherCompiler(Exception):
 def check_module(bundle: PolicyBundle, opa: Path) -> None:
     """The bundle's Wasm is, to the byte, what `opa` compiles its Rego to.
 
-    Every module counts, also one with the name of a test: an OPA server would load it. Raises PolicyLoadError naming `policy.wasm`, or the Rego that
+    Every module counts, also one with the name of a test: an OPA server would load it. Raises PolicyLoadError naming `lockgate.wasm`, or the Rego that
     does not compile; OtherCompiler; OpaFailed when `opa` cannot be run at all.
     """
     here = opa_version(opa)
@@ -43,7 +44,7 @@ def check_module(bundle: PolicyBundle, opa: Path) -> None:
             ) from None
     if wasm != bundle.wasm:
         problem = "is not what the bundle's Rego compiles to: the embedded engine would decide by another policy than people read and OPA evaluates"
-        raise PolicyLoadError(bundle.source, problem, field=WASM_NAME)
+        raise PolicyLoadError(bundle.source, problem, field=WASM)
 
 
 def _lay(bundle: PolicyBundle, top: Path, opa: Path) -> None:

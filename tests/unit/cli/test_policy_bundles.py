@@ -145,7 +145,7 @@ def test_a_module_that_was_swapped_before_it_was_signed_is_not_believed(
     for more in ([], ["--rebuild"]):
         ran = run(*words, *more)
         assert ran.exit == Exit.FAILED
-        assert "policy.wasm: is not what the bundle's Rego compiles to" in ran.document["error"]
+        assert "lockgate.wasm: is not what the bundle's Rego compiles to" in ran.document["error"]
     again = released(run, "q.tar.gz", "--sequence", str(signed["sequence"]))
     assert again["revision"] == signed["revision"]
     told = ok(run("policy", "bundle", "verify", "q.tar.gz", "--key", "release=release.pub", "--json"))

@@ -28,7 +28,7 @@ def test_what_is_shipped_and_what_is_built_is_what_its_rego_compiles_to(opa: Pat
 
 
 def test_the_module_of_another_rego_is_refused(opa: Path, brought: PolicyBundle) -> None:
-    with pytest.raises(PolicyLoadError, match=r"policy\.wasm.*is not what the bundle's Rego compiles to"):
+    with pytest.raises(PolicyLoadError, match=r"lockgate\.wasm.*is not what the bundle's Rego compiles to"):
         check_module(replace(load_library(), wasm=brought.wasm), opa)
 
 

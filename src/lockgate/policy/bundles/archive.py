@@ -55,7 +55,7 @@ def unpack(archive: bytes, name: str) -> dict[str, bytes]:
 def pack(files: Mapping[str, bytes]) -> bytes:
     """The archive of these files; the same files give the same bytes (by one zlib)."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.USTAR_FORMAT, encoding="utf-8") as tar:
+    with tarfile.open(fileobj=buffer, mode="w:", format=tarfile.PAX_FORMAT, encoding="utf-8") as tar:
         for path in sorted(files):
             member = tarfile.TarInfo(path)
             member.size = len(files[path])

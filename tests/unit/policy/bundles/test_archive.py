@@ -105,3 +105,8 @@ def test_garbage_is_refused_and_said_to_be(data: bytes, said: str) -> None:
 def test_a_file_that_the_archive_ends_within_is_refused() -> None:
     whole = gzip.decompress(pack({"data.json": b"x" * 4000}))
     assert "release.tar.gz: " in refused(gzip.compress(whole[:2000]))
+
+
+def test_a_path_as_long_as_is_read_can_be_packed_again() -> None:
+    files = {f"lockgate/{'a' * 200}.rego": b"package a"}
+    assert unpack(pack(files), "b") == files
