@@ -8,16 +8,16 @@ ARGS ?=
 KILLS ?= 12
 SEED ?= 1
 
-.PHONY: help setup setup-run setup-cluster cluster cluster-down demo check test conformance faults lint format bench docs lock clean
+.PHONY: help setup setup-run setup-cluster cluster cluster-down demo check test test-cluster conformance faults lint format bench docs lock clean
 
 help:
 	@echo "make demo     show the main job end to end (ARGS=--keep leaves it running)"
 	@echo "make check    lint, types, unit, contracts, invariants and one end-to-end test"
-	@echo "make test     every test; builds the tools they need in the background"
+	@echo "make test     every test but those that need a cluster; builds the tools they need in the background"
 	@echo "make faults   death at every step, cut lines, full disks (KILLS=200 SEED=7 for a long random part)"
 	@echo "make conformance  the MCP project's conformance suite against the front door; prints the score"
 	@echo "make bench    measure, write build/bench.json, and fail on a missed ratio (ARGS=--soak)"
-	@echo "make cluster  a single-node Kubernetes on this machine, as root (make cluster-down ends it); make test uses it if it stands"
+	@echo "make cluster  a single-node Kubernetes on this machine, as root (make cluster-down ends it); make test-cluster runs its tests"
 	@echo "make setup    only make .venv, with everything the tests need"
 	@echo "make lint     formatter, linter, types, layers     make format  let the formatter write"
 	@echo "make docs     generate docs/reference              make lock    recompile requirements/*.txt (ARGS=--upgrade)"
@@ -45,8 +45,11 @@ demo: setup-run
 check: setup
 	@$(BIN)/python tools/suite check
 
-test: setup-cluster
+test: setup
 	@$(BIN)/python tools/suite test
+
+test-cluster: setup-cluster
+	@$(BIN)/python tools/suite cluster
 
 faults: setup
 	@LOCKGATE_FAULTS_KILLS=$(KILLS) LOCKGATE_FAULTS_SEED=$(SEED) $(BIN)/python -m pytest -q tests/faults $(ARGS)
