@@ -92,6 +92,7 @@ def reachable_directory():
 def job_root():
     packages = (
         *JOB_PACKAGES,
+        "lockgate/wire/links.py",
         "lockgate/runner/__init__.py",
         "lockgate/runner/sandbox",
         "lockgate/runner/egress",

@@ -10,6 +10,7 @@ from typing import Final
 
 from lockgate.runner.egress.tunnels import CUT, MAX_NOTE_BYTES, OPEN, TunnelNote, read_note
 from lockgate.wire.frames import HEADER_BYTES, FrameError
+from lockgate.wire.links import exactly
 
 _DRAIN_SECONDS: Final = 2.0
 
@@ -47,10 +48,10 @@ class TunnelNotes:
     async def _read(self) -> None:
         try:
             while True:
-                length = int.from_bytes(await self._exactly(HEADER_BYTES), "big")
+                length = int.from_bytes(await exactly(self._link, HEADER_BYTES), "big")
                 if length > MAX_NOTE_BYTES:
                     raise FrameError("oversize", "a note")
-                self._take(read_note(await self._exactly(length)))
+                self._take(read_note(await exactly(self._link, length)))
         except FrameError as fault:
             if fault.kind != "eof":
                 self._found[-1] = TunnelNote(-1, "", 0, "", 0, 0, "unreadable_notes")
@@ -59,16 +60,3 @@ class TunnelNotes:
         if note.number not in self._found and len(self._found) >= self._most:
             raise FrameError("oversize", "more notes than tunnels")
         self._found[note.number] = note
-
-    async def _exactly(self, count: int) -> bytes:
-        loop = asyncio.get_running_loop()
-        data = bytearray()
-        while len(data) < count:
-            try:
-                chunk = await loop.sock_recv(self._link, count - len(data))
-            except OSError:
-                chunk = b""
-            if not chunk:
-                raise FrameError("eof", "the proxy is gone")
-            data += chunk
-        return bytes(data)

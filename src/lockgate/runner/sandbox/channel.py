@@ -11,6 +11,7 @@ from lockgate.runner.sandbox.port import ChannelError, ChannelFault
 from lockgate.runner.sandbox.sequence import ChannelSequence
 from lockgate.runner.sandbox.warden import COUNT_BYTES, FAULT, MESSAGE, TAIL, TAIL_BYTES
 from lockgate.wire.frames import HEADER_BYTES, LARGE_MESSAGE_BYTES, FrameError, decode, encode
+from lockgate.wire.links import exactly
 
 _FAULTS: Final = ("oversize", "malformed", "out_of_sequence", "eof")
 
@@ -116,14 +117,7 @@ class LinkChannel:
         self._messages.put_nowait(message)
 
     async def _exactly(self, count: int) -> bytes:
-        loop = asyncio.get_running_loop()
-        data = bytearray()
-        while len(data) < count:
-            try:
-                chunk = await loop.sock_recv(self._link, min(count - len(data), 1 << 20))
-            except OSError:
-                chunk = b""
-            if not chunk:
-                raise ChannelError("eof")
-            data += chunk
-        return bytes(data)
+        try:
+            return await exactly(self._link, count)
+        except FrameError:
+            raise ChannelError("eof") from None

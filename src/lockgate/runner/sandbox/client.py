@@ -14,6 +14,7 @@ from typing import Any, Final
 from lockgate.runner.sandbox.control import MAX_CONTROL_BYTES
 from lockgate.runner.sandbox.port import SandboxUnavailable, SpecRefused
 from lockgate.wire.frames import HEADER_BYTES, FrameError, decode, encode
+from lockgate.wire.links import exactly
 
 _ANSWER_SECONDS: Final = 60.0
 _EXIT_SECONDS: Final = 30.0
@@ -120,11 +121,10 @@ class LauncherClient:
             await loop.sock_sendall(sock, data[sent:])
 
     async def _read(self, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while True:
-                length = int.from_bytes(await _exactly(loop, sock, HEADER_BYTES), "big")
-                self._take(decode(await _exactly(loop, sock, min(length, MAX_CONTROL_BYTES * 16))))
+                length = int.from_bytes(await exactly(sock, HEADER_BYTES), "big")
+                self._take(decode(await exactly(sock, min(length, MAX_CONTROL_BYTES * 16))))
         except (OSError, FrameError):
             self._ended()
 
@@ -150,16 +150,6 @@ def _environment() -> dict[str, str]:
     """Nothing of the runner's environment but what its interpreter may need to start at all."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"} | kept
-
-
-async def _exactly(loop: asyncio.AbstractEventLoop, sock: socket.socket, count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count:
-        chunk = await loop.sock_recv(sock, count - len(data))
-        if not chunk:
-            raise ConnectionError("the launcher ended")
-        data += chunk
-    return bytes(data)
 
 
 def sealed_memory_file(content: bytes) -> int:

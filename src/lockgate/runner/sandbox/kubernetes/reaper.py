@@ -13,9 +13,8 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from lockgate.runner.sandbox.kubernetes.marks import MarkKey, MarkRefused, marked
+from lockgate.runner.sandbox.kubernetes.objects import PREFIX
 
-PREFIX: Final = "lockgate-run-"
-RUN_LABEL: Final = "lockgate.dev/run"
 FINALIZERS_REMAIN: Final = (
     "NamespaceContentRemaining",
     "NamespaceFinalizersRemaining",
@@ -56,7 +55,7 @@ class Namespaces(Protocol):
     """What a round needs of the cluster. Every method raises when there is no answer to rely on."""
 
     async def run_namespaces(self) -> tuple[Sequence[Mapping[str, Any]], datetime.datetime]:
-        """Every namespace with the label RUN_LABEL, and the API server's own time when it answered."""
+        """Every namespace with the label `objects.RUN_LABEL`, and the API server's own time when it answered."""
 
     async def delete_namespace(self, name: str, uid: str) -> bool:
         """Delete it if it still is the one of that UID; False when there is none of that name and UID any more."""

@@ -24,6 +24,7 @@ from lockgate.runner.sandbox.network.listen import Listen
 from lockgate.runner.sandbox.network.returning import Returned
 from lockgate.runner.sandbox.port import ChannelError, ExitCause, ExitReport, SandboxSpec
 from lockgate.wire.frames import FrameError, decode
+from lockgate.wire.links import exactly
 
 _NAME_SECONDS: Final = 2.0
 
@@ -259,17 +260,10 @@ class ChannelHost:
                 self._link.shutdown(socket.SHUT_RDWR)
 
     async def _exactly(self, count: int) -> bytes:
-        loop = asyncio.get_running_loop()
-        data = bytearray()
-        while len(data) < count:
-            try:
-                chunk = await loop.sock_recv(self._link, count - len(data))
-            except OSError:
-                chunk = b""
-            if not chunk:
-                raise ChannelError("eof", "the connection ended")
-            data += chunk
-        return bytes(data)
+        try:
+            return await exactly(self._link, count)
+        except FrameError:
+            raise ChannelError("eof", "the connection ended") from None
 
     def _over(self, error: ChannelError) -> None:
         if not self._report.done():

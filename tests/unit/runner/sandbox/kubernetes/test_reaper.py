@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from lockgate.runner.sandbox.kubernetes.marks import MarkKey, RegionMarks
-from lockgate.runner.sandbox.kubernetes.reaper import PREFIX, STUCK_AFTER, Found, Reaper, Verdict, stuck_because
+from lockgate.runner.sandbox.kubernetes.objects import PREFIX
+from lockgate.runner.sandbox.kubernetes.reaper import STUCK_AFTER, Found, Reaper, Verdict, stuck_because
 
 KEY, CLUSTER = MarkKey(b"r" * 32), "cluster-uid"
 T0 = datetime.datetime(2026, 11, 27, 12, tzinfo=datetime.UTC)
