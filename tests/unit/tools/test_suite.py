@@ -147,3 +147,14 @@ def test_a_step_that_is_killed_has_failed(suite, monkeypatch, capsys):
 
 def test_every_client_of_the_house_is_fetched_for_the_tests_that_drive_it(suite, root):
     assert set(suite.CLIENTS) == {path.stem for path in (root / "tools").glob("client-*.toml")}
+
+
+def test_the_end_names_the_tests_that_failed_for_who_sees_only_the_end(suite, monkeypatch, capsys):
+    program = "print('FAILED tests/a.py::test_b - assert 1 == 2\\n1 failed in 0.1s'); raise SystemExit(1)"
+    assert (
+        outcome(suite, monkeypatch, step(suite, "one", program), step(suite, "two", "print('FAILING is no failure')"))
+        == 1
+    )
+    summary = capsys.readouterr().out.split("== summary")[1]
+    assert "one: FAILED tests/a.py::test_b - assert 1 == 2" in summary
+    assert "two:" not in summary
