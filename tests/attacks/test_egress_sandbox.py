@@ -15,19 +15,12 @@ from typing import Any
 
 import pytest
 from tests.attacks.egress_world import API, METADATA, OTHER, World
+from tests.jobroots import PROVIDER_PACKAGES
 
-from lockgate.runner.sandbox.runtime_root import JOB_PACKAGES, JobRoot, build_job_root
+from lockgate.runner.sandbox.runtime_root import JobRoot, build_job_root
 
 IS_ROOT = os.geteuid() == 0
 ORDINARY_UID = 64_900
-PACKAGES = (
-    *JOB_PACKAGES,
-    "lockgate/runner/__init__.py",
-    "lockgate/runner/sandbox",
-    "lockgate/runner/egress",
-    "lockgate/testing/__init__.py",
-    "lockgate/testing/sandbox",
-)
 
 OUTSIDE = """
 import asyncio, json, sys
@@ -100,7 +93,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def root_of_jobs(place: Path) -> JobRoot:
-    return build_job_root(place, packages=PACKAGES)
+    return build_job_root(place, packages=PROVIDER_PACKAGES)
 
 
 def ways(mode: str) -> tuple[bool, list[str]]:

@@ -13,10 +13,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tests.jobroots import PROVIDER_PACKAGES
 
 from lockgate.runner.sandbox.bubblewrap import INSTALL_FIX, BubblewrapSandbox, BubblewrapSettings
 from lockgate.runner.sandbox.port import Bind, SandboxSpec, SandboxUnavailable, SpecRefused
-from lockgate.runner.sandbox.runtime_root import JOB_PACKAGES, JobRoot, build_job_root
+from lockgate.runner.sandbox.runtime_root import JobRoot, build_job_root
 from lockgate.runner.sandbox.unsafe import UnsafeNoSandbox
 from lockgate.testing.sandbox import CHECKS, Bench, converse, host_processes, outcomes
 
@@ -90,16 +91,8 @@ def reachable_directory():
 
 @pytest.fixture(scope="module")
 def job_root():
-    packages = (
-        *JOB_PACKAGES,
-        "lockgate/wire/links.py",
-        "lockgate/runner/__init__.py",
-        "lockgate/runner/sandbox",
-        "lockgate/runner/egress",
-        "lockgate/testing/__init__.py",
-    )
     with reachable_directory() as place:
-        yield build_job_root(place, packages=(*packages, "lockgate/testing/sandbox"))
+        yield build_job_root(place, packages=PROVIDER_PACKAGES)
 
 
 @pytest.fixture
