@@ -89,6 +89,11 @@ class Manifest:
     state_before: StateMark | None = None
     state_after: StateMark | None = None
 
+    @property
+    def never_began(self) -> bool:
+        """Of an apply: the runner told no sandbox to go. A job that refused had one, and says so itself, which is a claim."""
+        return self.stage is Stage.APPLY and not self.sandbox and self.outcome.status == "refused"
+
 
 @dataclass(frozen=True, slots=True)
 class TunnelReceipt:

@@ -15,6 +15,7 @@ from pathlib import Path
 from lockgate.contract.evidence import StageOutcome
 from lockgate.contract.intent import Phase, Stage
 from lockgate.contract.runnerapi import StartAnswer, StartRequest
+from lockgate.contract.shown import flat
 from lockgate.contract.steps import step
 from lockgate.runner.acceptance import Accepted, GrantRefused
 from lockgate.runner.credentials.port import BrokerRefused, BrokerUnavailable, Credential
@@ -30,7 +31,7 @@ from lockgate.runner.sandbox.port import SandboxUnavailable
 from lockgate.runner.seal import SealRefused, seal
 from lockgate.runner.secrets import AttemptSecrets
 from lockgate.runner.speech import Spoken, speak
-from lockgate.runner.stages import Given, Going, GoTooLate, Stageable, StageRun, run_stage
+from lockgate.runner.stages import MAX_DETAIL, Given, Going, GoTooLate, Stageable, StageRun, run_stage
 from lockgate.runner.statements import Evidence, sign_receipt
 
 CHECK_AGE_MS = 30_000
@@ -175,6 +176,9 @@ async def apply(parts: Parts, attempt: Stageable, link: AttemptLink, checked: Sp
         why = f"no write credential: {error}; nothing was applied"
     except NotKept as error:
         why = f"{error}; nothing was applied"
+    except SandboxUnavailable as error:
+        # Only a start that failed raises it: no job was there to be told to go.
+        why = f"no sandbox: {error}; nothing was applied"
     finally:
         await revoke(attempt, credential)
         await settle(attempt)
@@ -246,5 +250,5 @@ def started(answer: StartAnswer) -> str:
 
 
 def refused(parts: Parts, why: str) -> StageRun:
-    """An apply that came to no sandbox."""
-    return StageRun(Stage.APPLY, "", StageOutcome("refused", None, why), None, parts.clock())
+    """An apply of which no sandbox was told to go."""
+    return StageRun(Stage.APPLY, "", StageOutcome("refused", None, flat(why, limit=MAX_DETAIL)), None, parts.clock())

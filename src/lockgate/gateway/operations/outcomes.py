@@ -200,6 +200,8 @@ def after_apply(operation: Operation, stages: tuple[Reported, ...], check: Manif
     tool = stages[0].manifest.outcome
     began = f"The tool ended as {tool.status}" + (said(tool) if tool.status != "ok" else "") + "; "
     verify = stages[1] if len(stages) > 1 else None
+    if stages[0].manifest.never_began and not (verify and verify.plan and verify.plan.summary.empty):
+        return moved(operation, Event.NOT_BEGUN, now, message=f"No apply was begun{said(tool)}"[:2000])
     if verify is None:
         return _unknown(operation, began + "verify could not tell what holds now: it was not reached", now)
     shown, found = verify.manifest, verify.plan

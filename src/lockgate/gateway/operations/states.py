@@ -59,6 +59,7 @@ class Event(StrEnum):
     VOTES_SUFFICE = "votes_suffice"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    NOT_BEGUN = "not_begun"
     VERIFIED_EMPTY = "verified_empty"
     VERIFIED_PARTIAL = "verified_partial"
     VERIFIED_UNCHANGED = "verified_unchanged"
@@ -182,6 +183,8 @@ _rows(
 )
 _rows(
     Place(S.RUNNING, P.APPLY),
+    # Started, but no sandbox was given leave to go: what could have applied it never ran.
+    NOT_BEGUN=_end(S.FAILED),
     VERIFIED_EMPTY=_end(S.SUCCEEDED, EffectShown.FULL),
     VERIFIED_PARTIAL=_end(S.FAILED, EffectShown.PARTIAL),
     VERIFIED_UNCHANGED=_end(S.FAILED),
@@ -192,6 +195,7 @@ _rows(
     # An attempt of phase verify looks at what is there (TRUST §5): nothing is known before its report.
     LEASED=Step(Place(S.INDETERMINATE), EffectShown.UNKNOWN),
     STARTED=Step(Place(S.INDETERMINATE), EffectShown.UNKNOWN),
+    NOT_BEGUN=_end(S.FAILED),
     VERIFIED_EMPTY=_end(S.SUCCEEDED, EffectShown.FULL),
     VERIFIED_PARTIAL=_end(S.FAILED, EffectShown.PARTIAL),
     VERIFIED_UNCHANGED=_end(S.FAILED),

@@ -72,10 +72,12 @@ pending_approval  denied              denied:none
 pending_approval  rejected            denied:none
 pending_approval  expired             expired:none
 pending_approval  cancelled           cancelled:none
+running(apply)    not_begun           failed:none
 running(apply)    verified_empty      succeeded:full
 running(apply)    verified_partial    failed:partial
 running(apply)    verified_unchanged  failed:none
 running(apply)    unknown             indeterminate:unknown
+indeterminate     not_begun           failed:none
 indeterminate     verified_empty      succeeded:full
 indeterminate     verified_partial    failed:partial
 indeterminate     verified_unchanged  failed:none

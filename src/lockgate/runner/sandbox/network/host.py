@@ -174,9 +174,9 @@ class ChannelHost:
         try:
             await self._say(framed(pod.START))
             await asyncio.shield(self._placed)
-        except ChannelError as error:
-            if error.kind == "not_placed":
-                await asyncio.to_thread(self._returned.stay)
+        except ChannelError:
+            # Whatever became of the pod: a job that was never told to go has written no state.
+            await asyncio.to_thread(self._returned.stay)
             raise
 
     async def taken_back(self) -> Mapping[str, bytes]:

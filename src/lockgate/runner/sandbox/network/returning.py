@@ -34,7 +34,7 @@ class Returned:
             write_whole(home, MOVED_OUT)
 
     def stay(self) -> None:
-        """No job was started: what was moved out is still what holds. Raises OSError."""
+        """No job was begun: what was moved out is still what holds. Raises OSError."""
         for target, content in self._before.items():
             write_whole(self._homes[target], content)
 

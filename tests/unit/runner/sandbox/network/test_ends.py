@@ -74,6 +74,26 @@ async def test_a_state_that_could_not_be_placed_has_never_left(loopback, lent):
         assert process.wait() == 70
 
 
+async def test_a_state_is_back_when_its_pod_dies_before_a_job_was_begun(loopback, lent):
+    """Nobody was told to go, so what holds is what held before."""
+    async with loopback.stage(binds=(lent,)) as stage:
+        process = stage.start()
+        await stage.host.expect(UID, "127.0.0.1")
+        returned = stage.host._returned
+        move_out = returned.move_out
+
+        def move_out_and_die() -> None:
+            move_out()
+            process.kill()
+            process.wait()
+
+        returned.move_out = move_out_and_die
+        with pytest.raises(ChannelError) as lost:
+            await stage.host.deliver()
+        assert lost.value.kind == "eof"
+        assert lent.source.read_bytes() == b'{"serial": 1}'
+
+
 async def test_a_link_in_place_of_the_state_is_not_followed_back(loopback, lent):
     program = f"hello(); ready(); os.unlink('{STATE}'); os.symlink('/etc/passwd', '{STATE}'); result()"
     async with loopback.stage(program, binds=(lent,)) as stage:
