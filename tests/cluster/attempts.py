@@ -33,8 +33,8 @@ PATIENCE = 120.0
 
 
 def made_marks(runner: str, cluster_uid: str, seconds: int = lifetime(900)) -> RegionMarks:
-    """The marks of a runner of the tests' region."""
-    return RegionMarks(KEY, cluster_uid, "eu-test", runner, seconds)
+    """The marks of a runner of the tests' region, of which there is one installation."""
+    return RegionMarks(KEY, cluster_uid, "eu-test", runner, "the-only-one", seconds)
 
 
 @dataclass(frozen=True)

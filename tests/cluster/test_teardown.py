@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from tests.cluster.attempts import KEY, Attempts, attempts, begun, ended, made_marks, soon
+from tests.cluster.attempts import Attempts, attempts, begun, ended, made_marks, soon
 from tests.cluster.identity import Identity, runner_identity
 from tests.cluster.node import Node
 from tests.cluster.running import Cluster
@@ -162,7 +162,7 @@ async def test_a_namespace_that_somebody_holds_is_not_gone_and_told_of_with_what
         held["metadata"]["finalizers"] = ["example.com/hold"]  # type: ignore[index]
         cluster.apply(held)
         assert (await where.release())["namespace"] is False
-        reaper = Reaper(KEY, ours.cluster_uid, "runner-1")
+        reaper = Reaper(made_marks("runner-1", ours.cluster_uid))
         listed, now = await ApiNamespaces(ours.cluster.api).run_namespaces()
         (mine,) = [item for item in listed if item["metadata"]["name"] == where.name]
         found = reaper.judge(mine, (), now + STUCK_AFTER)
@@ -195,7 +195,7 @@ async def test_reapers_remove_what_outlived_its_time_and_leave_what_bears_no_mar
             async with asyncio.timeout(60):
                 while (await view.run_namespaces())[1] < created + 2 * STUCK_AFTER / STUCK_AFTER.seconds:  # noqa: ASYNC110
                     await asyncio.sleep(0.2)
-            reapers = [Reaper(KEY, ours.cluster_uid, f"runner-{number}") for number in range(2, 6)]
+            reapers = [Reaper(made_marks(f"runner-{number}", ours.cluster_uid)) for number in range(2, 6)]
             rounds = await asyncio.gather(*(one.round(view, tuple) for one in reapers))
             verdicts = [{each.name: each.verdict for each in found} for found in rounds]
             assert all(said[orphan] in (Verdict.ORPHAN, Verdict.GOING) for said in verdicts if orphan in said)

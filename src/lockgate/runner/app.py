@@ -19,6 +19,7 @@ from lockgate.keys.tls import runner_client
 from lockgate.runner.credentials.file import FileBroker
 from lockgate.runner.credentials.none import NoBroker
 from lockgate.runner.credentials.port import CredentialBroker
+from lockgate.runner.installation import installation
 from lockgate.runner.journal import Journal
 from lockgate.runner.keeping.states import StateKeeper
 from lockgate.runner.loop import RunnerLoop
@@ -146,7 +147,8 @@ def make_kubernetes(settings: RunnerSettings) -> Sandbox:
 
     def marks(cluster: str) -> RegionMarks:
         key = MarkKey(region_secret(settings.keys.region, dev=settings.dev))
-        return RegionMarks(key, cluster, settings.region, settings.id, seconds)
+        instance = installation(settings.state_dir, os.urandom, dev=settings.dev)
+        return RegionMarks(key, cluster, settings.region, settings.id, instance, seconds)
 
     wanted = Wanted(settings.id, box.image, box.runtime_classes, UidRange(box.uid_base, box.uid_count))
     return open_kubernetes(box.kubernetes, wanted, marks)

@@ -54,10 +54,15 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Standing:
-    """Who this runner is to the cluster, as the subject of a RoleBinding, and how it marks what it makes there."""
+    """Who this runner is to the cluster, by name and as the subject of a RoleBinding, and how it marks what it makes there."""
 
-    subject: Mapping[str, str]
+    user: str
     marks: RegionMarks
+
+    @property
+    def subject(self) -> Mapping[str, str]:
+        """As a RoleBinding names it."""
+        return subject(self.user)
 
 
 async def standing(cluster: Cluster) -> Standing:
@@ -65,9 +70,7 @@ async def standing(cluster: Cluster) -> Standing:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
     answer = await cluster.api.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
     system = await cluster.api.get("/api/v1/namespaces/kube-system")
-    return Standing(
-        subject(str(answer["status"]["userInfo"]["username"])), cluster.marks(str(system["metadata"]["uid"]))
-    )
+    return Standing(str(answer["status"]["userInfo"]["username"]), cluster.marks(str(system["metadata"]["uid"])))
 
 
 def subject(user: str) -> dict[str, str]:

@@ -47,7 +47,8 @@ class Enclosure:
         cluster, millis = self._cluster, self._cluster.settings.cpu_millis
         annotations = self._standing.marks.annotations(self.name)
         try:
-            made = await cluster.api.create(NAMESPACES, objects.namespace(self.name, cluster.runner, annotations))
+            closed = objects.namespace(self.name, cluster.runner, self._standing.user, annotations)
+            made = await cluster.api.create(NAMESPACES, closed)
             self._uid = str(made["metadata"]["uid"])
             binding = objects.role_binding(cluster.settings.role, self._standing.subject)
             await self._create("rbac.authorization.k8s.io/v1", "rolebindings", binding)

@@ -19,7 +19,7 @@ from lockgate.contract.canonical import canonical
 from lockgate.contract.codec import DocumentError, from_document, to_document
 
 ANNOTATION: Final = "lockgate.dev/mark"
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_BYTES: Final = 2048
 MAX_SECONDS: Final = 7 * 24 * 3600
 _KEY_LABEL: Final = b"lockgate-namespace-mark-v1"
@@ -33,6 +33,8 @@ class MarkRefused(ValueError):
 class Mark:
     """What a runner says of a namespace it makes. `cluster` is the UID of the namespace `kube-system`.
 
+    `instance` tells two processes of one runner's name apart: the one that is not of this installation is a neighbour, whatever it calls itself.
+
     `seconds` is how long after its creation the namespace has outlived its attempt. Both ends of that time are the API server's clock: no two machines'
     clocks are compared (TRUST §3).
     """
@@ -42,6 +44,7 @@ class Mark:
     cluster: str
     region: str
     runner: str
+    instance: str
     seconds: int
 
 
@@ -85,25 +88,30 @@ class MarkKey:
 
 @dataclass(frozen=True, slots=True)
 class RegionMarks:
-    """One runner's marks in one cluster, as the provider makes and reads them. `seconds` as in Mark."""
+    """One runner's marks in one cluster, as the provider makes and reads them. `instance` and `seconds` as in Mark."""
 
     key: MarkKey
     cluster: str
     region: str
     runner: str
+    instance: str
     seconds: int
 
     def annotations(self, namespace: str) -> dict[str, str]:
         """For a namespace of this name that is about to be made."""
-        mark = Mark(VERSION, namespace, self.cluster, self.region, self.runner, self.seconds)
+        mark = Mark(VERSION, namespace, self.cluster, self.region, self.runner, self.instance, self.seconds)
         return {ANNOTATION: self.key.sign(mark)}
 
     def ours(self, namespace: Mapping[str, object]) -> bool:
         """Whether this very runner made this namespace (its whole document): a label says that of any."""
         try:
-            return marked(self.key, self.cluster, namespace).runner == self.runner
+            return self.made(marked(self.key, self.cluster, namespace))
         except MarkRefused:
             return False
+
+    def made(self, mark: Mark) -> bool:
+        """Whether it is a mark of this very runner's: its name alone may be somebody else's too."""
+        return (mark.runner, mark.instance) == (self.runner, self.instance)
 
 
 def marked(key: MarkKey, cluster: str, namespace: Mapping[str, object]) -> Mark:

@@ -15,6 +15,8 @@ PREFIX: Final = "lockgate-run-"
 RUN_LABEL: Final = "lockgate.dev/run"
 RUNNER_LABEL: Final = "lockgate.dev/runner"
 STAGE_LABEL: Final = "lockgate.dev/stage"
+MADE_BY_ANNOTATION: Final = "lockgate.dev/made-by"
+"""Who made a namespace, as the API server calls them: nobody else may act in it (deploy/kubernetes/admission.yaml)."""
 SANDBOX_ANNOTATION: Final = "lockgate.dev/sandbox"
 ACCOUNT: Final = "lockgate-job"
 BINDING: Final = "lockgate-runner"
@@ -87,8 +89,11 @@ def namespace_name(enclosure: str) -> str:
     return PREFIX + enclosure
 
 
-def namespace(name: str, runner: str, annotations: Mapping[str, str]) -> Document:
-    """Held to the strictest of Kubernetes' own profiles; whose it is stands in the labels, and how that is proven in the annotations."""
+def namespace(name: str, runner: str, user: str, annotations: Mapping[str, str]) -> Document:
+    """Held to the strictest of Kubernetes' own profiles; whose it is stands in the labels, and how that is proven in the annotations.
+
+    ``user`` is what the API server calls the runner. Admission takes no label and no annotation beside these.
+    """
     labels = {
         RUN_LABEL: "true",
         RUNNER_LABEL: runner,
@@ -97,7 +102,7 @@ def namespace(name: str, runner: str, annotations: Mapping[str, str]) -> Documen
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": {"name": name, "labels": labels, "annotations": dict(annotations)},
+        "metadata": {"name": name, "labels": labels, "annotations": {**annotations, MADE_BY_ANNOTATION: user}},
     }
 
 

@@ -252,8 +252,7 @@ class KubernetesSandbox:
         """Rounds of the reaper: what dead runners of the region left in the cluster."""
 
         async def reaper() -> Reaper:
-            marks = (await self._stands()).marks
-            return Reaper(marks.key, marks.cluster, marks.runner)
+            return Reaper((await self._stands()).marks)
 
         await patrol(reaper, self._cluster.api, lambda: {objects.namespace_name(each) for each in self._enclosures})
 

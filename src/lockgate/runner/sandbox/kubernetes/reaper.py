@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-from lockgate.runner.sandbox.kubernetes.marks import MarkKey, MarkRefused, marked
+from lockgate.runner.sandbox.kubernetes.marks import MarkRefused, RegionMarks, marked
 from lockgate.runner.sandbox.kubernetes.objects import PREFIX
 
 FINALIZERS_REMAIN: Final = (
@@ -63,11 +63,9 @@ class Namespaces(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reaper:
-    """One runner's view: `runner` is its name, `cluster_uid` the UID of `kube-system`."""
+    """One runner's view, by its marks."""
 
-    key: MarkKey
-    cluster_uid: str
-    runner: str
+    marks: RegionMarks
 
     async def round(self, cluster: Namespaces, live: Callable[[], Collection[str]]) -> list[Found]:
         """Look once at every namespace and delete the orphans. `live` tells the names that this runner's own attempts use. Raises what `cluster` does."""
@@ -89,7 +87,7 @@ class Reaper:
         if not name.startswith(PREFIX) or not uid:
             return Found(name, uid, Verdict.FOREIGN, why="its name is none of ours")
         try:
-            mark = marked(self.key, self.cluster_uid, namespace)
+            mark = marked(self.marks.key, self.marks.cluster, namespace)
             created = _time(metadata.get("creationTimestamp"))
         except MarkRefused as refused:
             return Found(name, uid, Verdict.FOREIGN, why=str(refused))
@@ -97,7 +95,7 @@ class Reaper:
             return Found(name, uid, Verdict.FOREIGN, why="the API server does not say when it was created")
         if name in live:
             return Found(name, uid, Verdict.KEPT, mark.runner)
-        over = mark.runner == self.runner or now >= created + datetime.timedelta(seconds=mark.seconds)
+        over = self.marks.made(mark) or now >= created + datetime.timedelta(seconds=mark.seconds)
         if not over:
             return Found(name, uid, Verdict.KEPT, mark.runner)
         if not metadata.get("deletionTimestamp"):

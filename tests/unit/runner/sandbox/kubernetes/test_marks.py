@@ -22,7 +22,7 @@ from lockgate.runner.sandbox.kubernetes.marks import (
 
 KEY, OTHER = MarkKey(b"r" * 32), MarkKey(b"s" * 32)
 NAME, CLUSTER = "lockgate-run-" + "a" * 32, "0b1c2d3e-0000-0000-0000-000000000001"
-MARK = Mark(1, NAME, CLUSTER, "eu-west", "runner-1", 3600)
+MARK = Mark(2, NAME, CLUSTER, "eu-west", "runner-1", "i-1", 3600)
 
 
 def test_a_mark_is_read_by_every_runner_of_its_region() -> None:
@@ -45,7 +45,7 @@ def test_a_mark_is_read_by_every_runner_of_its_region() -> None:
         (KEY.sign(MARK), "lockgate-run-" + "b" * 32, CLUSTER, "another namespace's"),
         (KEY.sign(MARK), "kube-system", CLUSTER, "another namespace's"),
         (KEY.sign(MARK), NAME, "0b1c2d3e-0000-0000-0000-000000000002", "another cluster's"),
-        (KEY.sign(replace(MARK, v=2)), NAME, CLUSTER, "another version"),
+        (KEY.sign(replace(MARK, v=1)), NAME, CLUSTER, "another version"),
         (KEY.sign(replace(MARK, seconds=0)), NAME, CLUSTER, "another version"),
         (KEY.sign(replace(MARK, seconds=MAX_SECONDS + 1)), NAME, CLUSTER, "another version"),
     ],
@@ -65,11 +65,13 @@ def test_the_key_of_marks_signs_nothing_else_of_the_region() -> None:
 
 
 def test_a_namespace_is_ours_by_its_mark_and_not_by_its_label() -> None:
-    mine = RegionMarks(KEY, CLUSTER, "eu-west", "runner-1", 3600)
-    neighbour = RegionMarks(KEY, CLUSTER, "eu-west", "runner-2", 3600)
+    mine = RegionMarks(KEY, CLUSTER, "eu-west", "runner-1", "i-1", 3600)
+    neighbour = RegionMarks(KEY, CLUSTER, "eu-west", "runner-2", "i-1", 3600)
+    namesake = RegionMarks(KEY, CLUSTER, "eu-west", "runner-1", "i-2", 3600)
     made = {"metadata": {"name": NAME, "annotations": mine.annotations(NAME), "labels": {}}}
     assert mine.ours(made)
     assert not neighbour.ours(made), "it is another runner's, whatever its label says"
+    assert not namesake.ours(made), "another installation that goes by the same name"
     copied = {"metadata": {"name": NAME[:-1] + "b", "annotations": mine.annotations(NAME)}}
     assert not mine.ours(copied)
     assert not mine.ours({"metadata": {"name": NAME, "labels": {"lockgate.dev/runner": "runner-1"}}})
@@ -77,7 +79,9 @@ def test_a_namespace_is_ours_by_its_mark_and_not_by_its_label() -> None:
 
 
 def test_a_mark_says_nothing_secret_and_can_be_read_by_people() -> None:
-    said, _, mac = RegionMarks(KEY, CLUSTER, "eu-west", "runner-1", 60).annotations(NAME)[ANNOTATION].rpartition(" ")
+    said, _, mac = (
+        RegionMarks(KEY, CLUSTER, "eu-west", "runner-1", "i-1", 60).annotations(NAME)[ANNOTATION].rpartition(" ")
+    )
     assert json.loads(said) == to_document(replace(MARK, seconds=60))
     assert len(mac) == 64
 

@@ -71,7 +71,7 @@ def test_only_the_ticket_is_secret_and_it_stands_in_no_other_object():
     ticket = bytes(range(32))
     secret = objects.ticket(3, ticket)
     assert base64.b64decode(secret["data"]["ticket"]) == ticket and secret["immutable"] is True
-    others = [objects.pod(PLAN), objects.namespace("n", "r", {}), objects.holes(3, [Hole("10.0.0.1", 4000)])]
+    others = [objects.pod(PLAN), objects.namespace("n", "r", "alice", {}), objects.holes(3, [Hole("10.0.0.1", 4000)])]
     assert secret["data"]["ticket"] not in json.dumps(others)
     mounted = [each for each in objects.pod(PLAN)["spec"]["volumes"] if "secret" in each]
     assert [each["secret"]["secretName"] for each in mounted] == ["stage-3"]
@@ -107,7 +107,7 @@ def test_a_quota_has_room_for_stages_and_for_no_other_kind_of_thing():
 
 
 def test_a_namespace_is_held_to_the_strictest_profile():
-    labels = objects.namespace("lockgate-run-x", "runner-1", {"a": "b"})["metadata"]["labels"]
+    labels = objects.namespace("lockgate-run-x", "runner-1", "alice", {"a": "b"})["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     assert (labels[objects.RUN_LABEL], labels[objects.RUNNER_LABEL]) == ("true", "runner-1")
 

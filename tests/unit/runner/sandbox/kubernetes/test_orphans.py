@@ -77,7 +77,7 @@ async def test_rounds_go_on_after_one_that_failed_and_leave_what_lives(
     server: ScriptedServer, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orphans, "ROUND_SECONDS", 0.01)
-    marks = RegionMarks(MarkKey(b"r" * 32), "cluster", "eu", "runner-1", 60)
+    marks = RegionMarks(MarkKey(b"r" * 32), "cluster", "eu", "runner-1", "i-1", 60)
     names = [f"lockgate-run-{letter * 32}" for letter in "ab"]
     items = [
         {
@@ -95,7 +95,7 @@ async def test_rounds_go_on_after_one_that_failed_and_leave_what_lives(
     server.answers("DELETE", f"{LIST}/{names[0]}", Answer(document={"kind": "Namespace"}))
 
     async def reaper() -> Reaper:
-        return Reaper(marks.key, marks.cluster, marks.runner)
+        return Reaper(marks)
 
     patrolling = asyncio.create_task(orphans.patrol(reaper, api, lambda: {names[1]}))
     async with asyncio.timeout(30):

@@ -22,8 +22,8 @@ def name(letter: str) -> str:
     return PREFIX + letter * 32
 
 
-def namespace(letter: str, runner: str = "runner-2", **metadata: Any) -> dict[str, Any]:
-    marks = RegionMarks(KEY, CLUSTER, "eu-west", runner, 3600)
+def namespace(letter: str, runner: str = "runner-2", instance: str = "i-1", **metadata: Any) -> dict[str, Any]:
+    marks = RegionMarks(KEY, CLUSTER, "eu-west", runner, instance, 3600)
     said = {
         "name": name(letter),
         "uid": f"uid-{letter}",
@@ -56,7 +56,11 @@ class Apiserver:
         return True
 
 
-REAPER = Reaper(KEY, CLUSTER, "runner-1")
+def reaper(runner: str, instance: str = "i-1") -> Reaper:
+    return Reaper(RegionMarks(KEY, CLUSTER, "eu-west", runner, instance, 3600))
+
+
+REAPER = reaper("runner-1")
 
 
 def verdict(item: Mapping[str, Any], now: datetime.datetime = T0, live: tuple[str, ...] = ()) -> Verdict:
@@ -75,20 +79,27 @@ def test_ones_own_is_an_orphan_at_once_unless_an_attempt_of_ours_lives_in_it() -
     assert verdict(mine, T0 + 9999 * SECOND, live=(name("a"),)) is Verdict.KEPT, "however long it takes"
 
 
+def test_what_another_process_of_ones_own_name_uses_is_kept_until_its_time_is_over() -> None:
+    """Two that were given one name by mistake know nothing of each other's attempts: neither may take the other's for what it left itself."""
+    theirs = namespace("a", "runner-1", "i-2")
+    assert verdict(theirs) is Verdict.KEPT
+    assert verdict(theirs, T0 + 3600 * SECOND) is Verdict.ORPHAN
+
+
 OTHERS = {
     "no mark": namespace("a", annotations={}),
     "no annotations": namespace("a", annotations=None),
     "annotations that are none": namespace("a", annotations=["lockgate.dev/mark"]),
     "a forged mark": namespace(
-        "a", annotations=RegionMarks(MarkKey(b"x" * 32), CLUSTER, "r", "r", 1).annotations(name("a"))
+        "a", annotations=RegionMarks(MarkKey(b"x" * 32), CLUSTER, "r", "r", "i", 1).annotations(name("a"))
     ),
     "a mark of another name": namespace("a", annotations=namespace("b")["metadata"]["annotations"]),
     "a mark of another cluster": namespace(
-        "a", annotations=RegionMarks(KEY, "other", "r", "r", 1).annotations(name("a"))
+        "a", annotations=RegionMarks(KEY, "other", "r", "r", "i", 1).annotations(name("a"))
     ),
     "a copied mark on someone else's namespace": namespace("a", name="shop"),
     "a name of someone else's with a valid mark for it": namespace(
-        "a", name="kube-system", annotations=RegionMarks(KEY, CLUSTER, "r", "r", 1).annotations("kube-system")
+        "a", name="kube-system", annotations=RegionMarks(KEY, CLUSTER, "r", "r", "i", 1).annotations("kube-system")
     ),
     "no uid": namespace("a", uid=""),
     "no time of creation": namespace("a", creationTimestamp=None),
@@ -110,10 +121,10 @@ async def test_what_carries_no_mark_for_its_very_name_and_cluster_is_left_alone_
 async def test_any_number_of_reapers_delete_each_orphan_once_and_again_changes_nothing() -> None:
     server = Apiserver(*(namespace(letter) for letter in "abcdef"), namespace("9", annotations={}))
     server.now = T0 + 4000 * SECOND
-    reapers = [Reaper(KEY, CLUSTER, f"runner-{number}") for number in range(8)]
-    await asyncio.gather(*(reaper.round(server, tuple) for reaper in reapers))
+    reapers = [reaper(f"runner-{number}") for number in range(8)]
+    await asyncio.gather(*(one.round(server, tuple) for one in reapers))
     assert sorted(server.deleted) == [f"uid-{letter}" for letter in "abcdef"]
-    await asyncio.gather(*(reaper.round(server, tuple) for reaper in reapers))
+    await asyncio.gather(*(one.round(server, tuple) for one in reapers))
     assert len(server.deleted) == 6
     assert list(server.there) == [name("9")]
 
