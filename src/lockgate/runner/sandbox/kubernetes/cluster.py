@@ -15,20 +15,27 @@ _ACCOUNT_PREFIX = "system:serviceaccount:"
 
 @dataclass(frozen=True, slots=True)
 class PodRef:
-    """A pod that was made: who it is, and the node that was to run it ("" when none was found for it)."""
+    """A pod that was made: who it is, and the node that was to run it ("" when none was found for it).
+
+    ``ran_by``: a moment by which its node had begun it, on the clock of ``Nodes``; None when nobody saw that.
+    """
 
     uid: str
     node: str
+    ran_by: float | None = None
 
 
 class Nodes(Protocol):
     """The nodes' own word on what they run; an API object that is gone is none (a deleted pod's processes may live on)."""
 
+    def now(self) -> float:
+        """The clock of ``PodRef.ran_by`` and ``closed``, in seconds."""
+
     async def run_none_of(self, pods: Collection[PodRef]) -> bool:
         """True when every node says that it runs none of these; False when one does, does not answer, or may not be asked."""
 
-    async def run_none_in(self, namespace: str, pods: Collection[PodRef]) -> bool:
-        """The same for everything in a namespace; every node is asked when no pods of it are remembered."""
+    async def run_none_in(self, namespace: str, pods: Collection[PodRef], closed: float | None = None) -> bool:
+        """The same for everything in a namespace, into which nothing came from ``closed`` on (None: until now); every node is asked when no pods of it are remembered."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from lockgate.runner.sandbox.kubernetes import absence, objects
@@ -82,9 +83,12 @@ class Enclosure:
         return pod
 
     def runs_on(self, pod: Pod) -> None:
-        """Remember which node a pod came to: that node is asked later whether it is gone."""
+        """Remember which node a pod came to, and when it was first seen to run there: that node is asked later whether it is gone."""
         uid = str(pod["metadata"]["uid"])
-        self.made[uid] = PodRef(uid, str(pod.get("spec", {}).get("nodeName") or ""))
+        ran_by = self.made[uid].ran_by if uid in self.made else None
+        if ran_by is None and has_run(pod):
+            ran_by = self._cluster.nodes.now()
+        self.made[uid] = PodRef(uid, str(pod.get("spec", {}).get("nodeName") or ""), ran_by)
 
     async def order_end(self, pod: Pod) -> None:
         """Have one pod ended within its short grace. Raises ApiRefused, ApiUnavailable."""
@@ -106,7 +110,10 @@ class Enclosure:
         except (ApiRefused, ApiUnavailable) as error:
             raise _unseen(f"pod {pod['metadata']['name']} in {self.name}", error) from None
         absent = left is None
-        return {"pod": absent, "processes": absent and await self._cluster.nodes.run_none_of([self.made[uid]])}
+        none_left = absent and await self._cluster.nodes.run_none_of([self.made[uid]])
+        if none_left:  # and nothing of it begins any more
+            self.made[uid] = replace(self.made[uid], ran_by=self._cluster.nodes.now())
+        return {"pod": absent, "processes": none_left}
 
     async def release(self) -> dict[str, bool]:
         """Everything goes: pods first, with their short grace, then the namespace, then a look at the nodes. Raises SandboxUnavailable."""
@@ -115,17 +122,17 @@ class Enclosure:
         await self.watch.close()
         try:
             namespace = await self._found()
+            left, closed = None, None
             if namespace is not None:
                 await self._end_pods()
                 await self._delete(namespace)
-            left = None
-            if namespace is not None:
+                closed = self._cluster.nodes.now()  # nothing is made in what is being removed
                 uid, seconds = str(namespace["metadata"]["uid"]), self._cluster.settings.teardown_seconds
                 left = await absence.gone(self._cluster.api, NAMESPACES, self.name, uid, seconds)
         except (ApiRefused, ApiUnavailable) as error:
             raise _unseen(f"namespace {self.name}", error) from None
         absent = left is None
-        none_left = absent and await self._cluster.nodes.run_none_in(self.name, list(self.made.values()))
+        none_left = absent and await self._cluster.nodes.run_none_in(self.name, list(self.made.values()), closed)
         return {"namespace": absent, "processes": none_left}
 
     async def sandboxes(self) -> dict[str, Pod]:
@@ -185,6 +192,12 @@ class Enclosure:
                     raise
             tries += 1
             await asyncio.sleep(pause)
+
+
+def has_run(pod: Pod) -> bool:
+    """Whether its node says that it began the pod's container."""
+    statuses = pod.get("status", {}).get("containerStatuses") or ()
+    return any({"running", "terminated"} & set(each.get("state") or ()) for each in statuses)
 
 
 def _role_unknown(refused: ApiRefused) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import ssl
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -22,9 +23,9 @@ from lockgate.runner.sandbox.kubernetes.cluster import PodRef
 TOKEN_SECONDS: Final = 600
 TOKEN_USED_SECONDS: Final = 300.0
 ASK_SECONDS: Final = 10.0
-PAUSE_SECONDS: Final = 0.5
+PAUSE_SECONDS: Final = 0.2
 STALE_SECONDS: Final = 3.2
-"""Kubelets answer from a cache of their runtime that is up to three seconds old (`runtimeCacheRefreshPeriod`)."""
+"""Kubelets answer from a cache of their runtime that is up to three seconds old when they are asked (`runtimeCacheRefreshPeriod`)."""
 MAX_ANSWER_BYTES: Final = 8 << 20
 MAX_NODES: Final = 1000
 MAX_AT_ONCE: Final = 16
@@ -54,44 +55,66 @@ class KubeletNodes:
     stale: float = STALE_SECONDS
     _token: str = field(default="", repr=False)
     _until: float = 0.0
+    _context: ssl.SSLContext | None = field(default=None, repr=False)
+    _last: dict[str, tuple[float, list[Mapping[str, Any]]]] = field(default_factory=dict, repr=False)
+    _turns: dict[str, asyncio.Lock] = field(default_factory=dict, repr=False)
+    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE), repr=False)
+
+    def now(self) -> float:
+        """The clock that ``PodRef.ran_by`` and ``closed`` are told on."""
+        return self.clock()
 
     async def run_none_of(self, pods: Collection[PodRef]) -> bool:
         """True when every node that may have run one of these says that it runs none; False when one does, or does not say."""
-        return await self._none({pod.node for pod in pods}, lambda said: said.get("uid") in {pod.uid for pod in pods})
+        uids = {pod.uid for pod in pods}
+        return await self._none({pod.node for pod in pods}, lambda said: said.get("uid") in uids, self._since(pods))
 
-    async def run_none_in(self, namespace: str, pods: Collection[PodRef]) -> bool:
+    async def run_none_in(self, namespace: str, pods: Collection[PodRef], closed: float | None = None) -> bool:
         """The same for everything in a namespace. Of one whose pods nobody remembers (its runner died) every node is asked."""
         nodes = {pod.node for pod in pods} or {""}
         uids = {pod.uid for pod in pods}
-        return await self._none(nodes, lambda said: said.get("namespace") == namespace or said.get("uid") in uids)
+        since = max(self._since(pods), self.clock() if closed is None else closed)
+        return await self._none(
+            nodes, lambda said: said.get("namespace") == namespace or said.get("uid") in uids, since
+        )
 
-    async def _none(self, nodes: Collection[str], ours: Callable[[Mapping[str, Any]], bool]) -> bool:
-        began = self.clock()
-        end = began + max(self.seconds, self.stale)
+    def _since(self, pods: Collection[PodRef]) -> float:
+        """From when on a pod's absence proves its end: it ran by then. What nobody saw run may be about to begin, until now."""
+        now = self.clock()
+        return max((now if pod.ran_by is None else pod.ran_by for pod in pods), default=-math.inf)
+
+    async def _none(self, nodes: Collection[str], ours: Callable[[Mapping[str, Any]], bool], since: float) -> bool:
+        counts = since + self.stale
+        end = max(self.clock() + self.seconds, counts)
         try:
             places = await self._places(nodes)
-            while await self._any(places, ours):
-                if self.clock() + PAUSE_SECONDS > end:
+            while True:
+                asked = self.clock()  # of an answer its question's moment counts: it may have been long on its way
+                some = await self._any(places, ours, asked)
+                if not some and asked >= counts:
+                    return True
+                if some and self.clock() + PAUSE_SECONDS > end:
                     return False
-                await asyncio.sleep(PAUSE_SECONDS)
-            early = began + self.stale - self.clock()
-            if early > 0:  # that answer may be from before the pod began
-                await asyncio.sleep(early)
-                return not await self._any(places, ours)
+                await asyncio.sleep(PAUSE_SECONDS if some else max(0.0, counts - self.clock()))
         except (Unanswered, ApiRefused, ApiUnavailable):
             return False
-        return True
 
-    async def _any(self, places: Collection[str], ours: Callable[[Mapping[str, Any]], bool]) -> bool:
-        turn = asyncio.Semaphore(MAX_AT_ONCE)
+    async def _any(self, places: Collection[str], ours: Callable[[Mapping[str, Any]], bool], asked: float) -> bool:
         token = await self._fresh_token()
-        async with httpx2.AsyncClient(verify=self.context(), trust_env=False, timeout=ASK_SECONDS) as client:
+        said = await asyncio.gather(*(self._said(place, asked, token) for place in places))
+        return any(ours(pod) for pods in said for pod in pods)
 
-            async def has_some(place: str) -> bool:
-                async with turn:
-                    return any(ours(pod) for pod in await running(client, place, token))
-
-            return any(await asyncio.gather(*(has_some(place) for place in places)))
+    async def _said(self, place: str, asked: float, token: str) -> list[Mapping[str, Any]]:
+        """A kubelet's answer to a question of this moment or a later one: many attempts that end at once share it. Raises Unanswered."""
+        async with self._turns.setdefault(place, asyncio.Lock()):
+            last = self._last.get(place)
+            if last is not None and last[0] >= asked:
+                return last[1]
+            client = httpx2.AsyncClient(verify=self.context(), trust_env=False, timeout=ASK_SECONDS)
+            async with self._room, client:
+                began = self.clock()
+                self._last[place] = began, await running(client, place, token)
+            return self._last[place][1]
 
     async def _places(self, names: Collection[str]) -> list[str]:
         """Where the kubelets of these nodes listen; "" among them: of all nodes. A node that is no longer there cannot say that nothing runs."""
@@ -117,11 +140,12 @@ class KubeletNodes:
 
     def context(self) -> ssl.SSLContext:
         """Believes whom the API server's own CA vouches for; shows no certificate: with one the kubelet would see the runner itself."""
-        authorities = b"".join(self.api.access.context.get_ca_certs(binary_form=True))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_verify_locations(cadata=authorities)
-        return context
+        if self._context is None:
+            authorities = b"".join(self.api.access.context.get_ca_certs(binary_form=True))
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._context.load_verify_locations(cadata=authorities)
+        return self._context
 
 
 async def running(client: httpx2.AsyncClient, place: str, token: str) -> list[Mapping[str, Any]]:

@@ -47,9 +47,14 @@ class ScriptedServer:
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
     script: dict[tuple[str, str], list[Answer]] = field(default_factory=dict)
+    heard: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def answers(self, method: str, path: str, *answers: Answer) -> None:
         self.script.setdefault((method, path), []).extend(answers)
+
+    async def has_heard(self, path: str, times: int) -> None:
+        async with self.heard:
+            await self.heard.wait_for(lambda: sum(one.path == path for one in self.asked) >= times)
 
     def paths(self) -> list[str]:
         return [f"{one.method} {one.path}" for one in self.asked]
@@ -62,6 +67,8 @@ class ScriptedServer:
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             self.asked.append(Asked(method, path, headers, json.loads(body) if body else None))
+            async with self.heard:
+                self.heard.notify_all()
             left = self.script.get((method, path.partition("?")[0]), [])
             await self._say(left.pop(0) if left else Answer(404, status_of("NotFound", "not in the script")), writer)
         finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,19 @@ from lockgate.keys.pki import CertificateAuthority
 from lockgate.runner.sandbox.kubernetes.access import Access, Token
 from lockgate.runner.sandbox.kubernetes.api import Api
 from lockgate.runner.sandbox.kubernetes.cluster import PodRef
-from lockgate.runner.sandbox.kubernetes.gone import MAX_ANSWER_BYTES, Account, KubeletNodes, Unanswered, running
+from lockgate.runner.sandbox.kubernetes.gone import (
+    MAX_ANSWER_BYTES,
+    STALE_SECONDS,
+    Account,
+    KubeletNodes,
+    Unanswered,
+    running,
+)
 
 TOKEN = "/api/v1/namespaces/lockgate/serviceaccounts/look/token"
 RUNNING = "/runningpods/"
 POD, OTHER = PodRef("uid-1", "node-1"), PodRef("uid-2", "node-1")
+LOOK = Account("lockgate", "look")
 SPACE = "lockgate-run-" + "a" * 32
 
 
@@ -39,7 +49,7 @@ def node(server: Any, **status: Any) -> dict[str, Any]:
 @pytest.fixture
 def kubelet(server: Any, answer: Any) -> Any:
     """The one server plays the API server and the kubelet of node-1; a test says what runs there."""
-    for _ in range(4):
+    for _ in range(21):
         server.answers("POST", TOKEN, answer(document={"status": {"token": "a-token-to-look"}}))
         server.answers("GET", "/api/v1/nodes/node-1", answer(document=node(server)))
     return server
@@ -53,7 +63,7 @@ def answer() -> Any:
 
 
 def nodes(api: Api, seconds: float = 0.0, stale: float = 0.0) -> KubeletNodes:
-    return KubeletNodes(api, Account("lockgate", "look"), seconds, stale=stale)
+    return KubeletNodes(api, LOOK, seconds, stale=stale)
 
 
 async def test_what_no_kubelet_runs_is_gone_and_kubelets_see_no_token_of_the_runner(
@@ -77,6 +87,48 @@ async def test_what_still_ends_is_waited_for(kubelet: Any, answer: Any, api: Api
 async def test_an_answer_that_may_be_older_than_the_pod_proves_nothing(kubelet: Any, answer: Any, api: Api) -> None:
     kubelet.answers("GET", RUNNING, answer(document=pods()), answer(document=pods("uid-1")))
     assert not await nodes(api, stale=0.2).run_none_of([POD])
+
+
+async def test_an_answer_counts_from_when_it_was_asked_for(kubelet: Any, answer: Any, api: Api) -> None:
+    now, held = 0.0, asyncio.Event()
+    kubelet.answers("GET", RUNNING, answer(document=pods(), holds=held), answer(document=pods("uid-1")))
+    asking = asyncio.create_task(KubeletNodes(api, LOOK, 0.0, lambda: now).run_none_of([POD]))
+    await kubelet.has_heard(RUNNING, 1)
+    now = 60.0
+    held.set()
+    assert not await asking, "it was a minute on its way, and tells what was before that"
+
+
+async def test_what_was_seen_to_run_long_enough_ago_is_looked_for_once(kubelet: Any, answer: Any, api: Api) -> None:
+    kubelet.answers("GET", RUNNING, answer(document=pods()), answer(document=pods()), answer(document=pods("uid-1")))
+    asking = KubeletNodes(api, LOOK, 0.0, lambda: 100.0)
+    seen = replace(POD, ran_by=100.0 - STALE_SECONDS)
+    assert await asking.run_none_of([seen])
+    assert await asking.run_none_in(SPACE, [seen], closed=100.0 - STALE_SECONDS)
+    assert sum(one.path == RUNNING for one in kubelet.asked) == 1, "both asked at one moment of this clock"
+
+
+async def test_a_namespace_that_was_open_a_moment_ago_may_hold_what_no_answer_shows_yet(
+    kubelet: Any, answer: Any, api: Api
+) -> None:
+    kubelet.answers("GET", RUNNING, answer(document=pods()), answer(document=pods("uid-7", namespace=SPACE)))
+    asking = nodes(api, stale=0.2)
+    now = asking.now()
+    assert not await asking.run_none_in(SPACE, [replace(POD, ran_by=now - 60)], closed=now)
+
+
+async def test_what_ends_at_once_is_asked_for_at_once(kubelet: Any, answer: Any, api: Api) -> None:
+    held = asyncio.Event()
+    kubelet.answers("GET", RUNNING, answer(document=pods(), holds=held), answer(document=pods()))
+    asking = nodes(api, 30.0)
+    seen = replace(POD, ran_by=asking.now() - 60)
+    first = asyncio.create_task(asking.run_none_of([seen]))
+    await kubelet.has_heard(RUNNING, 1)
+    others = [asyncio.create_task(asking.run_none_of([seen])) for _ in range(20)]
+    await kubelet.has_heard("/api/v1/nodes/node-1", 21)
+    held.set()
+    assert all(await asyncio.gather(first, *others))
+    assert sum(one.path == RUNNING for one in kubelet.asked) == 2, "one answer serves all who asked before it"
 
 
 async def test_what_runs_is_not_gone(kubelet: Any, answer: Any, api: Api) -> None:
@@ -139,7 +191,9 @@ async def test_a_kubelet_that_no_authority_of_the_cluster_vouches_for_is_not_bel
 
 
 async def test_where_nobody_remembers_the_pods_every_node_is_asked(kubelet: Any, answer: Any, api: Api) -> None:
-    kubelet.answers("GET", "/api/v1/nodes", *(answer(document={"items": [node(kubelet)] * 2}) for _ in range(2)))
+    second = node(kubelet, addresses=[{"type": "InternalIP", "address": "localhost"}])
+    for _ in range(2):
+        kubelet.answers("GET", "/api/v1/nodes", answer(document={"items": [node(kubelet), second]}))
     kubelet.answers("GET", RUNNING, *(answer(document=pods()) for _ in range(3)))
     kubelet.answers("GET", RUNNING, answer(document=pods("uid-7", namespace=SPACE)))
     assert await nodes(api).run_none_in(SPACE, [])
