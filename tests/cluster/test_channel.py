@@ -15,10 +15,10 @@ from tests.pods import LIMITS, PRELUDE, WELL
 from lockgate.contract import podchannel as pod
 from lockgate.contract.jobplaces import SANDBOX_ROOT
 from lockgate.runner.image.archive import Image
+from lockgate.runner.sandbox.kubernetes.provider import mounts_of
 from lockgate.runner.sandbox.network.host import ChannelHost, Surroundings
 from lockgate.runner.sandbox.network.hosts import ChannelHosts
 from lockgate.runner.sandbox.network.listen import Listen
-from lockgate.runner.sandbox.network.volumes import volumes
 from lockgate.runner.sandbox.port import ChannelError, InjectedFile, SandboxSpec
 
 pytestmark = pytest.mark.kubernetes
@@ -61,7 +61,7 @@ def started(cluster: Cluster, namespace: str, image: Image, host: ChannelHost, s
     ]
     secret = {"metadata": {"name": "ticket"}, "data": {"ticket": base64.b64encode(host.ticket).decode()}}
     cluster.api.ask("POST", f"/api/v1/namespaces/{namespace}/secrets", secret)
-    named = [(f"v{number}", volume) for number, volume in enumerate(volumes(spec))]
+    named = [(f"v{number}", volume) for number, volume in enumerate(mounts_of(spec))]
     body["spec"]["securityContext"]["fsGroup"] = 1000
     body["spec"]["volumes"] = [{"name": "ticket", "secret": {"secretName": "ticket", "defaultMode": 0o440}}] + [
         {"name": name, "emptyDir": {"sizeLimit": volume.size_bytes} | ({"medium": "Memory"} if volume.memory else {})}
