@@ -9,6 +9,7 @@ length (unsigned, big-endian, of what follows), one byte of tag, the payload. In
     runner  START
     pod     PLACED    every file is where it belongs, and the job was started
     both    JOB...    the job's own channel, as a stream
+    pod     REACHED   instead of anything else: it could reach something after all; its last word
     pod     HUNG_UP   the job has closed its end
     pod     FILE, CONTENT..., DIGEST, for each file that the order says comes back
     pod     ENDED     how the job ended, with the end of its output
@@ -38,6 +39,7 @@ JOB = b"J"
 HUNG_UP = b"H"
 ENDED = b"E"
 REFUSED = b"R"
+REACHED = b"U"
 BYE = b"B"
 
 MAX_FILES = 20_000
@@ -63,13 +65,15 @@ NODE_VARIABLE = "LOCKGATE_NODE_ADDRESS"
 UNREACHABLE_VARIABLE = "LOCKGATE_UNREACHABLE"
 """What must not be reached, as `name=host:port` separated by blanks; `api_server` is among them."""
 LOOK_VARIABLE = "LOCKGATE_LOOK_MS"
-"""For how many milliseconds, counted from when the channel's port was seen open, an answer would count."""
+"""For how many milliseconds, counted from when the channel's port was seen open, an answer is waited for; what answers later ends the run."""
+LOOK_WHOLE_VARIABLE = "LOCKGATE_LOOK_WHOLE"
+"""`1`: the arrival waits for the look along the pod's own cable too."""
 
 TICKET_FILE = "/run/lockgate-ticket/ticket"
 EGRESS_SOCKET = "/tmp/lockgate-egress.sock"  # noqa: S108 - the pod's own, by a name its job is told
 KUBELET_PORT = 10250
 METADATA = "169.254.169.254:80"
-LOOK_MS = 400
+LOOK_MS = 150
 
 CANARY = "canary"
 API_SERVER = "api_server"

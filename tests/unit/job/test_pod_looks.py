@@ -1,6 +1,7 @@
 """What a pod's look around takes for an answer, and what for none."""
 
 import errno
+import select
 import socket
 import ssl
 import threading
@@ -24,7 +25,12 @@ def alone(monkeypatch):
 def looked(**places):
     words = {"canary": CLOSED, "api_server": CLOSED, "metadata": CLOSED} | places
     told = " ".join(f"{name}={place}" for name, place in words.items())
-    return Looks({pod.UNREACHABLE_VARIABLE: told, pod.NODE_VARIABLE: "127.0.0.1", pod.LOOK_VARIABLE: "50"}).checks()
+    return begun(told).checks()
+
+
+def begun(told="canary=127.0.0.1:1", **more):
+    given = {pod.UNREACHABLE_VARIABLE: told, pod.NODE_VARIABLE: "127.0.0.1", pod.LOOK_VARIABLE: "50"}
+    return Looks(given | more)
 
 
 def test_what_answers_was_reached_and_what_refuses_was_not(alone):
@@ -39,6 +45,21 @@ def test_one_that_says_nothing_within_the_time_was_not_reached(alone):
         with socket.create_connection(place):  # the kernel takes no more
             found = looked(canary=f"127.0.0.1:{place[1]}")
     assert found["canary"] is True
+
+
+def test_one_that_answers_after_its_time_was_reached_all_the_same(alone):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        place = full.getsockname()
+        with socket.create_connection(place):
+            looks = begun(f"canary=127.0.0.1:{place[1]}")
+            assert looks.checks()["canary"] is True
+            assert looks.reached() == ""
+            full.accept()[0].close()
+        (number,) = looks.numbers()
+        poller = select.poll()
+        poller.register(number, select.POLLOUT)
+        assert poller.poll(60_000), "the kernel asks again after a second"
+        assert looks.reached() == "canary"
 
 
 @pytest.mark.parametrize("place", ["", "no-port", "name.example:80", "127.0.0.1:port", "127.0.0.1:99999"])
@@ -111,8 +132,30 @@ def test_a_neighbour_that_is_not_known_is_no_pass(tmp_path, monkeypatch, alone):
     assert looked()["link_local"] is False
 
 
-def test_an_address_still_being_tried_is_waited_for_within_bounds(tmp_path, monkeypatch):
-    monkeypatch.setattr(linklocal, "SETTLE_SECONDS", 0.05)
-    assert interfaces(tmp_path, monkeypatch, ETH0.replace("80     eth0", "c0     eth0"), GATEWAY) == [
-        "fe80::858:aff:fef4:1%eth0"
-    ]
+TRIED_OUT = ETH0.replace("80     eth0", "c0     eth0")
+
+
+@pytest.fixture
+def cable(tmp_path, monkeypatch):
+    """Lets the kernel say that it still tries out this pod's address, and then that it has. The node's end is this machine, which refuses, and so answers."""
+    interfaces(tmp_path, monkeypatch, TRIED_OUT, GATEWAY)
+    monkeypatch.setattr(linklocal, "hosts", lambda: ["127.0.0.1"])
+    return lambda: interfaces(tmp_path, monkeypatch, ETH0, GATEWAY)
+
+
+def test_along_the_cable_is_looked_as_soon_as_the_pod_can_send_there(cable):
+    looks = begun()
+    assert looks.checks()["link_local"] is True, "nothing can be sent that way yet"
+    assert (looks.settled, looks.reached()) == (False, "")
+    cable()
+    assert (looks.reached(), looks.settled) == ("link_local", True)
+
+
+def test_a_whole_look_waits_for_that(cable):
+    threading.Timer(0.2, cable).start()
+    assert begun(**{pod.LOOK_WHOLE_VARIABLE: "1"}).checks()["link_local"] is False
+
+
+def test_an_address_that_is_tried_out_for_ever_is_looked_by_in_the_end(cable, monkeypatch):
+    monkeypatch.setattr("lockgate.job.pod.looks.SETTLE_SECONDS", 0.0)
+    assert begun().checks()["link_local"] is False

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import time
-
 ADDRESSES, NEIGHBOURS = "/proc/net/if_inet6", "/proc/net/arp"
 UNUSED_PORT = 9
 """A port nobody listens on: that the node refuses it shows that it was reached."""
-SETTLE_SECONDS = 2.5
 _LINK_SCOPE = "20"
 _TENTATIVE = 0x40
 _NO_HARDWARE = "00:00:00:00:00:00"
 
 
-def hosts() -> list[str] | None:
-    """`fe80::…%interface` of every neighbour, none where no interface speaks IPv6; None when one does and its neighbour is not known.
+def tried_out() -> bool:
+    """Whether the kernel still tries out an address of this pod's own (RFC 4862, 5.4): until it has, nothing leaves from it or comes to it."""
+    return any(flags & _TENTATIVE for _, flags in _own())
 
-    An address of one's own that the kernel still tries out cannot be sent from, so that is waited for: until then nobody could tell.
-    """
-    interfaces = _settled()
+
+def hosts() -> list[str] | None:
+    """`fe80::…%interface` of every neighbour, none where no interface speaks IPv6; None when one does and its neighbour is not known."""
+    interfaces = {name for name, _ in _own() if name != "lo"}
     if not interfaces:
         return []
     found = [f"{link_local(hardware)}%{name}" for hardware, name in _neighbours() if name in interfaces]
@@ -33,14 +32,10 @@ def link_local(hardware: str) -> str:
     return "fe80::" + ":".join(f"{group:x}" for group in groups)
 
 
-def _settled() -> set[str]:
-    until = time.monotonic() + SETTLE_SECONDS
-    while True:
-        rows = [line.split() for line in _lines(ADDRESSES)]
-        local = [(row[5], int(row[4], 16)) for row in rows if len(row) == 6 and row[3] == _LINK_SCOPE]
-        if not any(flags & _TENTATIVE for _, flags in local) or time.monotonic() > until:
-            return {name for name, _ in local if name != "lo"}
-        time.sleep(0.01)
+def _own() -> list[tuple[str, int]]:
+    """Interface and flags of every link-local address."""
+    rows = [line.split() for line in _lines(ADDRESSES)]
+    return [(row[5], int(row[4], 16)) for row in rows if len(row) == 6 and row[3] == _LINK_SCOPE]
 
 
 def _neighbours() -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """A look around before anything is let in: what must not be reached is not, and the kubelet refuses. It must not call silence what it did not ask.
 
 A check counts only when it was made after the channel's own port was seen open: before that, a network that lets nothing through yet would pass as
-one that is held. So `Looks` is made then, and everything that has not answered within its time could not be reached.
+one that is held. So `Looks` is made then, and everything that has not answered within its time could not be reached, as far as anybody knows then.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KUBELET_SECONDS = 2.0
+SETTLE_SECONDS = 5.0
+"""An address that the kernel has not tried out by then never will be, and is looked by as it is."""
+WHOLE_SECONDS = 1.5
+"""How long an answer along the cable is waited for in a whole look: the node's own end may be tried out as long as ours, and is asked for once a second."""
+_PAUSE_SECONDS = 0.02
 _MAX_PORT = 65535
 _KUBELET_ASKED = b"GET /pods HTTP/1.1\r\nHost: kubelet\r\nConnection: close\r\n\r\n"
 _REFUSALS = (b"HTTP/1.1 401 ", b"HTTP/1.1 403 ")
@@ -28,46 +33,82 @@ _NOT_REACHED = _NO_WAY | {errno.ECONNREFUSED, errno.ECONNRESET, errno.EADDRNOTAV
 
 
 class Looks:
-    """Every look of one pod, begun when made; `checks` waits for what has not answered yet."""
+    """Every look of one pod, begun when made. `checks` tells how they stand when the time for an answer is over; none is given up then: what answers
+    later was reached as well, and `reached` tells of it.
+
+    The look along the pod's own cable begins when the kernel has tried out its address, which takes up to two seconds: before that no process here can
+    send by it either. So only a `whole` look waits for it; any other goes on beside the job.
+    """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._seconds = _milliseconds(environment) / 1000
-        self._until = time.monotonic() + self._seconds
+        now = time.monotonic()
+        self._until = now + _milliseconds(environment) / 1000
+        self._settles = now + SETTLE_SECONDS
+        self._whole = environment.get(pod.LOOK_WHOLE_VARIABLE) == "1"
+        self._beside = False
         self._found: dict[str, bool] = {}
         self._kubelet = ""
         self._open: dict[int, tuple[socket.socket, str, str]] = {}
         self._poller = select.poll()
         for name, place in _places(environment):
             self._begin(name, place)
+        self._look_beside()
+
+    @property
+    def settled(self) -> bool:
+        """Whether every look has begun: until then `reached` must be asked again before anything happens."""
+        return self._beside
+
+    def numbers(self) -> list[int]:
+        """Descriptors of what may still answer; each can be written to then."""
+        return list(self._open)
 
     def checks(self) -> dict[str, bool]:
         """Each check by name, when the time for answers is over. Blocks until then."""
-        self._look_beside()
+        while self._whole and not self._beside:
+            time.sleep(_PAUSE_SECONDS)
+            if self._look_beside():
+                self._until = max(self._until, time.monotonic() + WHOLE_SECONDS)
         while self._open and (left := self._until - time.monotonic()) > 0:
-            for number, _ in self._poller.poll(left * 1000):
-                self._poller.unregister(number)
-                sock, name, place = self._open.pop(number)
-                self._settle(name, place, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-                sock.close()
-        for sock, name, place in self._open.values():
-            self._settle(name, place, errno.ETIMEDOUT)
-            sock.close()
-        if self._kubelet:
-            self._found[pod.KUBELET] = kubelet_refuses(self._kubelet)
-        return {name: self._found.get(name, False) for name in (*pod.CHECKS, *self._found)}
+            self._take(left)
+        self._take(0)  # this process may have been out of breath when its time was over
+        self._ask_kubelet()
+        silent = [name for _, name, _ in self._open.values()] + ([] if self._beside else [pod.LINK_LOCAL])
+        found = dict.fromkeys(silent, True) | self._found
+        return {name: found.get(name, False) for name in (*pod.CHECKS, *found)}
 
-    def _look_beside(self) -> None:
-        """The node's end of this pod's own cable, by IPv6: no address of it need be known to be reached (it has its own time to answer)."""
+    def reached(self) -> str:
+        """The name of something that could be reached after all, or nothing. Does not wait, but for a kubelet that has just taken a connection."""
+        self._look_beside()
+        self._take(0)
+        self._ask_kubelet()
+        return next((name for name, passed in self._found.items() if not passed), "")
+
+    def _take(self, seconds: float) -> None:
+        for number, _ in self._poller.poll(seconds * 1000):
+            self._poller.unregister(number)
+            sock, name, place = self._open.pop(number)
+            self._settle(name, place, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            sock.close()
+
+    def _ask_kubelet(self) -> None:
+        if self._kubelet:
+            self._found[pod.KUBELET], self._kubelet = kubelet_refuses(self._kubelet), ""
+
+    def _look_beside(self) -> bool:
+        """The node's end of this pod's own cable, by IPv6: no address of it need be known to be reached. Whether that began just now."""
+        if self._beside or (linklocal.tried_out() and time.monotonic() < self._settles):
+            return False
+        self._beside = True
         hosts = linklocal.hosts()
         if hosts is None:
             self._found[pod.LINK_LOCAL] = False
-            return
-        self._found[pod.LINK_LOCAL] = True
-        for host in hosts:
+        elif not hosts:
+            self._found[pod.LINK_LOCAL] = True
+        for host in hosts or ():
             for port in (pod.KUBELET_PORT, linklocal.UNUSED_PORT):
                 self._begin(pod.LINK_LOCAL, f"{host}:{port}")
-        if hosts:
-            self._until = max(self._until, time.monotonic() + self._seconds)
+        return True
 
     def _begin(self, name: str, place: str) -> None:
         host, _, port = place.rpartition(":")

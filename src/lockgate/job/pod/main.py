@@ -58,6 +58,8 @@ def serve(environment: Mapping[str, str], hearing: Hearing) -> bool:
     # 4. What to run, and with what.
     try:
         order = _take(line, below)
+        if name := looks.reached():
+            return _unconfined(line, name)
         beside = _way_out(environment, ticket)
         hearing.started = True
         child = Child(order, below, beside)
@@ -65,12 +67,14 @@ def serve(environment: Mapping[str, str], hearing: Hearing) -> bool:
         line.send(pod.REFUSED, str(error).encode("utf-8", "replace")[: pod.MAX_WHY])
         raise NotPlaced(str(error)) from None
     line.send(pod.PLACED)
-    # 5. The job, until nothing of it is left.
-    relay = Relay(child, line, hearing, order)
+    # 5. The job, until nothing of it is left; looks that nobody has answered go on beside it.
+    relay = Relay(child, line, hearing, order, looks)
     try:
         relay.run()
     finally:
         child.end_all()
+    if relay.reached:
+        return _unconfined(line, relay.reached)
     if not relay.connected:
         return False
     # 6. What it leaves: files that come back, and how it ended.
@@ -137,6 +141,12 @@ def _way_out(environment: Mapping[str, str], ticket: bytes) -> int | None:
     from lockgate.job.pod import egress
 
     return egress.begin(address, environment.get(pod.PIN_VARIABLE, ""), pod.egress_ticket(ticket))
+
+
+def _unconfined(line: Line, name: str) -> bool:
+    """Something could be reached after all: nothing runs here any more, and the runner is told so."""
+    line.send(pod.REACHED, name.encode())
+    return False
 
 
 def _send_back(line: Line, target: str, below: str) -> None:

@@ -14,11 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lockgate.job.pod.child import Child, Order
     from lockgate.job.pod.line import Line
+    from lockgate.job.pod.looks import Looks
 
 _MAX_PENDING = 1 << 20
 _CHUNK = 64 * 1024
 _LOOK_SECONDS = 1.0
 """How often the job's files are counted: an empty one takes memory of the kernel that no size counts."""
+_SETTLING_SECONDS = 0.05
+"""How often is asked whether the kernel has tried out this pod's address: from then on something could be reached by it."""
 _SCRATCH = ("/dev/shm", "/tmp", "/work")  # noqa: S108 - the pod's own
 _PIECES = 16
 """So many reads of one thing before the others have their turn; more than any socket or pipe of ours holds."""
@@ -59,17 +62,18 @@ class Hearing:
 
 
 class Relay:
-    """One job's life. `cause` says why it ended where it did not end by itself; `connected` whether anybody is left to be told."""
+    """One job's life. `cause` says why it ended where it did not end by itself; `connected` whether anybody is left to be told; `reached` what should not
+    have been."""
 
-    def __init__(self, child: Child, line: Line, hearing: Hearing, order: Order) -> None:
-        self._child, self._line, self._hearing = child, line, hearing
+    def __init__(self, child: Child, line: Line, hearing: Hearing, order: Order, looks: Looks) -> None:
+        self._child, self._line, self._hearing, self._looks = child, line, hearing, looks
         self._deadline = time.monotonic() + order.wall_seconds
         self._inodes = order.inodes
         self._pending = bytearray()
         self._talking = self._output_open = True
         self._hung_up = False
         self.connected = True
-        self.cause = ""
+        self.cause = self.reached = ""
         self.output_bytes = 0
         self.tail = b""
 
@@ -90,10 +94,18 @@ class Relay:
             poller.register(self._child.channel, select.POLLIN | (select.POLLOUT if self._pending else 0))
         if self._output_open:
             poller.register(self._child.output, select.POLLIN)
+        looks = self._looks.numbers()
+        for number in looks:
+            poller.register(number, select.POLLOUT)
         left = self._deadline - time.monotonic()
-        ready = {number for number, _ in poller.poll(min(max(0.0, left), _LOOK_SECONDS) * 1000)}
+        pause = _LOOK_SECONDS if self._looks.settled else _SETTLING_SECONDS
+        ready = {number for number, _ in poller.poll(min(max(0.0, left), pause) * 1000)}
         self._hearing.drain()
-        if self._hearing.told_to_end:
+        if not self._looks.settled or not ready.isdisjoint(looks):
+            self.reached = self._looks.reached()
+        if self.reached:
+            self.cause = "reached"
+        elif self._hearing.told_to_end:
             self.cause = "destroyed"
         elif left <= 0:
             self.cause = "wall"

@@ -39,6 +39,8 @@ from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
 from lockgate.runner.sandbox.teardown import proof
 
 LOG = structlog.get_logger("lockgate.runner")
+PROBE: Final = "probe"
+"""The stage of a probe's own pod."""
 ENCLOSURE: Final = re.compile(r"[0-9a-f]{32}")
 _INSIDE: Final = JobRoot(Path(INSIDE), "", {})
 """The job root as the image holds it."""
@@ -79,7 +81,7 @@ class KubernetesSandbox:
         """A namespace and a pod in the very profile, of which everything is checked, and which is removed again. Raises SandboxUnavailable."""
         await self.open()
         enclosure = self._cluster.random(16).hex()
-        spec = SandboxSpec(self._cluster.random(16).hex(), "probe", ("/bin/true",), enclosure=enclosure)
+        spec = SandboxSpec(self._cluster.random(16).hex(), PROBE, ("/bin/true",), enclosure=enclosure)
         try:
             run = await self.start(spec)
             report = await run.wait()
@@ -132,7 +134,8 @@ class KubernetesSandbox:
             image=cluster.image,
             pull=settings.image_pull,
             command=_INSIDE.argv("lockgate.job.pod.__main__:main"),
-            environment=_INSIDE.environment() | stage.host.pod_environment(Surroundings(cluster.api.access.address)),
+            environment=_INSIDE.environment()
+            | stage.host.pod_environment(surroundings(spec, cluster.api.access.address)),
             from_pod={podchannel.POD_VARIABLE: "metadata.uid", podchannel.NODE_VARIABLE: "status.hostIP"},
             ticket_file=podchannel.TICKET_FILE,
             mounts=mounts,
@@ -305,6 +308,11 @@ def check_arrival(arrival: Arrival, pod: Pod, image: str) -> None:
     ran = image_digest(pod)
     if ran != image:
         raise SandboxUnavailable(f"the node runs the image {ran}, not {image}", "see what else goes by that name there")
+
+
+def surroundings(spec: SandboxSpec, api_server: str) -> Surroundings:
+    """What the pod looks at. Whether a network holds at all the probe finds out, and takes its time for it."""
+    return Surroundings(api_server, whole=spec.stage == PROBE)
 
 
 def mounts_of(spec: SandboxSpec) -> tuple[Mount, ...]:

@@ -15,6 +15,7 @@ MAX_RETURNED_FILES: Final = 64
 CAUSES: Final = frozenset({"exit", "signal", "cpu", "disk", "wall", "destroyed"})
 _UID: Final = 64
 _DIGEST_BYTES: Final = 32
+_MAX_NAME: Final = 64
 
 
 def _read(payload: bytes, what: str) -> dict[str, Any]:
@@ -49,10 +50,18 @@ def arrival(tag: bytes, payload: bytes) -> dict[str, Any]:
     return {"pod": uid, "checks": checks, "had": had}
 
 
+def reached(payload: bytes) -> ChannelError:
+    """What the pod could reach after it was let in."""
+    name = payload[:_MAX_NAME].decode("ascii", "replace")
+    return ChannelError("unconfined", name if name.replace("_", "").isalnum() else "something")
+
+
 def placed(tag: bytes, payload: bytes) -> None:
     """Every file is where it belongs. Raises ChannelError."""
     if tag == pod.REFUSED:
         raise _refused(payload)
+    if tag == pod.REACHED:
+        raise reached(payload)
     if tag != pod.PLACED or payload:
         raise ChannelError("out_of_sequence", "the files are not placed yet")
 

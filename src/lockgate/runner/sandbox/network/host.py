@@ -42,13 +42,15 @@ class Arrival:
 class Surroundings:
     """What a pod must not reach beside the canary: ``api_server`` as host:port, the metadata service, and anything ``more`` by a name of its own.
 
-    ``look_ms``: for how long after its channel's port was seen open an answer from any of them counts.
+    ``look_ms``: for how long after its channel's port was seen open an answer from any of them is waited for; ``whole``: along the pod's own cable too,
+    which takes seconds. What answers later ends the run.
     """
 
     api_server: str
     metadata: str = pod.METADATA
     more: Mapping[str, str] | None = None
     look_ms: int = pod.LOOK_MS
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class ChannelHost:
             pod.TICKET_VARIABLE: pod.TICKET_FILE,
             pod.UNREACHABLE_VARIABLE: " ".join(f"{name}={place}" for name, place in unreachable.items()),
             pod.LOOK_VARIABLE: str(surroundings.look_ms),
+            pod.LOOK_WHOLE_VARIABLE: str(int(surroundings.whole)),
         }
         if self.egress_port is not None:
             environment[pod.EGRESS_ADDRESS_VARIABLE] = f"{address}:{self.egress_port}"

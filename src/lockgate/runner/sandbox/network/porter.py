@@ -213,6 +213,8 @@ class Porter:
                 await self._tell(document(pod.ENDED, claims.ended(payload)))
                 await self._send(framed(pod.BYE))
                 return
+            elif tag == pod.REACHED:
+                raise claims.reached(payload)
             else:
                 raise ChannelError("out_of_sequence", "a frame of the pod's")
 

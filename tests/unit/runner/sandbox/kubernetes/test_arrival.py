@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from lockgate.contract import podchannel
-from lockgate.runner.sandbox.kubernetes.provider import check_arrival
+from lockgate.runner.sandbox.kubernetes.provider import PROBE, check_arrival, surroundings
 from lockgate.runner.sandbox.network.host import Arrival
-from lockgate.runner.sandbox.port import SandboxUnavailable
+from lockgate.runner.sandbox.port import SandboxSpec, SandboxUnavailable
 
 IMAGE = "sha256:" + "a" * 64
 PASSED = dict.fromkeys(podchannel.CHECKS, True)
@@ -39,3 +39,8 @@ def test_a_look_that_failed_or_was_not_made_lets_no_pod_in(name: str, answered: 
 def test_another_image_than_the_pinned_one_is_not_let_in(ran: str) -> None:
     with pytest.raises(SandboxUnavailable, match="image"):
         check_arrival(Arrival("u1", PASSED, {}), pod(ran), IMAGE)
+
+
+def test_the_probe_alone_waits_for_the_whole_look() -> None:
+    whole = {stage: surroundings(SandboxSpec("0" * 32, stage, ("/x",)), "api:6443").whole for stage in (PROBE, "plan")}
+    assert whole == {PROBE: True, "plan": False}

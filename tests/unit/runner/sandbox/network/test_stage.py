@@ -1,10 +1,10 @@
 """One stage over a network, from the pod's first connection to its last word: a real first process as PID 1, real TLS, a real job."""
 
 import pytest
-from tests.pods import NOWHERE, UID
+from tests.pods import CLOSED, NOWHERE, UID
 
 from lockgate.contract import podchannel as pod
-from lockgate.runner.sandbox.port import Bind, ChannelError, InjectedFile
+from lockgate.runner.sandbox.port import Bind, ChannelError, InjectedFile, SandboxLimits
 
 LOOKS = """
 said = hello(); ready()
@@ -56,3 +56,44 @@ async def test_a_pod_that_reaches_the_canary_is_sent_nothing(loopback):
         assert refused.value.kind == "unconfined"
         assert "canary" in refused.value.detail
         assert process.wait() == 70
+
+
+async def test_what_answers_a_pod_late_ends_its_run(loopback):
+    """A look that nobody has answered in time passes for the moment, and goes on."""
+    with loopback.network.listen() as slow:
+        slow.listen(0)
+        place = "127.0.0.1:{1}".format(*slow.getsockname())
+        with loopback.network.connect(slow.getsockname()[1]):  # its kernel takes no more
+            async with loopback.stage("hello(); signal.pause()", limits=SandboxLimits(wall_seconds=40)) as stage:
+                process = stage.start(
+                    **{pod.UNREACHABLE_VARIABLE: f"canary={place} api_server={CLOSED} metadata={CLOSED}"}
+                )
+                await stage.host.expect(UID, "127.0.0.1")
+                await stage.host.deliver()
+                assert (await stage.host.channel.receive())["type"] == "hello"
+                slow.accept()[0].close()
+                with pytest.raises(ChannelError) as ended:
+                    await stage.host.channel.receive()
+                assert (ended.value.kind, ended.value.detail) == ("unconfined", "canary")
+                assert process.wait() == 70
+
+
+async def test_what_answers_a_pod_before_its_order_keeps_the_job_from_starting(loopback):
+    with loopback.network.listen() as slow:
+        slow.listen(0)
+        place = "127.0.0.1:{1}".format(*slow.getsockname())
+        with loopback.network.connect(slow.getsockname()[1]) as first:
+            async with loopback.stage() as stage:
+                process = stage.start(
+                    **{pod.UNREACHABLE_VARIABLE: f"canary={place} api_server={CLOSED} metadata={CLOSED}"}
+                )
+                await stage.host.expect(UID, "127.0.0.1")
+                assert (await stage.host.arrived()).checks["canary"] is True
+                slow.accept()[0].close()
+                first.close()
+                slow.settimeout(60)
+                slow.accept()[0].close()  # the pod's, when its kernel asks again
+                with pytest.raises(ChannelError) as refused:
+                    await stage.host.deliver()
+                assert (refused.value.kind, refused.value.detail) == ("unconfined", "canary")
+                assert process.wait() == 70
