@@ -18,7 +18,7 @@ from lockgate.runner.sandbox.kubernetes.objects import namespace_name
 from lockgate.runner.sandbox.kubernetes.opening import Wanted, open_kubernetes
 from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
 from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
-from lockgate.runner.sandbox.port import SandboxSpec, SandboxUnavailable
+from lockgate.runner.sandbox.port import Bind, SandboxSpec, SandboxUnavailable
 from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
 from lockgate.runner.sandbox.uids import UidRange
 from lockgate.testing.sandbox import Bench
@@ -76,6 +76,21 @@ async def test_a_runtime_class_that_is_not_there_ends_the_start_with_its_fix(clu
     with pytest.raises(SandboxUnavailable, match="there-is-no-such-class") as refused:
         await bench.provider.start(bench.spec(WAITS, sandbox_class="gvisor"))
     assert "runtime_classes" in refused.value.fix
+    await clean(cluster, bench)
+
+
+async def test_a_later_stage_of_an_attempt_may_need_more_than_its_first(cluster: Cluster, bench: Bench) -> None:
+    """An apply comes after its check, and has a plan file and a state to write besides."""
+    sent, state = bench.base / "sent", bench.base / "state"
+    sent.mkdir()
+    (sent / "large").write_bytes(b"x" * (8 << 20))
+    state.write_bytes(b"before")
+    more = (Bind(sent, "/lockgate-tool"), Bind(state, "/work/state/kept", writable=True, owned=True))
+    counts = (
+        "begin()\nresult(size=os.path.getsize('/lockgate-tool/large') if os.path.exists('/lockgate-tool') else 0)\n"
+    )
+    assert (await bench.ask(counts))["size"] == 0
+    assert (await bench.ask(counts, binds=more))["size"] == 8 << 20
     await clean(cluster, bench)
 
 

@@ -108,7 +108,10 @@ def _sandbox(asked: _Asked) -> None:
         raise OutsideConfiguration("sandbox", f"{named[:100]!r} is no sandbox class this version knows")
     floor = max(map(SANDBOX_ORDER.index, (asked.settings.sandbox.floor, asked.target.min_sandbox)))
     if SANDBOX_ORDER.index(named) < floor:
-        raise OutsideConfiguration("sandbox", f"{named!r} is weaker than the floor {SANDBOX_ORDER[floor]!r}")
+        raise OutsideConfiguration(
+            "sandbox",
+            f"{named!r} is weaker than the floor {SANDBOX_ORDER[floor]!r} here; let policy demand that: limits.sandbox",
+        )
     if asked.settings.sandbox.class_for(named) is None:
         made = ", ".join(asked.settings.sandbox.classes)
         raise OutsideConfiguration("sandbox", f"{named!r} is demanded, and this runner makes {made}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -114,6 +115,23 @@ def test_a_delivery_out_of_order_is_refused(below, frames):
     with pytest.raises(NotPlaced):
         for frame in frames:
             placing.take(*frame)
+
+
+def test_a_volumes_own_directory_which_is_roots_is_left_as_it_is(below, monkeypatch):
+    """The kubelet makes it for the pod's group; only its owner could change its mode, and what lies in it is no less closed."""
+    placing = Placing(below)
+    placing.take(pod.TREE, head(target="/lockgate-tool"))
+    place(placing, path="deep/tofu")
+    volume, ours = at(below, "/lockgate-tool"), os.geteuid()
+    volume.chmod(0o2777)
+    whose = os.stat
+    roots = os.stat_result((*whose(volume)[:4], ours + 1, *whose(volume)[5:]))
+    monkeypatch.setattr("os.stat", lambda path: roots if path == str(volume) else whose(path))
+    placing.finish()
+    monkeypatch.undo()
+    assert oct(volume.stat().st_mode) == "0o42777"
+    assert oct((volume / "deep").stat().st_mode) == "0o40555"
+    (volume / "deep").chmod(0o755)
 
 
 def test_a_file_that_did_not_come_whole_starts_nothing(below):

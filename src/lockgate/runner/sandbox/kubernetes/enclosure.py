@@ -39,7 +39,10 @@ class Enclosure:
         self._numbers = 0
 
     async def open(self, limits: SandboxLimits, mounts_bytes: int) -> None:
-        """The namespace and everything that closes it; the first call does it, all wait for it. Raises SandboxUnavailable, SpecRefused."""
+        """The namespace and everything that closes it; the first call does it, all wait for it. Raises SandboxUnavailable, SpecRefused.
+
+        `mounts_bytes`: what the directories of any pod of it come to at most.
+        """
         if self._opening is None:
             self._opening = asyncio.get_running_loop().create_task(self._open(limits, mounts_bytes))
         await asyncio.shield(self._opening)

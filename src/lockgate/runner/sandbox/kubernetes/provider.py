@@ -25,7 +25,7 @@ from lockgate.runner.sandbox.kubernetes.run import LIMITS, KubernetesRun
 from lockgate.runner.sandbox.kubernetes.watch import Pod
 from lockgate.runner.sandbox.network.host import Arrival, ChannelHost, Surroundings
 from lockgate.runner.sandbox.network.hosts import ChannelHosts
-from lockgate.runner.sandbox.network.volumes import volumes
+from lockgate.runner.sandbox.network.volumes import most_bytes, volumes
 from lockgate.runner.sandbox.port import (
     ChannelError,
     SandboxCapabilities,
@@ -113,7 +113,7 @@ class KubernetesSandbox:
 
     async def _start(self, spec: SandboxSpec, stage: _Stage) -> KubernetesRun:
         mounts = mounts_of(spec)
-        await stage.enclosure.open(spec.limits, sum(mount.size_bytes for mount in mounts))
+        await stage.enclosure.open(spec.limits, most_bytes(spec.limits))
         plan = self._plan(spec, stage, mounts)
         stage.pod = await stage.enclosure.make(plan, self._holes(stage.host), stage.host.ticket)
         stage.pod = await self._placed(stage)

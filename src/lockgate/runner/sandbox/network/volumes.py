@@ -8,11 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from lockgate.contract import jobplaces
-from lockgate.runner.sandbox.port import Bind, SandboxSpec
+from lockgate.contract.podchannel import MAX_DELIVERED_BYTES, MAX_FILES
+from lockgate.runner.sandbox.port import Bind, SandboxLimits, SandboxSpec
 from lockgate.runner.sandbox.profile import SCRATCH, WORK
 
 _SPARE_BYTES: Final = 1 << 20
 _PAGE: Final = 4096
+_PLACES: Final = 64
+"""Directories that a stage's binds and files may lie in, beside scratch space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,15 @@ def volumes(spec: SandboxSpec) -> tuple[Volume, ...]:
         held = found[place].size_bytes if place in found and found[place].memory else _SPARE_BYTES
         found[place] = Volume(place, True, held + len(file.content))
     return tuple(found[place] for place in sorted(found))
+
+
+def most_bytes(limits: SandboxLimits) -> int:
+    """What the volumes of any one stage come to at most: an attempt's namespace is bounded before its later stages are known.
+
+    Scratch space, one state that may be written, and all that a pod may be sent, on pages, with a directory for each file.
+    """
+    scratch = len(SCRATCH) * (limits.disk_bytes + _SPARE_BYTES)
+    return scratch + limits.file_bytes + MAX_DELIVERED_BYTES + 2 * MAX_FILES * _PAGE + _PLACES * _SPARE_BYTES
 
 
 def _place(bind: Bind) -> str:

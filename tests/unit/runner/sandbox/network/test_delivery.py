@@ -6,7 +6,7 @@ import pytest
 
 from lockgate.contract import podchannel as pod
 from lockgate.runner.sandbox.network import delivery
-from lockgate.runner.sandbox.network.volumes import Volume, volumes
+from lockgate.runner.sandbox.network.volumes import Volume, most_bytes, volumes
 from lockgate.runner.sandbox.port import Bind, InjectedFile, SandboxLimits, SandboxSpec, SpecRefused
 
 MIB = 1 << 20
@@ -82,3 +82,18 @@ def test_every_injected_file_has_a_volume_in_memory_and_every_bind_room_for_what
         Volume("/work", False, 4 * MIB + sent_bytes),
         Volume("/work/state", True, MIB),
     )
+
+
+def test_no_stage_needs_more_than_what_its_attempt_was_given_room_for(tmp_path):
+    """The namespace is bounded when its first stage begins; the last one may be sent all that a pod is ever sent, in the smallest files."""
+    limits = SandboxLimits(disk_bytes=4 * MIB, file_bytes=8 * MIB)
+    (tmp_path / "state").touch()
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(pod.MAX_DELIVERED_BYTES - pod.MAX_FILES)
+    for number in range(200):
+        (tmp_path / f"tree/{number}").mkdir(parents=True)
+        (tmp_path / f"tree/{number}/file").write_bytes(b"x")
+    trees = (Bind(tmp_path / "tree", f"/lockgate-{number}") for number in range(32))
+    state = Bind(tmp_path / "state", "/work/state/kept", writable=True)
+    found = volumes(spec(*trees, Bind(tmp_path / "large", "/lockgate-plan/plan"), state, limits=limits))
+    assert pod.MAX_DELIVERED_BYTES < sum(volume.size_bytes for volume in found) <= most_bytes(limits)
