@@ -12,6 +12,7 @@ from lockgate.runner.sandbox.kubernetes.api import ApiRefused, ApiUnavailable
 from lockgate.runner.sandbox.kubernetes.cluster import Cluster, PodRef, Standing
 from lockgate.runner.sandbox.kubernetes.failures import not_made
 from lockgate.runner.sandbox.kubernetes.objects import Document, Hole, PodPlan
+from lockgate.runner.sandbox.kubernetes.ordered import check_order, check_running, check_same
 from lockgate.runner.sandbox.kubernetes.watch import Pod, PodWatch
 from lockgate.runner.sandbox.port import SandboxLimits, SandboxUnavailable
 
@@ -72,18 +73,32 @@ class Enclosure:
         return self._numbers
 
     async def make(self, plan: PodPlan, holes: Sequence[Hole], ticket: bytes) -> Pod:
-        """One pod and what belongs to it, the pod last: a connection that stands outlives a policy that forbids it. Raises SandboxUnavailable, SpecRefused."""
+        """One pod and what belongs to it, the pod last: a connection that stands outlives a policy that forbids it.
+
+        Raises SandboxUnavailable, SpecRefused; the pod may be there all the same, so look for it (``sandboxes``).
+        """
+        order = objects.pod(plan)
         try:
             await _all(
                 self._create("networking.k8s.io/v1", "networkpolicies", objects.holes(plan.number, holes)),
                 self._create("v1", "secrets", objects.ticket(plan.number, ticket)),
             )
-            pod = await self._create("v1", "pods", objects.pod(plan))
+            pod = await self._create("v1", "pods", order)
         except (ApiRefused, ApiUnavailable) as error:
             raise not_made(f"pod {plan.name} in {self.name}", error) from None
         self.made[pod["metadata"]["uid"]] = PodRef(pod["metadata"]["uid"], "")
         await self.watch.knows(pod)
+        check_order(order, pod)
         return pod
+
+    async def check_again(self, plan: PodPlan, pod: Pod) -> None:
+        """The pod as the API server has it at this moment is the one that was let in, and as it was ordered. Raises SandboxUnavailable, SpecRefused."""
+        try:
+            held = await self._cluster.api.get(f"{self._path('v1', 'pods')}/{plan.name}")
+        except (ApiRefused, ApiUnavailable) as error:
+            raise not_made(f"pod {plan.name} in {self.name}", error) from None
+        check_same(pod, held)
+        check_running(objects.pod(plan), held)
 
     def runs_on(self, pod: Pod) -> None:
         """Remember which node a pod came to, and when it was first seen to run there: that node is asked later whether it is gone."""

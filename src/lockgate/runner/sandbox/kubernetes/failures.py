@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from lockgate.contract.shown import flat
 from lockgate.runner.sandbox.kubernetes.api import ApiRefused, ApiUnavailable
+from lockgate.runner.sandbox.kubernetes.objects import CONTAINER
 from lockgate.runner.sandbox.port import ExitCause, SandboxUnavailable, SpecRefused
 
 MAX_WORDS: Final = 500
@@ -153,8 +154,10 @@ def _terminated(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def image_digest(pod: Mapping[str, Any]) -> str | None:
-    """``sha256:`` hex of the image that runs, as the node reports it; None while it does not say."""
+    """``sha256:`` hex of the image that our container runs, as the node reports it; None while it does not say."""
     for container in pod.get("status", {}).get("containerStatuses") or ():
+        if container.get("name") != CONTAINER:
+            continue
         found = re.search(r"sha256:[0-9a-f]{64}$", str(container.get("imageID") or ""))
         if found is not None:
             return found.group()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -108,7 +109,10 @@ class KubernetesSandbox:
         try:
             return await self._start(spec, stage)
         except BaseException:
-            await self.destroy(spec.id)
+            with contextlib.suppress(
+                SandboxUnavailable
+            ):  # why it did not start is what counts; whoever asked destroys it again
+                await self.destroy(spec.id)
             raise
 
     async def _start(self, spec: SandboxSpec, stage: _Stage) -> KubernetesRun:
@@ -119,11 +123,13 @@ class KubernetesSandbox:
         stage.pod = await self._placed(stage)
         arrival = await self._let_in(stage)
         check_arrival(arrival, stage.pod, self._cluster.image_digest)
+        # As it is now: it may have been changed since it was made, and nobody was sent anything yet.
+        await stage.enclosure.check_again(plan, stage.pod)
         try:
             await stage.host.deliver()
         except (ChannelError, OSError) as error:
             raise SandboxUnavailable(f"the pod could not be given its files: {error}", "see the message") from None
-        stage.run = KubernetesRun(spec, stage.host, stage.enclosure.watch, stage.pod)
+        stage.run = KubernetesRun(spec, stage.host, stage.enclosure.watch, stage.pod, objects.pod(plan))
         return stage.run
 
     def _plan(self, spec: SandboxSpec, stage: _Stage, mounts: tuple[Mount, ...]) -> PodPlan:
@@ -191,19 +197,20 @@ class KubernetesSandbox:
         if stage is None:
             checks = await self._destroy_unknown(sandbox_id)
         else:
-            checks = await self._destroy(stage)
+            checks = await self._destroy(stage, sandbox_id)
             if all(checks.values()):
                 self._stages.pop(sandbox_id, None)
         return proof(sandbox_id, checks, began, linux.boottime_ms())
 
-    async def _destroy(self, stage: _Stage) -> dict[str, bool]:
+    async def _destroy(self, stage: _Stage, sandbox_id: str) -> dict[str, bool]:
         egress = stage.host.egress_port is not None
         checks = {"pod": True}
         try:
             if stage.run is not None:
                 stage.run.stop_soon("destroyed")
-            if stage.pod is not None:
-                checks = await stage.enclosure.end(stage.pod)
+            pod = stage.pod if stage.pod is not None else await self._made(stage.enclosure, sandbox_id)
+            if pod is not None:
+                checks = await stage.enclosure.end(pod)
         finally:
             await (stage.run.close() if stage.run is not None else stage.host.close())
         return checks | {"channel": True} | ({"egress": True} if egress else {})
@@ -211,15 +218,22 @@ class KubernetesSandbox:
     async def _destroy_unknown(self, sandbox_id: str) -> dict[str, bool]:
         """Of a dead runner, or never made: looked for in every namespace of this runner's."""
         for enclosure in await self._ours():
-            try:
-                pod = (await enclosure.sandboxes()).get(sandbox_id)
-            except (ApiRefused, ApiUnavailable) as error:
-                if isinstance(error, ApiRefused) and error.status in (403, 404):
-                    continue
-                raise not_made("the pods of this runner cannot be listed", error) from None
+            pod = await self._made(enclosure, sandbox_id)
             if pod is not None:
                 return await enclosure.end(pod)
         return {"pod": True}
+
+    async def _made(self, enclosure: Enclosure, sandbox_id: str) -> Pod | None:
+        """The pod of a sandbox, where there is one: also one that was made though nobody heard of it. Raises SandboxUnavailable."""
+        try:
+            return (await enclosure.sandboxes()).get(sandbox_id)
+        except (ApiRefused, ApiUnavailable) as error:
+            if isinstance(error, ApiRefused) and error.status in (403, 404):
+                return None  # no such namespace, or the role was never bound in it
+            raise SandboxUnavailable(
+                f"the pods of {enclosure.name} cannot be listed: {str(error)[:300]}",
+                "see that the API server answers this runner",
+            ) from None
 
     async def release(self, enclosure: str) -> TeardownProof:
         """Remove the namespace with all that is in it, and look."""

@@ -10,6 +10,7 @@ from lockgate.runner.egress.tunnels import TunnelNote
 from lockgate.runner.sandbox.channel import LinkChannel
 from lockgate.runner.sandbox.kubernetes.api import ApiRefused
 from lockgate.runner.sandbox.kubernetes.failures import PodEnd, image_digest, pod_end
+from lockgate.runner.sandbox.kubernetes.ordered import difference
 from lockgate.runner.sandbox.kubernetes.watch import Pod, PodWatch
 from lockgate.runner.sandbox.network.host import ChannelHost
 from lockgate.runner.sandbox.port import ExitCause, ExitReport, SandboxSpec
@@ -17,8 +18,10 @@ from lockgate.runner.sandbox.port import ExitCause, ExitReport, SandboxSpec
 _LAST_WORDS_SECONDS: Final = 2.0
 """How long the pod's own account of its end is waited for once the node has told of it, and the other way round."""
 _NODE_SECONDS: Final = 5.0
-_TRUSTED: Final = ("oom", "disk", "lost", "wall")
-"""Causes that the node or the cluster names; what the pod claims beside them does not count."""
+_NAMED: Final = ("oom", "disk", "wall")
+"""Ends that only the node or the cluster can name; what the pod claims beside them does not count."""
+_ENDED_FROM_OUTSIDE: Final = ("destroyed", "signal", "lost")
+"""What a pod's first process can say of an end whose reason it was not told: an eviction is a SIGTERM to it."""
 LIMITS: Final[Mapping[str, str]] = {
     "memory": "pod cgroup (kubelet)",
     "processes": "rlimit of a uid that no other pod has",
@@ -32,9 +35,9 @@ LIMITS: Final[Mapping[str, str]] = {
 
 
 class KubernetesRun:
-    """A ``RunningSandbox``. ``pod`` as it was when it was let in."""
+    """A ``RunningSandbox``. ``pod`` as it was when it was let in, ``order`` as it was ordered: it ends as soon as it is not that any more."""
 
-    def __init__(self, spec: SandboxSpec, host: ChannelHost, watch: PodWatch, pod: Pod) -> None:
+    def __init__(self, spec: SandboxSpec, host: ChannelHost, watch: PodWatch, pod: Pod, order: Pod) -> None:
         self.id = spec.id
         self.host = host
         self.channel: LinkChannel = host.channel
@@ -43,6 +46,7 @@ class KubernetesRun:
         self.image = image_digest(pod)
         self._watch = watch
         self._uid = str(pod["metadata"]["uid"])
+        self._order = order
         self._cause: ExitCause | None = None
         self._timer = asyncio.get_running_loop().call_later(spec.limits.wall_seconds, self.stop_soon, "wall")
         self._ending = asyncio.get_running_loop().create_task(self._follow())
@@ -89,9 +93,17 @@ class KubernetesRun:
 
     async def _pod_end(self) -> PodEnd | None:
         try:
-            return await self._watch.until(self._uid, pod_end, None)
+            return await self._watch.until(self._uid, self._ended, None)
         except ApiRefused as refused:
             return PodEnd("lost", None, None, f"its namespace cannot be looked into any more: {refused.message[:200]}")
+
+    def _ended(self, pod: Pod | None) -> PodEnd | None:
+        """As ``pod_end``; and whoever got a container beside the job's, or changed its own, has come in by a second door."""
+        changed = difference(self._order, pod) if pod is not None else None
+        if changed is None:
+            return pod_end(pod)
+        self.host.stop_soon("lost")
+        return PodEnd("lost", None, None, f"the pod was changed while it ran: {changed}")
 
     def _report(self, end: PodEnd | None, claim: ExitReport | None) -> ExitReport:
         tail, count = (claim.output_tail, claim.output_bytes) if claim is not None else (b"", 0)
@@ -99,8 +111,15 @@ class KubernetesRun:
         number = claim.signal if claim is not None else end.signal if end is not None else None
         if self._cause is not None:
             return ExitReport(self._cause, code, number, tail, count)
-        if end is not None and (claim is None or end.cause in _TRUSTED[:2]):
+        if end is not None and explains(end, claim):
             return ExitReport(end.cause, end.exit_code, end.signal, tail, count, end.reason)
         if claim is not None:
             return claim
         return ExitReport("lost", reason="nobody told how it ended")
+
+
+def explains(end: PodEnd, claim: ExitReport | None) -> bool:
+    """Whether the node's word on an end says more than the pod's own."""
+    if claim is None or end.cause in _NAMED:
+        return True
+    return end.cause == "lost" and claim.cause in _ENDED_FROM_OUTSIDE

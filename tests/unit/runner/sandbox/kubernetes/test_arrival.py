@@ -14,7 +14,7 @@ PASSED = dict.fromkeys(podchannel.CHECKS, True)
 
 
 def pod(image: str = f"registry.test/job@{IMAGE}") -> dict[str, Any]:
-    return {"metadata": {"uid": "u1"}, "status": {"containerStatuses": [{"imageID": image}]}}
+    return {"metadata": {"uid": "u1"}, "status": {"containerStatuses": [{"name": "job", "imageID": image}]}}
 
 
 def test_the_pod_that_was_made_and_reaches_nothing_is_let_in() -> None:

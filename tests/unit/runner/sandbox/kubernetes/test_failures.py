@@ -117,6 +117,6 @@ def test_a_pod_that_is_gone_was_deleted_by_somebody_and_one_that_runs_has_not_en
 
 def test_the_image_that_ran_is_the_nodes_word_and_a_tag_is_none():
     digest = "sha256:" + "b" * 64
-    assert image_digest(pod(containerStatuses=[{"imageID": f"registry.test/job@{digest}"}])) == digest
-    assert image_digest(pod(containerStatuses=[{"imageID": "registry.test/job:latest"}])) is None
+    assert image_digest(pod(containerStatuses=[{"name": "job", "imageID": f"registry.test/job@{digest}"}])) == digest
+    assert image_digest(pod(containerStatuses=[{"name": "job", "imageID": "registry.test/job:latest"}])) is None
     assert image_digest(pod()) is None

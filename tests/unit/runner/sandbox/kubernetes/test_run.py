@@ -1,0 +1,28 @@
+"""Whose word counts on how a pod ended: the node's wherever it says more than the pod's own first process could know."""
+
+from __future__ import annotations
+
+import pytest
+
+from lockgate.runner.sandbox.kubernetes.failures import PodEnd
+from lockgate.runner.sandbox.kubernetes.run import explains
+from lockgate.runner.sandbox.port import ExitReport
+
+
+@pytest.mark.parametrize("cause", ["oom", "disk", "wall"])
+def test_what_only_the_node_can_name_is_the_nodes(cause):
+    assert explains(PodEnd(cause, None, None, "why"), ExitReport("exit", 0))
+
+
+@pytest.mark.parametrize("claimed", ["destroyed", "signal", "lost"])
+def test_an_eviction_is_a_sigterm_to_the_pod_and_an_eviction_to_its_node(claimed):
+    assert explains(PodEnd("lost", None, None, "the node evicted the pod"), ExitReport(claimed))
+
+
+def test_a_job_that_ended_by_itself_has_ended_so_whatever_became_of_its_pod():
+    assert not explains(PodEnd("lost", None, None, "the pod was deleted by somebody else"), ExitReport("exit", 0))
+    assert not explains(PodEnd("exit", 1, None, ""), ExitReport("signal", None, 9))
+
+
+def test_where_the_pod_said_nothing_the_node_is_all_there_is():
+    assert explains(PodEnd("exit", 1, None, ""), None)
