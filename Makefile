@@ -13,7 +13,7 @@ SEED ?= 1
 help:
 	@echo "make demo     show the main job end to end (ARGS=--keep leaves it running)"
 	@echo "make check    lint, types, unit, contracts, invariants and one end-to-end test"
-	@echo "make test     every test but those that need a cluster; builds the tools they need in the background"
+	@echo "make test     every test; builds the tools they need in the background, a Kubernetes among them"
 	@echo "make faults   death at every step, cut lines, full disks (KILLS=200 SEED=7 for a long random part)"
 	@echo "make conformance  the MCP project's conformance suite against the front door; prints the score"
 	@echo "make bench    measure, write build/bench.json, and fail on a missed ratio (ARGS=--soak)"
@@ -45,7 +45,7 @@ demo: setup-run
 check: setup
 	@$(BIN)/python tools/suite check
 
-test: setup
+test: setup-cluster
 	@$(BIN)/python tools/suite test
 
 test-cluster: setup-cluster

@@ -87,9 +87,7 @@ MARKERS = ("opa", "clients", "tofu", "kubernetes", "faults", "slow", "smoke")
 def test_the_whole_leaves_no_test_out_whatever_its_folder_and_markers(suite, root):
     folders = {path.relative_to(root).parts[1] for path in (root / "tests").rglob("test_*.py")}
     assert {"unit", "e2e", "guards"} <= folders
-    chosen = [
-        step.argv[step.argv.index("pytest") + 1 :] for step in (*suite.TEST, *suite.CLUSTER) if "pytest" in step.argv
-    ]
+    chosen = [step.argv[step.argv.index("pytest") + 1 :] for step in suite.TEST if "pytest" in step.argv]
     for folder, *carried in itertools.product(sorted(folders), *([(False, True)] * len(MARKERS))):
         markers = dict(zip(MARKERS, carried, strict=True)) | {"guards": folder == "guards"}
         if markers["faults"] == (folder == "faults"):
