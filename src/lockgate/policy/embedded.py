@@ -45,6 +45,9 @@ MEMO_ANSWERS: Final = 256
 MEMO_BYTES: Final = 4096
 """How many answers, of how many bytes at most, an instance remembers as read: most callers get the same few."""
 
+AWAY_NS: Final = 30 * 10**9
+"""For how long a question that was too slow for the event loop is kept out of it: a slow policy holds the loop up for one deadline in so long."""
+
 _UNHARMED: Final = frozenset({"lockgate.engine.undefined", "lockgate.engine.input_size"})
 """Failures after which an instance is as good as before."""
 
@@ -95,8 +98,8 @@ class _Bench:
 class EmbeddedEngine:
     """Decides small questions in the event loop and those with a plan in one worker thread (ARCHITECTURE §9).
 
-    A question that once ran into the loop's deadline is decided in the worker from then on, still with the loop's
-    deadline: a slow policy costs its own callers, not everyone else's.
+    A question that ran into the loop's deadline is decided in the worker for `AWAY_NS`, still with the loop's deadline: a slow policy
+    costs its own callers, not everyone else's. Then the loop tries it again: it may have been the machine that was slow.
     """
 
     def __init__(
@@ -127,7 +130,8 @@ class EmbeddedEngine:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lockgate-policy")
         self._waiting, self._closed = 0, False
         self._waiting_lock = threading.Lock()
-        self._timed_out: set[Question] = set()
+        self._away: dict[Question, int] = {}
+        self._clock_ns = clock_ns
 
     @property
     def name(self) -> str:
@@ -180,13 +184,13 @@ class EmbeddedEngine:
             raise EvaluationFailed("lockgate.engine.unavailable", "the engine is closed")
         if case.question in SLOW_QUESTIONS or len(case.document) > self._settings.loop_input_bytes:
             return await self._in_worker(self._worker_bench, case)
-        if case.question in self._timed_out:
+        if self._clock_ns() < self._away.get(case.question, 0):
             return await self._in_worker(self._slow_bench, case)
         try:
             return self._loop_bench.decide(case.question, case.document)
         except EvaluationFailed as failed:
             if failed.rule == "lockgate.engine.timeout":
-                self._timed_out.add(case.question)
+                self._away[case.question] = self._clock_ns() + AWAY_NS
             raise
 
     async def _in_worker(self, bench: _Bench, case: Case) -> Answer:

@@ -9,7 +9,7 @@ import wasmtime
 from lockgate.contract.decision import Decision, Question
 from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.compile import entrypoint
-from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.embedded import AWAY_NS, EmbeddedEngine
 from lockgate.policy.port import PolicyLoadError
 from lockgate.testing.policy_engine import example_input
 
@@ -211,3 +211,17 @@ async def answers_until_done(engine: EmbeddedEngine, task: asyncio.Task[Decision
         answered += 1
         await asyncio.sleep(0)
     return answered
+
+
+async def test_a_question_that_was_too_slow_is_kept_out_of_the_event_loop_for_a_while() -> None:
+    now = 0
+    engine = EmbeddedEngine(PolicyBundle(wasm=module(LOOP), data=b"{}"), clock_ns=lambda: now)
+    in_the_loop = []
+    for moment in (0, 1, AWAY_NS - 1, AWAY_NS):
+        now = moment
+        asked = asyncio.create_task(ask(engine, Question.REQUEST))
+        await asyncio.sleep(0)  # one turn: what is decided in the loop is decided in it
+        in_the_loop.append(asked.done())
+        assert only_rule(await asked) == "lockgate.engine.timeout"
+    assert in_the_loop == [True, False, False, True]
+    await engine.close()

@@ -14,7 +14,7 @@ from lockgate.contract.intent import Effect, Principal
 from lockgate.gateway.catalog.model import Action, Catalog, Target
 from lockgate.gateway.operations.spending import Amounts, amounts, humans_behind
 from lockgate.gateway.operations.timestamps import rfc3339
-from lockgate.gateway.store.port import Asking, Claim, Past, PastOperation, ReadPast, Scope, Store, Sum, Used
+from lockgate.gateway.store.port import Asking, Claim, Past, ReadPast, Scope, Store, Sum, Used
 from lockgate.policy.needs import Budget, Needs, Per
 
 QUESTIONS: Final = frozenset({Question.REQUEST, Question.PLAN, Question.APPLY, Question.HEAL})
@@ -154,25 +154,24 @@ def _budget_document(budget: Budget, asking: Asking, used: Used) -> dict[str, An
 
 
 def _history_document(past: Past, since: int, catalog: Catalog) -> dict[str, Any]:
-    """`since` is rounded up: whatever came to its state then or later is told."""
+    """`since` is rounded up: whatever came to its state then or later is told. (One expression: there are sixty of them in a question.)"""
     complete = past.cut_at is None
     from_ms = since if past.cut_at is None else past.cut_at
+    targets = catalog.targets
     return {
         "since": rfc3339(from_ms + 1000),
         "complete": complete,
-        "operations": [_operation_document(one, catalog) for one in past.operations],
-    }
-
-
-def _operation_document(one: PastOperation, catalog: Catalog) -> dict[str, Any]:
-    target = catalog.targets.get(one.target)
-    return {
-        "operation": one.operation,
-        "action": one.action,
-        "effect": one.effect,
-        "target": one.target,
-        "environment": None if target is None else target.spec.environment,
-        "state": one.state,
-        "rules": [rule[:MAX_RULE] for rule in one.rules[:MAX_RULES]],
-        "at": rfc3339(one.at),
+        "operations": [
+            {
+                "operation": operation,
+                "action": action,
+                "effect": effect,
+                "target": target,
+                "environment": None if (known := targets.get(target)) is None else known.spec.environment,
+                "state": state,
+                "rules": [rule[:MAX_RULE] for rule in rules[:MAX_RULES]] if rules else [],
+                "at": rfc3339(at),
+            }
+            for operation, action, effect, target, state, rules, at in past.operations
+        ],
     }

@@ -11,7 +11,7 @@ def rfc3339(ms: int) -> str:
     return _second(ms // 1000)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def _second(seconds: int) -> str:
-    """Some hundred decisions are made in the same second, and history tells the same ones again and again."""
+    """Some hundred decisions are made in the same second, and history tells each operation of many callers again and again."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

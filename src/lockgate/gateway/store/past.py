@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lockgate.gateway.store.query import Query
 from lockgate.policy.needs import Counts, Per
@@ -74,9 +75,8 @@ class Used:
     free_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PastOperation:
-    """One operation of history; `at` (Unix ms) is when it came to its state."""
+class PastOperation(NamedTuple):
+    """One operation of history; `at` (Unix ms) is when it came to its state. A tuple: there are `MAX_PAST` of them in many a question."""
 
     operation: str
     action: str

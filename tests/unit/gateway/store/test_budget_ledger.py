@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 
 from lockgate.contract.codec import to_document
 from lockgate.contract.intent import Effect, PrincipalKind
-from lockgate.gateway.operations.model import Operation
+from lockgate.gateway.operations.model import Operation, Reason
 from lockgate.gateway.operations.spending import amounts_of, humans_behind
 from lockgate.gateway.operations.states import EffectShown, State
 from lockgate.gateway.store.past import Asking
@@ -28,6 +28,7 @@ from lockgate.gateway.store.port import (
     GetEpoch,
     GetOperation,
     Overdrawn,
+    PastOperation,
     ReadPast,
     Scope,
     StoreLocked,
@@ -227,6 +228,13 @@ async def test_what_was_recorded_before_there_was_a_ledger_counts(tmp_path: Path
         operation("unchanged", **none),
         operation("read", effect=Effect.READ),
         operation("dry", dry_run=True),
+        operation(
+            "refused",
+            principal=principal("denied"),
+            effect=Effect.READ,
+            state=State.DENIED,
+            reasons=tuple(Reason(rule, "", "", "") for rule in ("role", 'a"b')),
+        ),
     ]
     database = open_writer(path)
     migrate(database, [step for step in migrations() if step[0] < 4])
@@ -253,6 +261,10 @@ async def test_what_was_recorded_before_there_was_a_ledger_counts(tmp_path: Path
     store = SqliteStore(path)
     await store.migrate()
     past = await store.read(ReadPast("default", human.id, NOW, None, ()))
-    assert [(one.operation, one.at) for one in past.operations] == [("done", NOW + 5)]
+    assert past.operations == (PastOperation("done", "service_restart", "change", "web-1", "succeeded", (), NOW + 5),)
+    past = await store.read(ReadPast("default", "https://issuer.example#denied", NOW - 1, None, ()))
+    assert past.operations == (
+        PastOperation("refused", "service_restart", "read", "web-1", "denied", ("role", 'a"b'), NOW),
+    )
     assert await store.read(GetEpoch()) == 1
     await store.close()

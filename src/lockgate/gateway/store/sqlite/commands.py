@@ -39,6 +39,7 @@ from lockgate.gateway.store.sqlite.rows import (
     lane,
     operation_row,
     shown,
+    told,
 )
 from lockgate.gateway.store.sqlite.spends import overdrawn, settle, spend
 
@@ -90,7 +91,7 @@ def run(db: Connection, batch: Batch, item: Prepared) -> Outcome:
 
 
 _INSERT_OPERATION = (
-    f"INSERT INTO operation {OPERATION_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608  (a constant)
+    f"INSERT INTO operation {OPERATION_COLUMNS} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608  (a constant)
 )
 
 
@@ -157,13 +158,15 @@ def _set_operation(db: Connection, command: Transition, body: bytes | None) -> b
     if operation is None:
         return False
     changed = db.execute(
-        "UPDATE operation SET lane = ?, state = ?, version = ?, due_at = ?, updated_at = ?, body = ? WHERE id = ? AND version = ?",
+        "UPDATE operation SET lane = ?, state = ?, version = ?, due_at = ?, updated_at = ?, told = ?, body = ?"
+        " WHERE id = ? AND version = ?",
         (
             lane(operation),
             operation.state.value,
             operation.version,
             due_at(operation),
             operation.updated_at,
+            told(operation),
             body,
             operation.id,
             command.expected_version,

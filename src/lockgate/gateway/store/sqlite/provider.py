@@ -15,7 +15,7 @@ from lockgate.gateway.store.port import Command, Outcome, Query, StoreBusy, Stor
 from lockgate.gateway.store.sqlite.connection import Connection, DatabaseError, open_reader, open_writer
 from lockgate.gateway.store.sqlite.place import ProcessLock, prepare
 from lockgate.gateway.store.sqlite.prepared import prepared
-from lockgate.gateway.store.sqlite.queries import IN_LOOP, IN_THREAD
+from lockgate.gateway.store.sqlite.queries import AT_ONCE, IN_LOOP, IN_THREAD
 from lockgate.gateway.store.sqlite.schema import migrate
 from lockgate.gateway.store.sqlite.writer import Settled, Ticket, Writer
 
@@ -104,6 +104,9 @@ class SqliteStore:
             answer = IN_LOOP.get(type(query))
             if answer is not None:
                 result: R = answer(opened.point_reader, query)
+                return result
+            tried = AT_ONCE.get(type(query))
+            if tried is not None and (result := tried(opened.point_reader, query)) is not None:
                 return result
             return await asyncio.get_running_loop().run_in_executor(opened.pool, _read, opened.readers, query)
         except DatabaseError as error:

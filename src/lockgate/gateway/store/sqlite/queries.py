@@ -17,9 +17,9 @@ from lockgate.gateway.store.port import StoreError
 from lockgate.gateway.store.sqlite.askedrows import asked_operations
 from lockgate.gateway.store.sqlite.connection import Connection
 from lockgate.gateway.store.sqlite.decisions import decisions, decisions_of, get_bundle, get_decision, oldest_kept
-from lockgate.gateway.store.sqlite.past import read_past
+from lockgate.gateway.store.sqlite.past import read_past, read_past_at_once
 from lockgate.gateway.store.sqlite.rows import decode, entry_of
-from lockgate.gateway.store.sqlite.spends import used_most
+from lockgate.gateway.store.sqlite.sums import used_most
 
 T = TypeVar("T")
 Values = tuple[Any, ...]
@@ -274,6 +274,9 @@ IN_LOOP: dict[type, Callable[[Connection, Any], Any]] = {
     port.TenantLoad: _load,
 }
 """Point look-ups of some ten microseconds: cheaper in the event loop than a hop to a thread."""
+
+AT_ONCE: dict[type, Callable[[Connection, Any], Any]] = {port.ReadPast: read_past_at_once}
+"""Tried in the event loop; None: it is more than that, and must be read in a thread."""
 
 IN_THREAD: dict[type, Callable[[Connection, Any], Any]] = {
     port.ListOperations: _list_operations,

@@ -17,6 +17,7 @@ from lockgate.gateway.store.sqlite.bulk import insert
 from lockgate.gateway.store.sqlite.commands import Batch, run
 from lockgate.gateway.store.sqlite.connection import Connection, DatabaseError
 from lockgate.gateway.store.sqlite.prepared import Prepared
+from lockgate.gateway.store.sqlite.spends import surely_held
 
 Answer = Outcome | StoreError
 
@@ -128,16 +129,26 @@ class Writer:
     def _run_all(self, batch: Batch, tickets: list[Ticket]) -> list[tuple[Ticket, Answer]]:
         """New operations first, all at once; then the rest in order. None was answered yet, so any order is right.
 
-        One that claims a budget must see what those before it use of it: it is of the rest.
+        One whose claim may not hold must see what those before it use of the budget: it is of the rest.
         """
-        admits = [ticket for ticket in tickets if _plain(ticket)]
-        rest = [ticket for ticket in tickets if not _plain(ticket)]
+        admits, rest = self._at_once(tickets)
         outcomes = admit_all(self._db, batch, [ticket.item for ticket in admits]) if len(admits) > 1 else None
         if outcomes is None:
             answers = [(ticket, self._one(batch, ticket.item)) for ticket in admits]
         else:
             answers = list(zip(admits, outcomes, strict=True))
         return answers + [(ticket, self._one(batch, ticket.item)) for ticket in rest]
+
+    def _at_once(self, tickets: list[Ticket]) -> tuple[list[Ticket], list[Ticket]]:
+        """The new operations that do not stand in each other's way, and the rest."""
+        admits: list[Ticket] = []
+        rest: list[Ticket] = []
+        commands = [ticket.item.command for ticket in tickets if isinstance(ticket.item.command, Admit)]
+        held = iter(surely_held(self._db, commands))
+        for ticket in tickets:
+            sure = isinstance(ticket.item.command, Admit) and next(held)
+            (admits if sure else rest).append(ticket)
+        return admits, rest
 
     def _one(self, batch: Batch, item: Prepared) -> Answer:
         """One command inside a savepoint, so that its failure leaves the others of the batch alone."""
@@ -205,10 +216,6 @@ class Writer:
 
 _CONSTRAINT, _FULL = 19, 13
 _UNKNOWN = "store: the writer ended while this was written; whether it was kept is unknown: look it up after a restart"
-
-
-def _plain(ticket: Ticket) -> bool:
-    return isinstance(ticket.item.command, Admit) and not ticket.item.command.claims
 
 
 def _full(error: Exception) -> bool:
