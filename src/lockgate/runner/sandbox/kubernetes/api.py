@@ -1,7 +1,7 @@
 """The runner's client to a Kubernetes API server: JSON documents, bounded in size, time and tries; it knows no kind of object.
 
 Answered 429 the server has done nothing, so the same request is made again when it says. A lost connection leaves a request's outcome
-unknown: it is made again too, and whoever creates something takes *it exists already* as the answer then (see ``create``).
+unknown: it is made again too. That something *exists already* is then an answer only if what is there shows that it is that very one (see ``create``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx2
 
 from lockgate.runner.sandbox.kubernetes.access import Access
+from lockgate.runner.sandbox.port import SandboxUnavailable
 
 REQUEST_SECONDS: Final = 10.0
 PATIENCE_SECONDS: Final = 30.0
@@ -25,6 +26,8 @@ WATCH_SECONDS: Final = 60
 MAX_ANSWER_BYTES: Final = 8 << 20
 MAX_EVENT_BYTES: Final = 2 << 20
 MAX_CONNECTIONS: Final = 64
+MAX_WATCHES: Final = 512
+"""In a pool of their own: each holds its connection for a minute, and what waits for them must not keep anybody from ending a pod."""
 _PAUSES: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 _LONGEST_PAUSE: Final = 10.0
 
@@ -46,40 +49,52 @@ class ApiRefused(Exception):
         super().__init__(f"{status} {self.reason}: {self.message}")
 
 
+class Conflict(ApiRefused):
+    """There is one of that name. ``perhaps_ours``: an earlier try of the same call may have made it, and nobody heard."""
+
+    def __init__(self, status: int, document: Mapping[str, Any], *, perhaps_ours: bool) -> None:
+        super().__init__(status, document)
+        self.perhaps_ours = perhaps_ours
+
+
+_NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+"""After these the request certainly was not made. Whatever comes later may have been heard."""
+
+
 class Api:
-    """One API server, one pool of connections. Belongs to one event loop. ``server_time`` is what its last answer said the time was."""
+    """One API server, a pool of connections. Belongs to one event loop. ``server_time`` is what its last answer said the time was."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
         self.server_time: datetime.datetime | None = None
-        limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=8, keepalive_expiry=30.0)
-        self._client = httpx2.AsyncClient(
-            base_url=access.server,
-            verify=access.context,
-            trust_env=False,
-            follow_redirects=False,
-            limits=limits,
-            timeout=REQUEST_SECONDS,
-            headers={"accept": "application/json", "user-agent": "lockgate-runner"},
-        )
+        self._client = _client(access, MAX_CONNECTIONS)
+        self._watching = _client(access, MAX_WATCHES)
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """One object, or a list. Raises ApiRefused, ApiUnavailable."""
-        return (await self._asked("GET", path, None, query))[0]
+        return await self._asked("GET", path, None, query)
 
-    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def create(self, path: str, body: Mapping[str, Any], *, readable: bool = False) -> dict[str, Any]:
         """Create ``body`` in the collection ``path``. Raises ApiRefused, ApiUnavailable.
 
-        When an earlier try of the same call may have made it, what exists under its name is the answer.
+        When an earlier try of the same call may have made it, and it may be read (``readable``), what exists under its name is the answer if it carries
+        all labels and annotations of ``body``, which nobody else can know before it is made. Of what may not be read nobody can tell: a conflict.
         """
-        answer, repeated = await self._asked("POST", path, body, None, repeated_conflict=True)
-        return await self.get(f"{path}/{body['metadata']['name']}") if repeated else answer
+        try:
+            return await self._asked("POST", path, body, None)
+        except Conflict as conflict:
+            if not (conflict.perhaps_ours and readable):
+                raise
+            found = await self.get(f"{path}/{body['metadata']['name']}")
+            if not is_that(body, found):
+                raise
+            return found
 
     async def delete(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """Order the end of one object; None when there is none. Raises ApiRefused, ApiUnavailable."""
         options = {"apiVersion": "v1", "kind": "DeleteOptions", **(body or {})}
         try:
-            return (await self._asked("DELETE", path, options, None))[0]
+            return await self._asked("DELETE", path, options, None)
         except ApiRefused as refused:
             if refused.status == httpx2.codes.NOT_FOUND:
                 return None
@@ -89,57 +104,62 @@ class Api:
         """Events of one watch until the server ends it. Raises ApiRefused (410: too old, list again), ApiUnavailable when it is cut."""
         given = {**query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
         timeout = httpx2.Timeout(REQUEST_SECONDS, read=WATCH_SECONDS + REQUEST_SECONDS)
-        try:
-            async with self._client.stream("GET", path, params=given, headers=self._who(), timeout=timeout) as answer:
-                if answer.status_code != httpx2.codes.OK:
-                    if answer.status_code == httpx2.codes.UNAUTHORIZED:
-                        self._who(anew=True)
-                    raise _said(answer.status_code, await _body(answer))
-                async for line in _lines(answer):
-                    yield _event(line)
-        except httpx2.HTTPError as error:
-            raise ApiUnavailable(f"watch of {path}: {type(error).__name__}") from None
+        for renewed in (False, True):
+            try:
+                async with self._watching.stream(
+                    "GET", path, params=given, headers=self._who(anew=renewed), timeout=timeout
+                ) as answer:
+                    if answer.status_code == httpx2.codes.UNAUTHORIZED and not renewed:
+                        continue
+                    if answer.status_code != httpx2.codes.OK:
+                        raise _said(answer.status_code, await _body(answer))
+                    async for line in _lines(answer):
+                        yield _event(line)
+                    return
+            except httpx2.HTTPError as error:
+                raise ApiUnavailable(f"watch of {path}: {type(error).__name__}") from None
 
     async def close(self) -> None:
         """Drop every connection; idempotent."""
         await self._client.aclose()
+        await self._watching.aclose()
 
     def _who(self, *, anew: bool = False) -> dict[str, str]:
         token = self.access.token
-        return {} if token is None else {"authorization": f"Bearer {token.value(anew=anew)}"}
+        try:
+            return {} if token is None else {"authorization": f"Bearer {token.value(anew=anew)}"}
+        except SandboxUnavailable as error:  # its file is being renewed, or is gone
+            raise ApiUnavailable(f"no token to show: {error}") from None
 
     async def _asked(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        query: Mapping[str, str] | None,
-        *,
-        repeated_conflict: bool = False,
-    ) -> tuple[dict[str, Any], bool]:
-        """The answer, and whether it is that what an earlier try asked for is there already."""
+        self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, str] | None
+    ) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE_SECONDS
-        unheard, renewed, tries = False, False, 0
+        heard, renewed, tries = False, False, 0
         while True:
             why: ApiRefused | ApiUnavailable
+            pause: float | None = None
             try:
-                status, after, document = await self._once(method, path, body, query)
+                status, pause, document = await self._once(method, path, body, query)
                 if 200 <= status < 300:
-                    return document, False
+                    return document
                 why = refused = ApiRefused(status, document)
-                if refused.reason == "AlreadyExists" and unheard and repeated_conflict:
-                    return document, True
+                if refused.reason == "AlreadyExists":
+                    raise Conflict(status, document, perhaps_ours=heard)
                 if status == httpx2.codes.UNAUTHORIZED and self.access.token is not None and not renewed:
                     renewed = True
                     self._who(anew=True)
                     continue
                 if status != httpx2.codes.TOO_MANY_REQUESTS and not _again(refused):
                     raise refused
-                pause = after
+                # Of 429 it is certain that nothing was done; the others may have come after the deed.
+                heard = heard or status != httpx2.codes.TOO_MANY_REQUESTS
             except httpx2.HTTPError as error:
-                unheard = True
-                why, pause = ApiUnavailable(f"{method} {path}: {type(error).__name__}: {str(error)[:200]}"), None
+                heard = heard or not isinstance(error, _NEVER_SENT)
+                why = ApiUnavailable(f"{method} {path}: {type(error).__name__}: {str(error)[:200]}")
+            except ApiUnavailable as error:
+                why = error
             pause = _PAUSES[min(tries, len(_PAUSES) - 1)] if pause is None else pause
             tries += 1
             if loop.time() + pause > end:
@@ -154,6 +174,31 @@ class Api:
         async with self._client.stream(method, path, params=query, content=content, headers=headers) as answer:
             self.server_time = _date(answer.headers) or self.server_time
             return answer.status_code, _retry_after(answer.headers), await _body(answer)
+
+
+def is_that(body: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether what exists is what was to be made: it has every label and annotation of it, at least one of these, and is not on its way out."""
+    wanted, there = body["metadata"], found.get("metadata", {})
+    if not wanted.get("annotations") or there.get("deletionTimestamp"):
+        return False
+    return all(
+        (there.get(kind) or {}).get(name) == value
+        for kind in ("labels", "annotations")
+        for name, value in wanted.get(kind, {}).items()
+    )
+
+
+def _client(access: Access, connections: int) -> httpx2.AsyncClient:
+    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=8, keepalive_expiry=30.0)
+    return httpx2.AsyncClient(
+        base_url=access.server,
+        verify=access.context,
+        trust_env=False,
+        follow_redirects=False,
+        limits=limits,
+        timeout=REQUEST_SECONDS,
+        headers={"accept": "application/json", "user-agent": "lockgate-runner"},
+    )
 
 
 def _again(refused: ApiRefused) -> bool:

@@ -53,7 +53,7 @@ class Enclosure:
         annotations = self._standing.marks.annotations(self.name)
         try:
             closed = objects.namespace(self.name, cluster.runner, self._standing.user, annotations)
-            made = await cluster.api.create(NAMESPACES, closed)
+            made = await cluster.api.create(NAMESPACES, closed, readable=True)
             self._uid = str(made["metadata"]["uid"])
             binding = objects.role_binding(cluster.settings.role, self._standing.subject)
             await self._create("rbac.authorization.k8s.io/v1", "rolebindings", binding)
@@ -83,7 +83,7 @@ class Enclosure:
                 self._create("networking.k8s.io/v1", "networkpolicies", objects.holes(plan.number, holes)),
                 self._create("v1", "secrets", objects.ticket(plan.number, ticket)),
             )
-            pod = await self._create("v1", "pods", order)
+            pod = await self._create("v1", "pods", order, readable=True)
         except (ApiRefused, ApiUnavailable) as error:
             raise not_made(f"pod {plan.name} in {self.name}", error) from None
         self.made[pod["metadata"]["uid"]] = PodRef(pod["metadata"]["uid"], "")
@@ -197,13 +197,13 @@ class Enclosure:
         root = "/api" if version == "v1" else "/apis"
         return f"{root}/{version}/namespaces/{self.name}/{kind}"
 
-    async def _create(self, version: str, kind: str, document: Document) -> Document:
+    async def _create(self, version: str, kind: str, document: Document, *, readable: bool = False) -> Document:
         """A role that was bound a moment ago may not have reached the server's authorizer: for so long *forbidden* is asked again."""
         loop = asyncio.get_running_loop()
         end, tries = loop.time() + ROLE_SECONDS, 0
         while True:
             try:
-                return await self._cluster.api.create(self._path(version, kind), document)
+                return await self._cluster.api.create(self._path(version, kind), document, readable=readable)
             except ApiRefused as refused:
                 pause = _ROLE_PAUSES[min(tries, len(_ROLE_PAUSES) - 1)]
                 if not _role_unknown(refused) or loop.time() + pause > end:

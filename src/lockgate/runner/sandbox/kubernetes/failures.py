@@ -58,6 +58,11 @@ def _fix(error: ApiRefused) -> str:
         return "give the runner credentials that hold: its kubeconfig, or its service account's token, is not accepted"
     if "NamespaceTerminating" in error.causes or "being terminated" in text or error.status == 404:
         return "find out who deletes Lockgate's namespaces; the attempt is over, ask for it again"
+    if error.reason == "AlreadyExists":
+        return (
+            "the attempt is over, ask for it again: an answer of the API server was lost, or somebody else makes objects"
+            " in Lockgate's namespaces, and nobody may read whose this one is"
+        )
     if "exceeded quota" in text or ("maximum " in text and "limit" in text):
         return "raise the quota that denies it, or lower max_attempts or the target's limits"
     if "violates podsecurity" in text:

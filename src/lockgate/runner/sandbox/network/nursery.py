@@ -102,9 +102,9 @@ class Nursery:
         egress = message["egress"]
         count = STAGE_DESCRIPTORS + (2 if egress is not None else 0)
         given = [self._reader.descriptors.popleft() for _ in range(count)]
-        pair = self._pool.take() if self._pool is not None else None
-        brood = self._broods[message["id"]] = _Brood(pair.run if pair is not None else None)
         try:
+            pair = self._pool.take() if self._pool is not None else None
+            brood = self._broods[message["id"]] = _Brood(pair.run if pair is not None else None)
             self._fork_all(message, brood, given, pair.warden if pair is not None else None)
         except OSError:
             self._end(message["id"])
@@ -117,15 +117,17 @@ class Nursery:
         """The warden beside its end of a socket pair to the porter; the proxy behind the porter's egress door."""
         stage, parent = str(message["stage"]), os.getpid()
         warden_link, porter_link, secrets, listener, canary, *more = given
-        relayed, warden_side = socket.socketpair()
-        door, proxy_side = socket.socketpair()
-        output, tail = os.pipe()
         rules: EgressRules | None = rules_from_message(message["egress"]) if message["egress"] is not None else None
-        terms = Terms(message["seconds"], Patience(**message["patience"]))
-        doors = Doors(secrets, listener, canary, porter_link, relayed.fileno(), tail)
-        if rules is not None:
-            doors.egress, doors.proxy = more[0], door.fileno()
-        try:
+        with contextlib.ExitStack() as ours:
+            relayed, warden_side = map(ours.enter_context, socket.socketpair())
+            door, proxy_side = map(ours.enter_context, socket.socketpair())
+            output, tail = os.pipe()
+            ours.callback(os.close, output)
+            ours.callback(os.close, tail)
+            terms = Terms(message["seconds"], Patience(**message["patience"]))
+            doors = Doors(secrets, listener, canary, porter_link, relayed.fileno(), tail)
+            if rules is not None:
+                doors.egress, doors.proxy = more[0], door.fileno()
             self._fork(
                 message["id"],
                 "warden",
@@ -141,11 +143,6 @@ class Nursery:
                     lambda: become_proxy(kept, proxy_side, socket.socket(fileno=more[1]), second_uid, parent),
                 )
             self._fork(message["id"], "porter", lambda: become_porter(doors, terms, brood.uid, parent))
-        finally:
-            for sock in (relayed, warden_side, door, proxy_side):
-                sock.close()
-            for descriptor in (output, tail):
-                os.close(descriptor)
 
     def _fork(self, brood_id: str, name: str, become: Callable[[], None]) -> None:
         pid = os.fork()
@@ -154,7 +151,12 @@ class Nursery:
                 become()
             finally:
                 os._exit(70)
-        child = ChildProcess(pid, os.pidfd_open(pid))
+        try:
+            child = ChildProcess(pid, os.pidfd_open(pid))
+        except OSError:
+            os.kill(pid, signal.SIGKILL)  # nobody would ever end it
+            os.waitpid(pid, 0)
+            raise
         self._broods[brood_id].children[name] = child
         self._selector.register(child.pidfd, selectors.EVENT_READ, (brood_id, name))
 

@@ -1,8 +1,11 @@
 """The client against a real HTTPS server: what is tried again, how long, and what never is."""
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 from tests.unit.runner.sandbox.kubernetes.conftest import Answer, ScriptedServer, status_of
 
@@ -65,22 +68,112 @@ async def test_a_refused_token_is_read_again_once(server: ScriptedServer, api: A
     assert len(server.asked) == 5
 
 
-async def test_what_a_lost_answer_had_made_is_taken_and_not_called_a_conflict(server: ScriptedServer, api: Api):
-    """The connection is cut in the middle of the answer: the pod exists, and nobody heard."""
-    server.answers(
-        "POST",
-        PODS,
-        Answer(201, events=[pod("stage-1")], ends=False),
-        Answer(409, status_of("AlreadyExists", "exists")),
-    )
-    server.answers("GET", f"{PODS}/stage-1", Answer(document=pod("stage-1", uid="the one that was made")))
-    assert (await api.create(PODS, {"metadata": {"name": "stage-1"}}))["metadata"]["uid"] == "the one that was made"
+OURS = {"metadata": {"name": "stage-1", "labels": {"stage": "1"}, "annotations": {"sandbox": "ab" * 16}}}
+TAKEN = Answer(409, status_of("AlreadyExists", "exists"))
+CUT = Answer(201, events=[pod("stage-1")], ends=False)
+"""The connection is cut in the middle of the answer: the pod exists, and nobody heard."""
+
+
+def made(**changes: Any) -> Answer:
+    metadata = {"uid": "the one that was made"} | OURS["metadata"] | changes
+    return Answer(document={"metadata": metadata})
+
+
+@pytest.mark.parametrize(
+    "lost", [CUT, Answer(504, status_of("Timeout", "not in time")), Answer(500, status_of("ServerTimeout", "etcd"))]
+)
+async def test_what_a_lost_answer_had_made_is_taken_and_not_called_a_conflict(
+    server: ScriptedServer, api: Api, lost: Answer
+):
+    server.answers("POST", PODS, lost, TAKEN)
+    server.answers("GET", f"{PODS}/stage-1", made())
+    assert (await api.create(PODS, OURS, readable=True))["metadata"]["uid"] == "the one that was made"
 
 
 async def test_what_somebody_else_had_made_is_a_conflict(server: ScriptedServer, api: Api):
-    server.answers("POST", PODS, Answer(409, status_of("AlreadyExists", "exists")))
+    server.answers("POST", PODS, TAKEN)
     with pytest.raises(ApiRefused, match="AlreadyExists"):
-        await api.create(PODS, {"metadata": {"name": "stage-1"}})
+        await api.create(PODS, OURS, readable=True)
+    assert [one.method for one in server.asked] == ["POST"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"annotations": {"sandbox": "cd" * 16}},
+        {"annotations": None},
+        {"labels": {}},
+        {"deletionTimestamp": "2026-11-27T00:00:00Z"},
+    ],
+)
+async def test_what_does_not_carry_what_only_we_knew_is_a_conflict_also_after_a_lost_answer(
+    server: ScriptedServer, api: Api, changes: dict[str, Any]
+):
+    server.answers("POST", PODS, CUT, TAKEN)
+    server.answers("GET", f"{PODS}/stage-1", made(**changes))
+    with pytest.raises(ApiRefused, match="AlreadyExists"):
+        await api.create(PODS, OURS, readable=True)
+
+
+async def test_what_may_not_be_read_is_a_conflict_and_nobody_tries_to(server: ScriptedServer, api: Api):
+    """Secrets, policies, quotas: a runner may make them and never look at one."""
+    server.answers("POST", PODS, CUT, TAKEN)
+    with pytest.raises(ApiRefused, match="AlreadyExists"):
+        await api.create(PODS, OURS)
+    assert [one.method for one in server.asked] == ["POST", "POST"]
+
+
+async def test_after_what_was_certainly_not_heard_it_is_somebody_elses(
+    server: ScriptedServer, api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    """A connection that could not be made, and a server that was too busy, have made nothing."""
+    once, failures = (
+        api._once,
+        [httpx2.ConnectError("refused"), httpx2.ConnectTimeout("slow"), httpx2.PoolTimeout("full")],
+    )
+
+    async def unreachable(*asked: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await once(*asked)
+
+    monkeypatch.setattr(api, "_once", unreachable)
+    server.answers("POST", PODS, Answer(429, status_of("TooManyRequests", "later"), {"retry-after": "0"}), TAKEN)
+    server.answers("GET", f"{PODS}/stage-1", made())
+    with pytest.raises(ApiRefused, match="AlreadyExists"):
+        await api.create(PODS, OURS, readable=True)
+    assert not failures
+
+
+async def test_watches_take_no_connection_from_what_must_be_ended(
+    server: ScriptedServer, api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(client, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(client, "REQUEST_SECONDS", 2.0)
+    monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.0)
+    few, on = Api(api.access), asyncio.Event()
+    server.answers("GET", PODS, Answer(events=[{"type": "ADDED", "object": pod("a")}], holds=on))
+    server.answers("DELETE", f"{PODS}/stage-1", Answer(document=pod("stage-1")))
+    watch = few.watch(PODS, {})
+    assert (await anext(watch))["type"] == "ADDED"
+    assert await few.delete(f"{PODS}/stage-1") == pod("stage-1")
+    on.set()
+    assert [event async for event in watch] == []
+    await few.close()
+
+
+async def test_a_tokens_file_that_is_not_there_for_a_moment_is_waited_for(
+    server: ScriptedServer, api: Api, token_file: Path
+):
+    token_file.unlink()
+    server.answers("GET", PODS, Answer(document={"items": []}))
+    asked = asyncio.create_task(api.get(PODS))
+    await asyncio.sleep(0.1)
+    token_file.write_text("second-token")
+    assert await asked == {"items": []}
+    token_file.unlink()
+    with pytest.raises(ApiUnavailable, match="no token to show"):
+        api._who(anew=True)
 
 
 async def test_what_is_gone_already_needs_no_end(server: ScriptedServer, api: Api):
@@ -130,6 +223,18 @@ async def test_a_version_that_is_too_old_is_told_apart(server: ScriptedServer, a
     with pytest.raises(ApiRefused) as refused:
         [event async for event in api.watch(PODS, {})]
     assert refused.value.status == 410
+
+
+async def test_a_watch_reads_a_refused_token_again_once(server: ScriptedServer, api: Api, token_file: Path):
+    """What has run for an hour is not lost because a token was renewed."""
+    refused = Answer(401, status_of("Unauthorized", "expired"))
+    server.answers("GET", PODS, refused, Answer(events=[{"type": "ADDED", "object": pod("a")}]), refused, refused)
+    assert api.access.token is not None and api.access.token.value() == "first-token"
+    token_file.write_text("second-token")
+    assert [event["type"] async for event in api.watch(PODS, {})] == ["ADDED"]
+    assert server.asked[1].headers["authorization"] == "Bearer second-token"
+    with pytest.raises(ApiRefused, match="expired"):
+        [event async for event in api.watch(PODS, {})]
 
 
 async def test_a_watch_that_is_cut_is_no_end(server: ScriptedServer, api: Api):
