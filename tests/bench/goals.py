@@ -47,6 +47,12 @@ GOALS = {
     "swap under 500/s: timed out": Goal(at_most=0),
     "ready / bare python, p50": _ratio(at_most=3),
     "teardown proven, p99": Goal(at_most=200),
+    "cluster: lease to the job's ready, p50": Goal(at_most=1_300),
+    "cluster: lease to the job's ready, p95": Goal(at_most=2_000),
+    "cluster: teardown to checked absence, p95": Goal(at_most=8_000),
+    # However slow a machine is, all of them end well.
+    "cluster: of 20 attempts at once, proven gone": Goal(at_least=20, ratio=True),
+    "cluster: runner's RSS, end / start": _ratio(at_most=1.05),
     "gateway idle RSS": Goal(at_most=150),
     "CPU, 100,000 stored / first 1,000": _ratio(at_most=1.2),
     "latency, 100,000 stored / first 1,000": _ratio(at_most=1.2),

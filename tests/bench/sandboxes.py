@@ -54,10 +54,10 @@ class Took:
 
 async def measure(place: Path, count: int = 40) -> list[Figure]:
     """`count` plan stages of the runbook driver, one after the other. Raises StageFailed, SandboxUnavailable."""
-    with _reachable(place) as base:
+    with reachable(place) as base:
         root = build_job_root(base)
         source = shutil.copytree(ROOT / "examples/sources/service", base / "source")
-        spec, inputs = _stage(base, root, source)
+        spec, inputs = plan_stage(base, root, source)
         sandbox = BubblewrapSandbox(BubblewrapSettings(base))
         try:
             for _ in range(3):
@@ -104,7 +104,7 @@ def _bare_python() -> float:
     return time.perf_counter() - began
 
 
-def _stage(base: Path, root: JobRoot, source: Path) -> tuple[SandboxSpec, JobInputs]:
+def plan_stage(base: Path, root: JobRoot, source: Path) -> tuple[SandboxSpec, JobInputs]:
     """A plan stage as the runner makes it (runner/stages.py), signed by throw-away keys."""
     (base / "keys").mkdir(mode=0o700)
     keys = {name: generate_key(base / "keys" / f"{name}.pem") for name in ("root", "grant")}
@@ -166,7 +166,7 @@ def _permission(signer: FileSigner, inputs_sha256: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _reachable(place: Path) -> Iterator[Path]:
+def reachable(place: Path) -> Iterator[Path]:
     """Where sandboxes may lie: below `place`, or where bootstrap would put them when other uids cannot pass through to it."""
     place.mkdir(exist_ok=True)
     base = sandbox_base(place)

@@ -117,6 +117,7 @@ def test_the_goals_are_those_of_the_issue() -> None:
         "engines",
         "swaps",
         "sandboxes",
+        "kubernetes",
         "store",
         "governed",
         "history",
@@ -134,6 +135,15 @@ def test_the_goals_are_those_of_the_issue() -> None:
         "CPU, 100,000 stored / first 1,000": 1.2,
         "latency, 100,000 stored / first 1,000": 1.2,
         "RSS, end / start of a steady load": 1.05,
+        "cluster: of 20 attempts at once, proven gone": 20,
+        "cluster: runner's RSS, end / start": 1.05,
+    }
+    in_a_cluster = {name: goal.at_most for name, goal in GOALS.items() if name.startswith("cluster: ")}
+    assert in_a_cluster | dict.fromkeys(ratios) == {
+        **dict.fromkeys(ratios),
+        "cluster: lease to the job's ready, p50": 1300,
+        "cluster: lease to the job's ready, p95": 2000,
+        "cluster: teardown to checked absence, p95": 8000,
     }
     durable = {name: goal.at_most for name, goal in GOALS.items() if name.endswith(", durable")}
     assert durable == {
