@@ -186,10 +186,10 @@ class Works:
         assert status == 200, document
 
 
-def lock_text(mirror: Path, host: str) -> str:
-    """What `init` would write beside the root module for every provider of this mirror."""
+def lock_text(mirror: Path, host: str, name: str = "*") -> str:
+    """What `init` would write beside the root module for every provider of this mirror, or for the one of this name."""
     text = ""
-    for package in sorted((mirror / host).glob(f"hashicorp/*/*/linux_{MACHINE}")):
+    for package in sorted((mirror / host).glob(f"hashicorp/{name}/*/linux_{MACHINE}")):
         name, version = package.parts[-3:-1]
         hashes = f'  hashes = [\n    "{h1_of_directory(package)}",\n  ]\n'
         text += f'provider "{host}/hashicorp/{name}" {{\n  version = "{version}"\n{hashes}}}\n\n'
