@@ -81,9 +81,10 @@ class Cluster:
         assert done.returncode == 0 or not check, f"kubectl {' '.join(words)}: {done.stderr}"
         return done
 
-    def apply(self, *objects: dict[str, Any]) -> None:
-        """Create or change objects."""
-        self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    def apply(self, *objects: dict[str, Any], by: tuple[str, ...] = ()) -> None:
+        """Create or change objects; `by`: words that name another user."""
+        whole = {"apiVersion": "v1", "kind": "List", "items": objects}
+        self.kubectl("apply", "-f", "-", *by, stdin=json.dumps(whole))
 
     @contextmanager
     def namespace(self, **labels: str) -> Iterator[str]:

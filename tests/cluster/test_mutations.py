@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.identity import Identity
+from tests.cluster.identity import USER, Identity, unheld
 from tests.cluster.running import Cluster, until
 from tests.cluster.test_provider import WAITS, bench, clean, made, provider, runner
 
@@ -95,7 +95,7 @@ async def mutating(cluster: Cluster, place: str, expression: str, order: Mapping
 def tried(cluster: Cluster, place: str, order: Mapping[str, Any]) -> str | None:
     """What the API server makes of a pod that is not made: a new policy is not in force at once."""
     words = ("create", "-f", "-", "-n", place, "--dry-run=server", "-o", "json")
-    held = json.loads(cluster.kubectl(*words, stdin=json.dumps(order)).stdout)
+    held = json.loads(cluster.kubectl(*words, f"--as={USER}", stdin=json.dumps(order)).stdout)
     return difference(order, held)
 
 
@@ -126,7 +126,7 @@ async def test_a_pod_that_was_changed_on_its_way_is_refused_by_the_place_that_di
 async def test_a_pod_that_gets_a_container_while_it_runs_ends_at_once(
     cluster: Cluster, bench: Bench, job_image: Image
 ) -> None:
-    """As `kubectl debug` does: what is beside the job could read it."""
+    """As `kubectl debug` does where admission lets it: what is beside the job could read it."""
     async with bench.running(WAITS) as run:
         (pod,) = cluster.api.ask("GET", f"/api/v1/namespaces/{namespace_name(bench.enclosure)}/pods")["items"]
         beside = {
@@ -140,7 +140,8 @@ async def test_a_pod_that_gets_a_container_while_it_runs_ends_at_once(
             f"/api/v1/namespaces/{namespace_name(bench.enclosure)}/pods/{pod['metadata']['name']}/ephemeralcontainers"
         )
         patch = {"spec": {"ephemeralContainers": [beside]}}
-        cluster.api.ask("PATCH", path, patch, kind="application/strategic-merge-patch+json")
+        with unheld(cluster, namespace_name(bench.enclosure)):
+            cluster.api.ask("PATCH", path, patch, kind="application/strategic-merge-patch+json")
         report = await asyncio.wait_for(run.wait(), 120)
     assert report.cause == "lost"
     assert report.reason == "the pod was changed while it ran: spec.ephemeralContainers was added (debugger)"

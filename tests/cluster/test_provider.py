@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.cluster.attempts import made_marks
-from tests.cluster.identity import Identity, runner_identity
+from tests.cluster.identity import SYSTEM, Identity, runner_identity
 from tests.cluster.running import Cluster, until
 
 from lockgate.runner.image.archive import Image
@@ -100,7 +100,7 @@ async def test_a_quota_that_denies_a_pod_is_told_and_the_others_run_on(cluster: 
             "metadata": {"name": "theirs", "namespace": namespace_name(bench.enclosure)},
             "spec": {"hard": {"pods": "1"}},
         }
-        cluster.apply({"apiVersion": "v1", "kind": "ResourceQuota", **hard})
+        cluster.apply({"apiVersion": "v1", "kind": "ResourceQuota", **hard}, by=SYSTEM)
         await asyncio.to_thread(counted, cluster, bench.enclosure)
         with pytest.raises(SandboxUnavailable, match="exceeded quota") as refused:
             await bench.provider.start(bench.spec(WAITS))
@@ -146,7 +146,7 @@ async def test_a_webhook_that_refuses_pods_is_told_and_leaves_nothing(cluster: C
 
 def tried(cluster: Cluster, place: str) -> str:
     """What the API server says of something that is not made: a new webhook is not in force at once."""
-    said = cluster.kubectl("create", "configmap", "x", "-n", place, "--dry-run=server", check=False)
+    said = cluster.kubectl("create", "configmap", "x", "-n", place, "--dry-run=server", *SYSTEM, check=False)
     return said.stderr
 
 

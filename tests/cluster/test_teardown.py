@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Any
 
 import pytest
 from tests.cluster.attempts import Attempts, attempts, begun, ended, made_marks, soon
-from tests.cluster.identity import Identity, runner_identity
+from tests.cluster.identity import SYSTEM, Identity, run_name, run_namespace, runner_identity
 from tests.cluster.node import Node
 from tests.cluster.running import Cluster
 
@@ -160,7 +159,7 @@ async def test_a_namespace_that_somebody_holds_is_not_gone_and_told_of_with_what
         await begun(where, job_image.pinned)
         held = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "held", "namespace": where.name}}
         held["metadata"]["finalizers"] = ["example.com/hold"]  # type: ignore[index]
-        cluster.apply(held)
+        cluster.apply(held, by=SYSTEM)
         assert (await where.release())["namespace"] is False
         reaper = Reaper(made_marks("runner-1", ours.cluster_uid))
         listed, now = await ApiNamespaces(ours.cluster.api).run_namespaces()
@@ -188,7 +187,9 @@ async def test_reapers_remove_what_outlived_its_time_and_leave_what_bears_no_mar
             (forged := run_name()): {"lockgate.dev/mark": '{"v":1} 00'},
         }
         for name, annotations in marks.items():
-            runner.api.ask("POST", "/api/v1/namespaces", namespace(name, annotations))
+            made = run_namespace(name)
+            made["metadata"]["annotations"] |= annotations
+            runner.api.ask("POST", "/api/v1/namespaces", made)
         try:
             view = ApiNamespaces(ours.cluster.api)
             created = (await view.run_namespaces())[1]
@@ -208,15 +209,6 @@ async def test_reapers_remove_what_outlived_its_time_and_leave_what_bears_no_mar
         finally:
             for name in marks:
                 cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
-
-
-def run_name() -> str:
-    return f"lockgate-run-{os.urandom(16).hex()}"
-
-
-def namespace(name: str, annotations: Any) -> Any:
-    labels = {"lockgate.dev/run": "true", "pod-security.kubernetes.io/enforce": "restricted"}
-    return {"metadata": {"name": name, "labels": labels, "annotations": annotations}}
 
 
 __all__ = ["Attempts"]

@@ -16,6 +16,7 @@ from lockgate.contract.keyset import keyid_of, open_keyset
 from lockgate.keys.privatefile import read_private
 from lockgate.keys.signer import FileSigner, read_public_key
 from lockgate.keys.tls import runner_client
+from lockgate.runner.background import keep_going
 from lockgate.runner.credentials.file import FileBroker
 from lockgate.runner.credentials.none import NoBroker
 from lockgate.runner.credentials.port import CredentialBroker
@@ -100,8 +101,8 @@ async def _work(parts: Parts, ready: asyncio.Event | None, stop: asyncio.Event |
     if ready is not None:
         ready.set()
     work = asyncio.create_task(loop.run())
-    sweeping = asyncio.create_task(sweep_plans(parts))
-    patrolling = asyncio.create_task(parts.sandbox.patrol())
+    sweeping = asyncio.create_task(keep_going("sweep of plan files", lambda: sweep_plans(parts)))
+    patrolling = asyncio.create_task(keep_going("patrol", parts.sandbox.patrol))
     stopped = asyncio.create_task((stop or asyncio.Event()).wait())
     try:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -90,6 +90,10 @@ class Api:
                 raise
             return found
 
+    async def would_create(self, path: str, body: Mapping[str, Any]) -> None:
+        """Ask whether ``body`` would be taken, without making it. Raises ApiRefused, ApiUnavailable."""
+        await self._asked("POST", path, body, {"dryRun": "All"})
+
     async def delete(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """Order the end of one object; None when there is none. Raises ApiRefused, ApiUnavailable."""
         options = {"apiVersion": "v1", "kind": "DeleteOptions", **(body or {})}

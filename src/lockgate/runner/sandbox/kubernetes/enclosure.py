@@ -13,6 +13,7 @@ from lockgate.runner.sandbox.kubernetes.cluster import Cluster, PodRef, Standing
 from lockgate.runner.sandbox.kubernetes.failures import not_made
 from lockgate.runner.sandbox.kubernetes.objects import Document, Hole, PodPlan
 from lockgate.runner.sandbox.kubernetes.ordered import check_order, check_running, check_same
+from lockgate.runner.sandbox.kubernetes.paging import PODS, whole
 from lockgate.runner.sandbox.kubernetes.watch import Pod, PodWatch
 from lockgate.runner.sandbox.port import SandboxLimits, SandboxUnavailable
 
@@ -156,7 +157,7 @@ class Enclosure:
     async def sandboxes(self) -> dict[str, Pod]:
         """Every pod that is in it, by the id of its sandbox, as the API server has it now. Raises ApiRefused, ApiUnavailable."""
         found = {}
-        for pod in (await self._cluster.api.get(self._path("v1", "pods"))).get("items") or ():
+        for pod in (await whole(self._cluster.api, self._path("v1", "pods"), PODS)).items:
             self.runs_on(pod)
             found[str(pod["metadata"].get("annotations", {}).get(objects.SANDBOX_ANNOTATION) or "")] = pod
         return found

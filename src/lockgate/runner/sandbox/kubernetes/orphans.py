@@ -11,12 +11,12 @@ import structlog
 
 from lockgate.runner.sandbox.kubernetes import objects
 from lockgate.runner.sandbox.kubernetes.api import Api, ApiRefused, ApiUnavailable
+from lockgate.runner.sandbox.kubernetes.paging import listed
 from lockgate.runner.sandbox.kubernetes.reaper import Found, Reaper, Verdict
 from lockgate.runner.sandbox.port import SandboxUnavailable
 
 LOG = structlog.get_logger("lockgate.runner")
 ROUND_SECONDS: Final = 60.0
-PAGE: Final = "500"
 _GONE: Final = (404, 409)
 
 
@@ -27,20 +27,16 @@ class ApiNamespaces:
         self._api = api
 
     async def run_namespaces(self) -> tuple[Sequence[Mapping[str, Any]], datetime.datetime]:
-        """Every namespace with our label, and the API server's time before the first was told. Raises ApiRefused, ApiUnavailable."""
-        query = {"labelSelector": f"{objects.RUN_LABEL}=true", "limit": PAGE}
-        found: list[Mapping[str, Any]] = []
-        now: datetime.datetime | None = None
-        while True:
-            listed = await self._api.get("/api/v1/namespaces", query)
-            now = now or self._api.server_time
-            if now is None:
-                raise ApiUnavailable("the API server does not say what time it is")
-            found += listed.get("items") or ()
-            more = listed.get("metadata", {}).get("continue")
-            if not more:
-                return found, now
-            query = {**query, "continue": str(more)}
+        """Every namespace with our label, and the API server's time before the first was told. Raises ApiRefused, ApiUnavailable.
+
+        Where there are more than one list holds, the rest is left to later rounds: what this one deletes makes room.
+        """
+        found = await listed(self._api, "/api/v1/namespaces", {"labelSelector": f"{objects.RUN_LABEL}=true"})
+        if found.asked is None:
+            raise ApiUnavailable("the API server does not say what time it is")
+        if not found.whole:
+            LOG.error("more namespaces of attempts than are looked at in one round", looked_at=len(found.items))
+        return found.items, found.asked
 
     async def delete_namespace(self, name: str, uid: str) -> bool:
         """Delete the one of this UID; False when it is gone, or another one has its name. Raises ApiRefused, ApiUnavailable."""

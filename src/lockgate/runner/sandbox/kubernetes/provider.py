@@ -14,13 +14,14 @@ import structlog
 
 from lockgate.contract import podchannel
 from lockgate.runner.sandbox import linux
-from lockgate.runner.sandbox.kubernetes import objects
+from lockgate.runner.sandbox.kubernetes import bounds, objects
 from lockgate.runner.sandbox.kubernetes.api import ApiRefused, ApiUnavailable
 from lockgate.runner.sandbox.kubernetes.cluster import Cluster, Standing, standing
 from lockgate.runner.sandbox.kubernetes.enclosure import NAMESPACES, Enclosure
 from lockgate.runner.sandbox.kubernetes.failures import image_digest, never_starts, not_made, still_waits_for
 from lockgate.runner.sandbox.kubernetes.objects import Hole, Mount, PodPlan
 from lockgate.runner.sandbox.kubernetes.orphans import patrol
+from lockgate.runner.sandbox.kubernetes.paging import listed
 from lockgate.runner.sandbox.kubernetes.reaper import Reaper
 from lockgate.runner.sandbox.kubernetes.run import LIMITS, KubernetesRun
 from lockgate.runner.sandbox.kubernetes.watch import Pod
@@ -82,9 +83,11 @@ class KubernetesSandbox:
         """A namespace and a pod in the very profile, of which everything is checked, and which is removed again. Raises SandboxUnavailable."""
         await self.open()
         enclosure = self._cluster.random(16).hex()
+        await bounds.check_names(self._cluster.api, (await self._stands()).user, self._cluster.random(16).hex())
         spec = SandboxSpec(self._cluster.random(16).hex(), PROBE, ("/bin/true",), enclosure=enclosure)
         try:
             run = await self.start(spec)
+            await bounds.check_inside(self._cluster.api, objects.namespace_name(enclosure))
             report = await run.wait()
         except SpecRefused as refused:
             raise SandboxUnavailable(str(refused), "see the message") from None
@@ -165,7 +168,7 @@ class KubernetesSandbox:
         uid = str(stage.pod["metadata"]["uid"])
         try:
             found = await stage.enclosure.watch.until(uid, _has_begun, self._cluster.settings.start_seconds)
-        except ApiRefused as error:
+        except (ApiRefused, ApiUnavailable) as error:
             raise not_made("the pod", error) from None
         if found is None:
             raise still_waits_for(stage.enclosure.watch.pods.get(uid))
@@ -301,12 +304,14 @@ class KubernetesSandbox:
         marks = (await self._stands()).marks
         query = {"labelSelector": f"{objects.RUN_LABEL}=true,{objects.RUNNER_LABEL}={self._cluster.runner}"}
         try:
-            listed = await self._cluster.api.get(NAMESPACES, query)
+            found = await listed(self._cluster.api, NAMESPACES, query)
         except (ApiRefused, ApiUnavailable) as error:
             raise not_made("the namespaces of this runner cannot be listed", error) from None
-        names = [str(item["metadata"]["name"]) for item in listed.get("items") or () if marks.ours(item)]
-        found = [name.removeprefix(objects.PREFIX) for name in names if name.startswith(objects.PREFIX)]
-        return [await self._enclosure(each) for each in found if ENCLOSURE.fullmatch(each)]
+        if not found.whole:  # what is told of here is ended first; the reaper finds the rest
+            LOG.error("more namespaces of this runner than one list holds", listed=len(found.items))
+        names = [str(item["metadata"]["name"]) for item in found.items if marks.ours(item)]
+        ours = [name.removeprefix(objects.PREFIX) for name in names if name.startswith(objects.PREFIX)]
+        return [await self._enclosure(each) for each in ours if ENCLOSURE.fullmatch(each)]
 
 
 def check_arrival(arrival: Arrival, pod: Pod, image: str) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from lockgate.runner.egress.tunnels import TunnelNote
 from lockgate.runner.sandbox.channel import LinkChannel
-from lockgate.runner.sandbox.kubernetes.api import ApiRefused
+from lockgate.runner.sandbox.kubernetes.api import ApiRefused, ApiUnavailable
 from lockgate.runner.sandbox.kubernetes.failures import PodEnd, image_digest, pod_end
 from lockgate.runner.sandbox.kubernetes.ordered import difference
 from lockgate.runner.sandbox.kubernetes.watch import Pod, PodWatch
@@ -94,8 +94,8 @@ class KubernetesRun:
     async def _pod_end(self) -> PodEnd | None:
         try:
             return await self._watch.until(self._uid, self._ended, None)
-        except ApiRefused as refused:
-            return PodEnd("lost", None, None, f"its namespace cannot be looked into any more: {refused.message[:200]}")
+        except (ApiRefused, ApiUnavailable) as error:
+            return PodEnd("lost", None, None, f"its namespace cannot be looked into any more: {str(error)[:200]}")
 
     def _ended(self, pod: Pod | None) -> PodEnd | None:
         """As ``pod_end``; and whoever got a container beside the job's, or changed its own, has come in by a second door."""

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from lockgate.runner.sandbox.kubernetes.api import Api, ApiRefused, ApiUnavailable
+import structlog
 
+from lockgate.runner.sandbox.kubernetes.api import Api, ApiRefused, ApiUnavailable
+from lockgate.runner.sandbox.kubernetes.paging import PODS, whole
+from lockgate.runner.sandbox.port import SandboxUnavailable
+
+LOG = structlog.get_logger("lockgate.runner")
 T = TypeVar("T")
 Pod = Mapping[str, Any]
 _PAUSES: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 _GONE: Final = 410
 _OURS_NO_MORE: Final = (401, 403, 404)
+TOLD_AFTER: Final = 5
+"""Failures in a row, before anybody is told: a cut watch is nothing to tell of."""
 FIRST_SECONDS: Final = 5.0
 """How long a refusal is taken for a role that the API server does not yet know of."""
 
@@ -26,7 +34,7 @@ class PodWatch:
         self._changed = asyncio.Condition()
         self._version = ""
         self._task: asyncio.Task[None] | None = None
-        self._refused: ApiRefused | None = None
+        self._over: ApiRefused | ApiUnavailable | None = None
         self.pods: dict[str, Pod] = {}
         self.lists = 0
         self.watches = 0
@@ -45,7 +53,7 @@ class PodWatch:
         """Wait until ``found`` of the pod of this uid is something; None when ``seconds`` are over (None: without an end).
 
         ``found`` is asked of the pod as it is now and after every change, with None once it is gone. Raises ApiRefused when the namespace
-        cannot be looked into any more.
+        cannot be looked into any more, ApiUnavailable when nobody looks into it any more.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -54,8 +62,8 @@ class PodWatch:
                         value = found(self.pods.get(uid))
                         if value is not None:
                             return value
-                        if self._refused is not None:
-                            raise self._refused
+                        if self._over is not None:
+                            raise self._over
                         await self._changed.wait()
         except TimeoutError:
             return None
@@ -66,6 +74,16 @@ class PodWatch:
             self.pods.setdefault(pod["metadata"]["uid"], pod)
 
     async def _run(self) -> None:
+        """Whatever ends it, those who wait are told: a watch that broke unheard would leave them waiting for ever."""
+        try:
+            await self._go_on()
+        finally:
+            why = sys.exception()
+            if why is not None and not isinstance(why, asyncio.CancelledError):
+                LOG.error("watch of pods broke", path=self._path, error=repr(why), exc_info=why)
+            await self._end(ApiUnavailable(f"watch of {self._path}: {'ended' if why is None else repr(why)[:200]}"))
+
+    async def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
         failures, refused_until = 0, loop.time() + FIRST_SECONDS
         while True:
@@ -74,8 +92,10 @@ class PodWatch:
                     await self._list_again()
                 await self._follow()
                 failures = 0
-            except ApiUnavailable:
+            except (ApiUnavailable, SandboxUnavailable) as error:
                 failures += 1
+                if failures == TOLD_AFTER:  # its own credential cannot be read, say; it may be there again later
+                    LOG.error("pods cannot be watched", path=self._path, error=str(error)[:500])
             except ApiRefused as refused:
                 failures += 1
                 if refused.status == _GONE or refused.reason in ("Expired", "Gone"):
@@ -109,16 +129,15 @@ class PodWatch:
     async def _list_again(self) -> None:
         """What happened meanwhile is not told any more: what there is now counts, and what is not there is gone."""
         self.lists += 1
-        listed = await self._api.get(self._path)
-        found = {str(pod["metadata"]["uid"]): pod for pod in listed.get("items") or ()}
+        now = await whole(self._api, self._path, PODS)
         async with self._changed:
-            self.pods = found
-            self._version = str(listed.get("metadata", {}).get("resourceVersion") or "")
+            self.pods = {str(pod["metadata"]["uid"]): pod for pod in now.items}
+            self._version = now.version
             self._changed.notify_all()
 
-    async def _end(self, refused: ApiRefused) -> None:
+    async def _end(self, why: ApiRefused | ApiUnavailable) -> None:
         async with self._changed:
-            self._refused = refused
-            if refused.status == 404:
+            self._over = self._over or why
+            if isinstance(why, ApiRefused) and why.status == 404:
                 self.pods.clear()
             self._changed.notify_all()

@@ -1,13 +1,16 @@
 """One watch of a namespace's pods, through cuts, versions that are too old, and the end of the namespace; on a real HTTPS server."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from tests.unit.runner.sandbox.kubernetes.conftest import Answer, ScriptedServer, status_of
 
+from lockgate.runner.sandbox.kubernetes import access
 from lockgate.runner.sandbox.kubernetes import watch as watching
-from lockgate.runner.sandbox.kubernetes.api import Api, ApiRefused
+from lockgate.runner.sandbox.kubernetes.api import Api, ApiRefused, ApiUnavailable
 from lockgate.runner.sandbox.kubernetes.watch import PodWatch
 
 PODS = "/api/v1/namespaces/lockgate-run-0/pods"
@@ -104,3 +107,43 @@ async def test_a_role_that_is_not_known_yet_is_waited_for_and_one_that_is_taken_
     with pytest.raises(ApiRefused, match="cannot watch"):
         await later.until("u1", phase("Running"), SECONDS)
     await later.close()
+
+
+async def test_a_credential_that_cannot_be_read_for_a_while_is_told_and_the_watch_goes_on(
+    server: ScriptedServer, watch: PodWatch, token_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(watching, "_PAUSES", (0.001,))
+    monkeypatch.setattr(access, "TOKEN_SECONDS", 0.0)
+    server.answers("GET", PODS, Answer(document={"metadata": {"resourceVersion": "10"}, "items": []}))
+    server.answers("GET", PODS, Answer(events=[event("ADDED", pod("u1", "Running", "11"))], holds=asyncio.Event()))
+    token_file.rename(token_file.with_name("away"))
+    with structlog.testing.capture_logs() as said:
+        watch.open()
+        while not said:  # noqa: ASYNC110 - a log line has no event
+            await asyncio.sleep(0.001)
+        token_file.with_name("away").rename(token_file)
+        assert await watch.until("u1", phase("Running"), SECONDS)
+    assert [line["event"] for line in said] == ["pods cannot be watched"]
+    assert "cannot be read" in said[0]["error"]
+
+
+async def test_a_watch_that_breaks_is_told_and_so_are_those_who_wait(server: ScriptedServer, watch: PodWatch):
+    """Something that no API server says: a pod without a name for itself."""
+    server.answers("GET", PODS, Answer(events=[{"type": "ADDED", "object": {"metadata": ["odd"]}}]))
+    with structlog.testing.capture_logs() as said:
+        watch.open()
+        with pytest.raises(ApiUnavailable, match="AttributeError"):
+            await asyncio.wait_for(watch.until("u1", phase("Running"), None), 30)
+    assert [(line["event"], line["log_level"]) for line in said] == [("watch of pods broke", "error")]
+
+
+async def test_a_watch_that_is_closed_tells_those_who_still_wait(server: ScriptedServer, watch: PodWatch):
+    server.answers("GET", PODS, Answer(events=[], holds=asyncio.Event()))
+    watch.open()
+    while not server.asked:  # noqa: ASYNC110 - the server has no event for it
+        await asyncio.sleep(0.001)
+    waiting = asyncio.create_task(watch.until("u1", phase("Running"), None))
+    await asyncio.sleep(0)
+    await watch.close()
+    with pytest.raises(ApiUnavailable, match="watch of"):
+        await asyncio.wait_for(waiting, 60)
