@@ -17,10 +17,9 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
 STAYS = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('there', flush=True)\nwhile True: signal.pause()"
 
 
-def running(cluster: Cluster, namespace: str, image: Image, grace: int = 1) -> str:
+def running(cluster: Cluster, namespace: str, image: Image) -> str:
     """The UID of a pod that runs and ignores SIGTERM."""
     pod = restricted("stays", image.pinned, STAYS)
-    pod["spec"]["terminationGracePeriodSeconds"] = grace
     made = cluster.api.ask("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
     until(lambda: "there" in cluster.logs(namespace, "stays") if _runs(cluster, namespace) else "")
     return str(made["metadata"]["uid"])
@@ -32,7 +31,7 @@ def _runs(cluster: Cluster, namespace: str) -> bool:
 
 def test_a_force_deleted_pod_has_no_object_and_yet_runs(cluster: Cluster, cluster_node: Node, job_image: Image) -> None:
     with cluster.namespace() as namespace:
-        uid = running(cluster, namespace, job_image, grace=30)
+        uid = running(cluster, namespace, job_image)
         cluster_node.kill("kubelet")  # so that it is seen for as long as we look
         cluster.kubectl("delete", "pod", "stays", "-n", namespace, "--force", "--grace-period=0", "--wait=false")
         assert cluster.api.ask("GET", f"/api/v1/namespaces/{namespace}/pods")["items"] == []
