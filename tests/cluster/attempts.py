@@ -19,6 +19,7 @@ from lockgate.runner.sandbox.kubernetes.api import Api
 from lockgate.runner.sandbox.kubernetes.enclosure import Enclosure
 from lockgate.runner.sandbox.kubernetes.gone import Account, KubeletNodes
 from lockgate.runner.sandbox.kubernetes.marks import MarkKey, RegionMarks, lifetime
+from lockgate.runner.sandbox.kubernetes.memory import Forgetful
 from lockgate.runner.sandbox.kubernetes.objects import Mount, PodPlan
 from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
 from lockgate.runner.sandbox.port import SandboxLimits
@@ -67,7 +68,7 @@ async def attempts(
     )
     nodes = KubeletNodes(api, Account("lockgate", "look"), float(seconds))
     marks = partial(made_marks, runner)
-    one = provided.Cluster(api, settings, runner, image, {}, marks, nodes, os.urandom)
+    one = provided.Cluster(api, settings, runner, image, {}, marks, nodes, os.urandom, Forgetful())
     try:
         yield Attempts(one, await provided.standing(one))
     finally:

@@ -34,6 +34,7 @@ from lockgate.runner.sandbox.uids import UidRange
 from lockgate.runner.sandbox.unsafe import UnsafeNoSandbox
 from lockgate.runner.settings import RunnerSettings
 from lockgate.runner.toolbox import open_toolbox
+from lockgate.runner.whereabouts import JournaledPods
 from lockgate.wire.client import GatewayClient
 
 LOG = structlog.get_logger("lockgate.runner")
@@ -44,8 +45,18 @@ async def serve(
     settings: RunnerSettings, *, ready: asyncio.Event | None = None, stop: asyncio.Event | None = None
 ) -> None:
     """Run until `stop` is set, then drain. Raises SandboxUnavailable, KeyFileError, JournalError, LogInconsistent."""
+    journal = Journal(settings.state_dir / "journal.jsonl")
+    try:
+        await _serve(settings, journal, ready, stop)
+    finally:
+        journal.close()
+
+
+async def _serve(
+    settings: RunnerSettings, journal: Journal, ready: asyncio.Event | None, stop: asyncio.Event | None
+) -> None:
     # The launcher is a process of its own and starts before this one has read a key (TRUST §3).
-    sandbox = make_sandbox(settings)
+    sandbox = make_sandbox(settings, journal)
     capabilities = await sandbox.probe()
     LOG.info("sandbox", provider=capabilities.provider, isolated=capabilities.isolated, notes=list(capabilities.notes))
     job_root = await asyncio.to_thread(make_job_root, settings)
@@ -54,7 +65,6 @@ async def serve(
         LOG.warning("not trusted", what=text)
     trust = read_trust(settings)
     gateway = GatewayClient(settings.gateway, runner_client(settings.keys.tls, dev=settings.dev))
-    journal = Journal(settings.state_dir / "journal.jsonl")
     region = region_secret(settings.keys.region, dev=settings.dev)
     parts = Parts(
         settings=settings,
@@ -78,7 +88,6 @@ async def serve(
     finally:
         await sandbox.close()
         await gateway.close()
-        journal.close()
 
 
 async def sweep_plans(parts: Parts) -> None:
@@ -121,13 +130,13 @@ def make_job_root(settings: RunnerSettings) -> JobRoot:
     return build_job_root(box.roots_dir or box.base_dir, tools=installed_tools())
 
 
-def make_sandbox(settings: RunnerSettings) -> Sandbox:
+def make_sandbox(settings: RunnerSettings, journal: Journal) -> Sandbox:
     """The provider the settings name; never another one instead. Raises SandboxUnavailable."""
     box = settings.sandbox
     if box.provider == "bubblewrap":
         return BubblewrapSandbox(BubblewrapSettings(base=box.base_dir, uids=UidRange(box.uid_base, box.uid_count)))
     if box.provider == "kubernetes":
-        return make_kubernetes(settings)
+        return make_kubernetes(settings, journal)
     if box.provider == "unsafe-no-sandbox" and settings.dev:
         return UnsafeNoSandbox(box.base_dir, i_accept_no_isolation=True)
     raise SandboxUnavailable(
@@ -135,7 +144,7 @@ def make_sandbox(settings: RunnerSettings) -> Sandbox:
     )
 
 
-def make_kubernetes(settings: RunnerSettings) -> Sandbox:
+def make_kubernetes(settings: RunnerSettings, journal: Journal) -> Sandbox:
     """Pods in a cluster. The region's secret is read when the first namespace is marked, by when what guards channels runs. Raises SandboxUnavailable."""
     # Only here is a client of a cluster needed, and its memory.
     from lockgate.runner.sandbox.kubernetes.marks import MarkKey, RegionMarks, lifetime
@@ -152,7 +161,8 @@ def make_kubernetes(settings: RunnerSettings) -> Sandbox:
         return RegionMarks(key, cluster, settings.region, settings.id, instance, seconds)
 
     wanted = Wanted(settings.id, box.image, box.runtime_classes, UidRange(box.uid_base, box.uid_count))
-    return open_kubernetes(box.kubernetes, wanted, marks)
+    memory = JournaledPods(journal, lambda: region_secret(settings.keys.region, dev=settings.dev))
+    return open_kubernetes(box.kubernetes, wanted, marks, memory=memory)
 
 
 def make_broker(settings: RunnerSettings, trust: Trust) -> CredentialBroker:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,6 +81,23 @@ class Journal:
     def sandbox_started(self, attempt: str, sandbox: str) -> None:
         """Note a sandbox before it is made."""
         self._record({"k": "box", "attempt": attempt, "id": sandbox})
+
+    def sandbox_placed(self, sandbox: str, place: Mapping[str, str]) -> None:
+        """Note where a provider put a sandbox, in its own words, so that it is looked for there after a restart; of one that is no attempt's, nothing."""
+        if self.attempt_of(sandbox) is not None:
+            self._record({"k": "placed", "id": sandbox, "place": dict(place)})
+
+    def attempt_of(self, sandbox: str) -> str | None:
+        """The open attempt that this sandbox is or was of."""
+        for item in self._state.open.values():
+            if sandbox in item.sandboxes or sandbox in item.gone:
+                return item.attempt
+        return None
+
+    @property
+    def places(self) -> Mapping[str, Mapping[str, str]]:
+        """Where sandboxes of open attempts were put, by their ids."""
+        return {box: place for item in self._state.open.values() for box, place in item.places.items()}
 
     def sandbox_gone(self, sandbox: str) -> None:
         """Note that a sandbox was looked for and is gone; idempotent."""

@@ -31,7 +31,7 @@ class OpenAttempt:
     """An attempt whose receipt the gateway does not have yet. `grant` is the grant's envelope, `sandboxes` those not proven gone.
 
     `gone` and `revoked` are the ends that were seen: the receipt must name them too. `proven`: whether the receipt proves the end of everything. `told`: the
-    gateway has a receipt that does not, and is told again once there is one that does.
+    gateway has a receipt that does not, and is told again once there is one that does. `places`: by sandbox, where its provider says that it was put.
     """
 
     attempt: str
@@ -42,6 +42,7 @@ class OpenAttempt:
     proven: bool = True
     told: bool = False
     gone: set[str] = field(default_factory=set)
+    places: dict[str, dict[str, str]] = field(default_factory=dict)
     revoked: list[JournaledCredential] = field(default_factory=list)
 
 
@@ -75,6 +76,8 @@ class JournalState:
                 issued = {"k": "issued", "attempt": entry.attempt, "scope": item.scope, "accessor": item.accessor}
                 found += [issued, {"k": "revoked", "accessor": item.accessor}]
             found += [{"k": "box", "attempt": entry.attempt, "id": box} for box in sorted(entry.sandboxes)]
+            for box, place in sorted(entry.places.items()):
+                found.append({"k": "placed", "id": box, "place": place})
             for item in entry.credentials:
                 found.append({"k": "intended", "attempt": entry.attempt, "scope": item.scope})
                 if item.accessor is not None:
@@ -119,6 +122,14 @@ class JournalState:
             if _text(record["id"]) in attempt.sandboxes:
                 attempt.sandboxes.remove(record["id"])
                 attempt.gone.add(record["id"])
+
+    def _placed(self, record: Record) -> None:
+        box, place = _text(record["id"]), record["place"]
+        if not isinstance(place, dict) or not all(isinstance(value, str) for value in place.values()):
+            raise TypeError("a place is texts by name")
+        for attempt in self.open.values():
+            if box in attempt.sandboxes or box in attempt.gone:
+                attempt.places[box] = dict(place)
 
     def _intended(self, record: Record) -> None:
         self._opened(record).credentials.append(JournaledCredential(record["attempt"], _text(record["scope"]), None))
@@ -169,6 +180,7 @@ _APPLY: Final = {
     "attempt": JournalState._attempt,
     "box": JournalState._box,
     "gone": JournalState._gone,
+    "placed": JournalState._placed,
     "intended": JournalState._intended,
     "issued": JournalState._issued,
     "unissued": JournalState._unissued,

@@ -17,12 +17,14 @@ _ACCOUNT_PREFIX = "system:serviceaccount:"
 class PodRef:
     """A pod that was made: who it is, and the node that was to run it ("" when none was found for it).
 
-    ``ran_by``: a moment by which its node had begun it, on the clock of ``Nodes``; None when nobody saw that.
+    ``ran_by``: a moment by which its node had begun it, on the clock of ``Nodes``; None when nobody saw that. ``node_uid``: of the node's object at
+    that time, "" when it was not read: another node of the same name later knows nothing of what the first one ran.
     """
 
     uid: str
     node: str
     ran_by: float | None = None
+    node_uid: str = ""
 
 
 class Nodes(Protocol):
@@ -34,8 +36,27 @@ class Nodes(Protocol):
     async def run_none_of(self, pods: Collection[PodRef]) -> bool:
         """True when every node says that it runs none of these; False when one does, does not answer, or may not be asked."""
 
-    async def run_none_in(self, namespace: str, pods: Collection[PodRef], closed: float | None = None) -> bool:
-        """The same for everything in a namespace, into which nothing came from ``closed`` on (None: until now); every node is asked when no pods of it are remembered."""
+    async def run_none_in(
+        self, namespace: str, pods: Collection[PodRef], closed: float | None = None, *, whole: bool = True
+    ) -> bool:
+        """The same for everything in a namespace, into which nothing came from ``closed`` on (None: until now); every node is asked when no pods of it
+        are remembered, or there may have been others (not ``whole``)."""
+
+    async def uid_of(self, node: str) -> str:
+        """The UID of a node's object; "" when it may not be read. Raises ApiUnavailable."""
+
+
+class PodMemory(Protocol):
+    """Durable before it returns. Texts only: whoever keeps it need not know what they mean."""
+
+    def remember(self, sandbox: str, place: Mapping[str, str]) -> None:
+        """Keep it as long as the sandbox's attempt has no proven end."""
+
+    def places(self) -> Mapping[str, Mapping[str, str]]:
+        """All that is kept, by sandbox."""
+
+    def enclosure_of(self, sandbox: str) -> str | None:
+        """The enclosure of a sandbox that was ordered, wherever it was put; None when nobody remembers such an order."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +73,7 @@ class Cluster:
     marks: Callable[[str], RegionMarks]
     nodes: Nodes
     random: Callable[[int], bytes]
+    memory: PodMemory
 
     @property
     def image_digest(self) -> str:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from lockgate.runner.sandbox.kubernetes import absence, objects
-from lockgate.runner.sandbox.kubernetes.api import ApiRefused, ApiUnavailable
+from lockgate.runner.sandbox.kubernetes.api import ApiRefused, ApiUnavailable, Conflict
 from lockgate.runner.sandbox.kubernetes.cluster import Cluster, PodRef, Standing
 from lockgate.runner.sandbox.kubernetes.failures import not_made
+from lockgate.runner.sandbox.kubernetes.memory import place_of, pods_of
 from lockgate.runner.sandbox.kubernetes.objects import Document, Hole, PodPlan
 from lockgate.runner.sandbox.kubernetes.ordered import check_order, check_running, check_same
 from lockgate.runner.sandbox.kubernetes.paging import PODS, whole
@@ -36,6 +37,8 @@ class Enclosure:
         self.name = objects.namespace_name(enclosure)
         self.watch = PodWatch(cluster.api, self.name)
         self.made: dict[str, PodRef] = {}
+        self.whole = False
+        """Whether every pod that was ever made in it is in ``made``: not of one that a dead process had, nor after an order whose answer was lost."""
         self._uid = ""
         self._opening: asyncio.Task[None] | None = None
         self._numbers = 0
@@ -55,7 +58,7 @@ class Enclosure:
         try:
             closed = objects.namespace(self.name, cluster.runner, self._standing.user, annotations)
             made = await cluster.api.create(NAMESPACES, closed, readable=True)
-            self._uid = str(made["metadata"]["uid"])
+            self._uid, self.whole = str(made["metadata"]["uid"]), True
             binding = objects.role_binding(cluster.settings.role, self._standing.subject)
             await self._create("rbac.authorization.k8s.io/v1", "rolebindings", binding)
             self.watch.open()
@@ -86,6 +89,7 @@ class Enclosure:
             )
             pod = await self._create("v1", "pods", order, readable=True)
         except (ApiRefused, ApiUnavailable) as error:
+            self.whole = self.whole and isinstance(error, ApiRefused) and not isinstance(error, Conflict)
             raise not_made(f"pod {plan.name} in {self.name}", error) from None
         self.made[pod["metadata"]["uid"]] = PodRef(pod["metadata"]["uid"], "")
         await self.watch.knows(pod)
@@ -104,10 +108,20 @@ class Enclosure:
     def runs_on(self, pod: Pod) -> None:
         """Remember which node a pod came to, and when it was first seen to run there: that node is asked later whether it is gone."""
         uid = str(pod["metadata"]["uid"])
-        ran_by = self.made[uid].ran_by if uid in self.made else None
-        if ran_by is None and has_run(pod):
-            ran_by = self._cluster.nodes.now()
-        self.made[uid] = PodRef(uid, str(pod.get("spec", {}).get("nodeName") or ""), ran_by)
+        known, node = self.made.get(uid, PodRef(uid, "")), str(pod.get("spec", {}).get("nodeName") or "")
+        ran_by = self._cluster.nodes.now() if known.ran_by is None and has_run(pod) else known.ran_by
+        self.made[uid] = replace(known, node=node, ran_by=ran_by)
+
+    async def placed(self, sandbox_id: str, pod: Pod) -> None:
+        """Remember also beyond this process' life which node that was. Raises SandboxUnavailable."""
+        self.runs_on(pod)
+        uid, nodes = str(pod["metadata"]["uid"]), self._cluster.nodes
+        try:
+            node_uid = await nodes.uid_of(self.made[uid].node)
+        except ApiUnavailable as error:
+            raise _unseen(f"node {self.made[uid].node}", error) from None
+        self.made[uid] = replace(self.made[uid], node_uid=node_uid)
+        self._cluster.memory.remember(sandbox_id, place_of(self.enclosure, self.made[uid]))
 
     async def order_end(self, pod: Pod) -> None:
         """Have one pod ended within its short grace. Raises ApiRefused, ApiUnavailable."""
@@ -151,7 +165,9 @@ class Enclosure:
         except (ApiRefused, ApiUnavailable) as error:
             raise _unseen(f"namespace {self.name}", error) from None
         absent = left is None
-        none_left = absent and await self._cluster.nodes.run_none_in(self.name, list(self.made.values()), closed)
+        before = [pod for pod in pods_of(self._cluster.memory, self.enclosure) if pod.uid not in self.made]
+        pods = [*self.made.values(), *before]
+        none_left = absent and await self._cluster.nodes.run_none_in(self.name, pods, closed, whole=self.whole)
         return {"namespace": absent, "processes": none_left}
 
     async def sandboxes(self) -> dict[str, Pod]:

@@ -67,27 +67,36 @@ class KubeletNodes:
     async def run_none_of(self, pods: Collection[PodRef]) -> bool:
         """True when every node that may have run one of these says that it runs none; False when one does, or does not say."""
         uids = {pod.uid for pod in pods}
-        return await self._none({pod.node for pod in pods}, lambda said: said.get("uid") in uids, self._since(pods))
+        return await self._none(pods, lambda said: said.get("uid") in uids, self._since(pods))
 
-    async def run_none_in(self, namespace: str, pods: Collection[PodRef], closed: float | None = None) -> bool:
-        """The same for everything in a namespace. Of one whose pods nobody remembers (its runner died) every node is asked."""
-        nodes = {pod.node for pod in pods} or {""}
+    async def run_none_in(
+        self, namespace: str, pods: Collection[PodRef], closed: float | None = None, *, whole: bool = True
+    ) -> bool:
+        """The same for everything in a namespace. Of one whose pods nobody remembers, or not for sure all of them (its runner died), every node is asked."""
+        nodes = pods if pods and whole else (*pods, PodRef("", ""))
         uids = {pod.uid for pod in pods}
         since = max(self._since(pods), self.clock() if closed is None else closed)
         return await self._none(
             nodes, lambda said: said.get("namespace") == namespace or said.get("uid") in uids, since
         )
 
+    async def uid_of(self, node: str) -> str:
+        """The UID of a node's object; "" when it may not be read, or is gone. Raises ApiUnavailable."""
+        try:
+            return str((await self.api.get(f"{NODES}/{node}"))["metadata"]["uid"])
+        except ApiRefused:
+            return ""
+
     def _since(self, pods: Collection[PodRef]) -> float:
         """From when on a pod's absence proves its end: it ran by then. What nobody saw run may be about to begin, until now."""
         now = self.clock()
         return max((now if pod.ran_by is None else pod.ran_by for pod in pods), default=-math.inf)
 
-    async def _none(self, nodes: Collection[str], ours: Callable[[Mapping[str, Any]], bool], since: float) -> bool:
+    async def _none(self, pods: Collection[PodRef], ours: Callable[[Mapping[str, Any]], bool], since: float) -> bool:
         counts = since + self.stale
         end = max(self.clock() + self.seconds, counts)
         try:
-            places = await self._places(nodes)
+            places = await self._places(pods)
             while True:
                 asked = self.clock()  # of an answer its question's moment counts: it may have been long on its way
                 some = await self._any(places, ours, asked)
@@ -116,14 +125,26 @@ class KubeletNodes:
                 self._last[place] = began, await running(client, place, token)
             return self._last[place][1]
 
-    async def _places(self, names: Collection[str]) -> list[str]:
-        """Where the kubelets of these nodes listen; "" among them: of all nodes. A node that is no longer there cannot say that nothing runs."""
-        if "" in names:
-            listed = await self.api.get(NODES, {"limit": str(MAX_NODES)})
-            if listed.get("metadata", {}).get("continue"):
-                raise Unanswered(f"there are more than {MAX_NODES} nodes")
-            return [place_of(node) for node in listed.get("items") or ()]
-        return [place_of(await self.api.get(f"{NODES}/{name}")) for name in sorted(names)]
+    async def _places(self, pods: Collection[PodRef]) -> list[str]:
+        """Where the kubelets of these pods' nodes listen; "" among them: of all nodes. A node that is no longer there cannot say that nothing runs, nor can
+        another one in its place. Raises Unanswered."""
+        names = {pod.node for pod in pods}
+        nodes = (
+            await self._all_nodes()
+            if "" in names
+            else [await self.api.get(f"{NODES}/{name}") for name in sorted(names)]
+        )
+        uids = {str(node["metadata"]["name"]): str(node["metadata"].get("uid")) for node in nodes}
+        for pod in pods:
+            if pod.node and (pod.node not in uids or pod.node_uid not in ("", uids[pod.node])):
+                raise Unanswered(f"the node {pod.node} that had a pod is gone, or another one has its name")
+        return [place_of(node) for node in nodes]
+
+    async def _all_nodes(self) -> list[Mapping[str, Any]]:
+        listed = await self.api.get(NODES, {"limit": str(MAX_NODES)})
+        if listed.get("metadata", {}).get("continue"):
+            raise Unanswered(f"there are more than {MAX_NODES} nodes")
+        return list(listed.get("items") or ())
 
     async def _fresh_token(self) -> str:
         if self.clock() >= self._until:

@@ -10,9 +10,10 @@ from typing import Final
 
 from lockgate.runner.sandbox.kubernetes.access import open_access
 from lockgate.runner.sandbox.kubernetes.api import Api
-from lockgate.runner.sandbox.kubernetes.cluster import Cluster
+from lockgate.runner.sandbox.kubernetes.cluster import Cluster, PodMemory
 from lockgate.runner.sandbox.kubernetes.gone import Account, KubeletNodes
 from lockgate.runner.sandbox.kubernetes.marks import RegionMarks
+from lockgate.runner.sandbox.kubernetes.memory import Forgetful
 from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
 from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
 from lockgate.runner.sandbox.network.hosts import ChannelHosts
@@ -38,8 +39,9 @@ def open_kubernetes(
     wanted: Wanted,
     marks: Callable[[str], RegionMarks],
     environment: Mapping[str, str] = os.environ,
+    memory: PodMemory | None = None,
 ) -> KubernetesSandbox:
-    """The provider; nothing is asked of the cluster yet. Raises SandboxUnavailable."""
+    """The provider; nothing is asked of the cluster yet. Without a ``memory`` of where pods were, every node is asked after a restart. Raises SandboxUnavailable."""
     settings = replace(settings, channel_address=_address(settings, environment))
     access = open_access(settings.kubeconfig, environment)
     api = Api(access)
@@ -52,6 +54,7 @@ def open_kubernetes(
         marks=marks,
         nodes=KubeletNodes(api, Account(*settings.look_account.split("/")), settings.teardown_seconds),
         random=os.urandom,
+        memory=memory if memory is not None else Forgetful(),
     )
     listen = Listen(settings.channel_address, settings.ports, settings.channel_bind)
     return KubernetesSandbox(cluster, ChannelHosts(listen, wanted.uids))

@@ -19,6 +19,7 @@ from lockgate.runner.sandbox.kubernetes.api import ApiRefused, ApiUnavailable
 from lockgate.runner.sandbox.kubernetes.cluster import Cluster, Standing, standing
 from lockgate.runner.sandbox.kubernetes.enclosure import NAMESPACES, Enclosure
 from lockgate.runner.sandbox.kubernetes.failures import image_digest, never_starts, not_made, still_waits_for
+from lockgate.runner.sandbox.kubernetes.memory import remembered
 from lockgate.runner.sandbox.kubernetes.objects import Hole, Mount, PodPlan
 from lockgate.runner.sandbox.kubernetes.orphans import patrol
 from lockgate.runner.sandbox.kubernetes.paging import listed
@@ -107,7 +108,8 @@ class KubernetesSandbox:
             raise SpecRefused("enclosure: must be 32 hexadecimal characters chosen at random")
         if spec.id in self._stages:
             raise SpecRefused(f"id {spec.id}: a run of this id exists; destroy it first")
-        stage = _Stage(await self._enclosure(spec.enclosure), await self._hosts.open(spec))
+        enclosure = self._enclosures.setdefault(spec.enclosure, await self._enclosure(spec.enclosure))
+        stage = _Stage(enclosure, await self._hosts.open(spec))
         self._stages[spec.id] = stage
         try:
             return await self._start(spec, stage)
@@ -124,7 +126,7 @@ class KubernetesSandbox:
         plan = self._plan(spec, stage, mounts)
         stage.pod = await stage.enclosure.make(plan, self._holes(stage.host), stage.host.ticket)
         stage.pod = await self._placed(stage)
-        arrival = await self._let_in(stage)
+        arrival = await self._let_in(spec.id, stage)
         check_arrival(arrival, stage.pod, self._cluster.image_digest)
         # As it is now: it may have been changed since it was made, and nobody was sent anything yet.
         await stage.enclosure.check_again(plan, stage.pod)
@@ -177,11 +179,12 @@ class KubernetesSandbox:
         stage.enclosure.runs_on(found.pod)
         return found.pod
 
-    async def _let_in(self, stage: _Stage) -> Arrival:
+    async def _let_in(self, sandbox_id: str, stage: _Stage) -> Arrival:
         assert stage.pod is not None  # noqa: S101 - made just now
         try:
             async with asyncio.timeout(self._cluster.settings.start_seconds):
                 await stage.host.expect(str(stage.pod["metadata"]["uid"]), str(stage.pod["status"]["podIP"]))
+                await stage.enclosure.placed(sandbox_id, stage.pod)  # while the pod looks around
                 return await stage.host.arrived()
         except ChannelError as error:
             raise SandboxUnavailable(f"the pod was not let in: {error}", _fix_of(error)) from None
@@ -212,8 +215,9 @@ class KubernetesSandbox:
             if stage.run is not None:
                 stage.run.stop_soon("destroyed")
             pod = stage.pod if stage.pod is not None else await self._made(stage.enclosure, sandbox_id)
-            if pod is not None:
-                checks = await stage.enclosure.end(pod)
+            checks = await (
+                stage.enclosure.end(pod) if pod is not None else self._never_made(stage.enclosure.enclosure)
+            )
         finally:
             await (stage.run.close() if stage.run is not None else stage.host.close())
         return checks | {"channel": True} | ({"egress": True} if egress else {})
@@ -224,7 +228,21 @@ class KubernetesSandbox:
             pod = await self._made(enclosure, sandbox_id)
             if pod is not None:
                 return await enclosure.end(pod)
-        return {"pod": True}
+        memory = self._cluster.memory
+        place, ordered_in = memory.places().get(sandbox_id), memory.enclosure_of(sandbox_id)
+        if place is not None:
+            return {"pod": True, "processes": await self._cluster.nodes.run_none_of([remembered(place)])}
+        return {"pod": True} if ordered_in is None else await self._never_made(ordered_in)
+
+    async def _never_made(self, enclosure: str) -> dict[str, bool]:
+        """Of a sandbox without a pod: certain where this process knows of every pod of the enclosure; else whatever runs there may be its."""
+        known = self._enclosures.get(enclosure)
+        if known is not None and known.whole:
+            return {"pod": True}
+        return {
+            "pod": True,
+            "processes": await self._cluster.nodes.run_none_in(objects.namespace_name(enclosure), [], whole=False),
+        }
 
     async def _made(self, enclosure: Enclosure, sandbox_id: str) -> Pod | None:
         """The pod of a sandbox, where there is one: also one that was made though nobody heard of it. Raises SandboxUnavailable."""
@@ -248,8 +266,10 @@ class KubernetesSandbox:
             if stage.enclosure is known:
                 await (stage.run.close() if stage.run is not None else stage.host.close())
                 del self._stages[sandbox_id]
-        checks = await known.release()
-        if all(checks.values()):
+        try:
+            checks = await known.release()
+        finally:
+            # Also where nothing was proven, which may be for ever: what is looked for again is in the memory, and then every node is asked.
             self._enclosures.pop(enclosure, None)
         return proof(enclosure, checks, began, linux.boottime_ms())
 
@@ -288,7 +308,7 @@ class KubernetesSandbox:
 
     async def _enclosure(self, enclosure: str) -> Enclosure:
         standing = await self._stands()
-        return self._enclosures.setdefault(enclosure, Enclosure(self._cluster, standing, enclosure))
+        return self._enclosures.get(enclosure) or Enclosure(self._cluster, standing, enclosure)
 
     async def _stands(self) -> Standing:
         async with self._starting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,31 +11,42 @@ from tests.unit.runner.sandbox.kubernetes.conftest import Answer, ScriptedServer
 from tests.unit.runner.sandbox.kubernetes.test_ordered import ORDER, PLACED, held
 
 from lockgate.runner.sandbox.kubernetes.api import Api
-from lockgate.runner.sandbox.kubernetes.cluster import Cluster, Standing
+from lockgate.runner.sandbox.kubernetes.cluster import Cluster, PodRef, Standing
 from lockgate.runner.sandbox.kubernetes.enclosure import Enclosure
 from lockgate.runner.sandbox.kubernetes.marks import MarkKey, RegionMarks
+from lockgate.runner.sandbox.kubernetes.memory import Forgetful
 from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
 from lockgate.runner.sandbox.port import SandboxUnavailable
 
 SPACE = "/api/v1/namespaces/lockgate-run-" + "0" * 32
 PODS = f"{SPACE}/pods"
 POD = f"{PODS}/{PLACED.name}"
+MARKS = RegionMarks(MarkKey(b"r" * 32), "cluster", "eu", "runner-1", "i", 60)
 
 
 @dataclass
 class AskedNodes:
-    """Nodes that run nothing, and what was asked of them."""
+    """Nodes that say that they run none, and what was asked of them: pods, namespaces, and whether of every node."""
 
-    asked: list[Any] = field(default_factory=list)
+    pods: list[PodRef] = field(default_factory=list)
+    spaces: list[tuple[str, list[PodRef], bool]] = field(default_factory=list)
+    answer: bool = True
 
     def now(self) -> float:
         return 0.0
 
-    async def run_none_of(self, *asked: Any) -> bool:
-        self.asked.append(asked)
-        return True
+    async def uid_of(self, node: str) -> str:
+        return f"uid of {node}"
 
-    run_none_in = run_none_of
+    async def run_none_of(self, pods: Collection[PodRef]) -> bool:
+        self.pods += pods
+        return self.answer
+
+    async def run_none_in(
+        self, namespace: str, pods: Collection[PodRef], closed: float | None = None, *, whole: bool = True
+    ) -> bool:
+        self.spaces.append((namespace, list(pods), whole))
+        return self.answer
 
 
 @pytest.fixture
@@ -43,11 +55,19 @@ def nodes() -> AskedNodes:
 
 
 @pytest.fixture
-def enclosure(api: Api, nodes: AskedNodes) -> Enclosure:
-    marks = RegionMarks(MarkKey(b"r" * 32), "cluster", "eu", "runner-1", "i", 60)
+def memory() -> Forgetful:
+    return Forgetful()
+
+
+@pytest.fixture
+def enclosure(shared: Cluster) -> Enclosure:
+    return Enclosure(shared, Standing("system:serviceaccount:lockgate:runner", MARKS), "0" * 32)
+
+
+@pytest.fixture
+def shared(api: Api, nodes: AskedNodes, memory: Forgetful) -> Cluster:
     settings = KubernetesSettings(channel_address="10.0.0.1", teardown_seconds=1)
-    cluster = Cluster(api, settings, "runner-1", PLACED.image, {}, lambda _: marks, nodes, lambda n: b"0" * n)
-    return Enclosure(cluster, Standing("system:serviceaccount:lockgate:runner", marks), "0" * 32)
+    return Cluster(api, settings, "runner-1", PLACED.image, {}, lambda _: MARKS, nodes, lambda n: b"0" * n, memory)
 
 
 def kept(**changes: Any) -> dict[str, Any]:

@@ -206,3 +206,38 @@ async def test_more_nodes_than_can_be_asked_prove_nothing(kubelet: Any, answer: 
     )
     kubelet.answers("GET", RUNNING, answer(document=pods()))
     assert not await nodes(api).run_none_in(SPACE, [])
+
+
+def named(name: str, uid: str, server: Any) -> dict[str, Any]:
+    found = node(server)
+    found["metadata"] = {"name": name, "uid": uid}
+    return found
+
+
+async def test_another_node_of_the_same_name_knows_nothing_of_what_the_first_one_ran(
+    kubelet: Any, answer: Any, api: Api
+) -> None:
+    kubelet.script["GET", "/api/v1/nodes/node-1"] = [answer(document=named("node-1", "n1", kubelet)) for _ in range(2)]
+    kubelet.answers("GET", RUNNING, *(answer(document=pods()) for _ in range(2)))
+    assert not await nodes(api).run_none_of([PodRef("uid-1", "node-1", node_uid="n0")])
+    assert await nodes(api).run_none_of([PodRef("uid-1", "node-1", node_uid="n1")])
+
+
+async def test_a_node_that_had_a_pod_and_is_gone_is_missed_among_all_nodes(kubelet: Any, answer: Any, api: Api) -> None:
+    every = {"items": [named("node-1", "n1", kubelet)]}
+    kubelet.answers("GET", "/api/v1/nodes", *(answer(document=every) for _ in range(2)))
+    kubelet.answers("GET", RUNNING, *(answer(document=pods()) for _ in range(2)))
+    assert not await nodes(api).run_none_in(SPACE, [PodRef("uid-1", "node-2")], whole=False)
+    assert await nodes(api).run_none_in(SPACE, [PodRef("uid-1", "node-1", node_uid="n1")], whole=False)
+
+
+async def test_where_others_may_have_been_every_node_is_asked(kubelet: Any, answer: Any, api: Api) -> None:
+    every = {"items": [named("node-1", "n1", kubelet), named("node-2", "n2", kubelet)]}
+    kubelet.answers("GET", "/api/v1/nodes", answer(document=every))
+    kubelet.answers("GET", RUNNING, answer(document=pods("uid-7", namespace=SPACE)))
+    assert not await nodes(api).run_none_in(SPACE, [POD], whole=False)
+    assert "/api/v1/nodes?limit=1000" in [one.path for one in kubelet.asked]
+
+
+async def test_the_uid_of_a_node_that_may_not_be_read_is_none(kubelet: Any, api: Api) -> None:
+    assert await nodes(api).uid_of("node-7") == ""
