@@ -192,8 +192,11 @@ async def dispatch(
 
 async def _served(server: Server[Any], connection: Connection, exchange: Exchange, inbound: Inbound) -> dict[str, Any]:
     """The SDK's `serve_one` without its shield around the end of a connection: nothing is put there that would have to be waited for."""
+    kernel = ServerRunner(server, connection, {})
+    on_request = kernel.on_request
+    del kernel.on_request  # it keeps a method of itself: a cycle, and every call of a thousand waited for the collector
     try:
-        return await ServerRunner(server, connection, {}).on_request(exchange, inbound.method, inbound.params)
+        return await on_request(exchange, inbound.method, inbound.params)
     finally:
         await connection.exit_stack.aclose()
 
