@@ -15,7 +15,7 @@ from tests.pods import LIMITS, PRELUDE, WELL
 from lockgate.contract import podchannel as pod
 from lockgate.contract.jobplaces import SANDBOX_ROOT
 from lockgate.runner.image.archive import Image
-from lockgate.runner.sandbox.kubernetes.provider import mounts_of
+from lockgate.runner.sandbox.kubernetes.planning import mounts_of
 from lockgate.runner.sandbox.network.host import ChannelHost, Surroundings
 from lockgate.runner.sandbox.network.hosts import ChannelHosts
 from lockgate.runner.sandbox.network.listen import Listen

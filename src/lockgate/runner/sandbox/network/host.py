@@ -158,6 +158,11 @@ class ChannelHost:
             environment[pod.EGRESS_ADDRESS_VARIABLE] = f"{address}:{self.egress_port}"
         return environment
 
+    def is_for(self, spec: SandboxSpec) -> None:
+        """What the stage is given turned out to be this; nothing was delivered yet. Raises SpecRefused."""
+        delivery.check_binds(spec)
+        self._spec, self._returned = spec, Returned(spec)
+
     async def expect(self, pod_uid: str, pod_ip: str) -> None:
         """Which pod may come, and from where, as the API tells; whoever else comes ends the run. Until this is said, nothing is sent."""
         await self._say(document(EXPECT, {"uid": pod_uid, "address": str(ipaddress.ip_address(pod_ip))}))

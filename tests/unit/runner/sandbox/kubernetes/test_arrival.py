@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from lockgate.contract import podchannel
-from lockgate.runner.sandbox.kubernetes.provider import PROBE, check_arrival, surroundings
+from lockgate.runner.sandbox.kubernetes.planning import PROBE, surroundings
+from lockgate.runner.sandbox.kubernetes.provider import check_arrival
 from lockgate.runner.sandbox.network.host import Arrival
 from lockgate.runner.sandbox.port import SandboxSpec, SandboxUnavailable
 
