@@ -62,8 +62,7 @@ def started(cluster: Cluster, namespace: str, image: Image, host: ChannelHost, s
     secret = {"metadata": {"name": "ticket"}, "data": {"ticket": base64.b64encode(host.ticket).decode()}}
     cluster.api.ask("POST", f"/api/v1/namespaces/{namespace}/secrets", secret)
     named = [(f"v{number}", volume) for number, volume in enumerate(mounts_of(spec))]
-    body["spec"]["securityContext"]["fsGroup"] = 1000
-    body["spec"]["volumes"] = [{"name": "ticket", "secret": {"secretName": "ticket", "defaultMode": 0o440}}] + [
+    body["spec"]["volumes"] = [{"name": "ticket", "secret": {"secretName": "ticket", "defaultMode": 0o444}}] + [
         {"name": name, "emptyDir": {"sizeLimit": volume.size_bytes} | ({"medium": "Memory"} if volume.memory else {})}
         for name, volume in named
     ]
