@@ -53,8 +53,11 @@ def specification(program: str) -> SandboxSpec:
 def started(cluster: Cluster, namespace: str, image: Image, host: ChannelHost, spec: SandboxSpec) -> dict[str, Any]:
     """A pod as the provider makes one, once its address is known."""
     body = restricted("stage-1", image.pinned, START)
-    container, given = body["spec"]["containers"][0], host.pod_environment(Surroundings(cluster.url.partition("//")[2]))
-    by_api = {pod.POD_VARIABLE: "metadata.uid", pod.NODE_VARIABLE: "status.hostIP"}
+    container, given = (
+        body["spec"]["containers"][0],
+        host.pod_environment(Surroundings((cluster.url.partition("//")[2],))),
+    )
+    by_api = {pod.POD_VARIABLE: "metadata.uid", pod.NODE_VARIABLE: "status.hostIPs"}
     container["env"] = [{"name": name, "value": value} for name, value in given.items()]
     container["env"] += [
         {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in by_api.items()

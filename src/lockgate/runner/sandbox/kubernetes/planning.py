@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -23,8 +24,10 @@ _UIDS: Final = range(200_000_000, 2_000_000_000)
 """Users of pods, one each: far from those of hosts and of other clusters' ranges."""
 
 
-def pod_plan(cluster: Cluster, spec: SandboxSpec, host: ChannelHost, number: int, mounts: tuple[Mount, ...]) -> PodPlan:
-    """All that the pod of an enclosure's stage of this number is made from."""
+def pod_plan(
+    cluster: Cluster, spec: SandboxSpec, told: Mapping[str, str], number: int, mounts: tuple[Mount, ...]
+) -> PodPlan:
+    """All that the pod of an enclosure's stage of this number is made from. ``told``: what its environment has of its channel."""
     settings = cluster.settings
     return PodPlan(
         sandbox_id=spec.id,
@@ -32,8 +35,8 @@ def pod_plan(cluster: Cluster, spec: SandboxSpec, host: ChannelHost, number: int
         image=cluster.image,
         pull=settings.image_pull,
         command=_INSIDE.argv("lockgate.job.pod.__main__:main"),
-        environment=_INSIDE.environment() | host.pod_environment(surroundings(spec, cluster.api.access.address)),
-        from_pod={podchannel.POD_VARIABLE: "metadata.uid", podchannel.NODE_VARIABLE: "status.hostIP"},
+        environment=_INSIDE.environment() | dict(told),
+        from_pod={podchannel.POD_VARIABLE: "metadata.uid", podchannel.NODE_VARIABLE: "status.hostIPs"},
         ticket_file=podchannel.TICKET_FILE,
         mounts=mounts,
         limits=spec.limits,
@@ -50,7 +53,7 @@ def holes_of(cluster: Cluster, host: ChannelHost) -> list[Hole]:
     return [Hole(address, port) for port in (host.port, host.egress_port) if port is not None]
 
 
-def surroundings(spec: SandboxSpec, api_server: str) -> Surroundings:
+def surroundings(spec: SandboxSpec, api_server: tuple[str, ...]) -> Surroundings:
     """What the pod looks at. Whether a network holds at all the probe finds out, and takes its time for it."""
     return Surroundings(api_server, whole=spec.stage == PROBE)
 

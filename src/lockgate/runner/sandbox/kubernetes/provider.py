@@ -23,7 +23,8 @@ from lockgate.runner.sandbox.kubernetes.memory import remembered
 from lockgate.runner.sandbox.kubernetes.objects import Mount, PodPlan
 from lockgate.runner.sandbox.kubernetes.orphans import patrol
 from lockgate.runner.sandbox.kubernetes.paging import listed
-from lockgate.runner.sandbox.kubernetes.planning import PROBE, holes_of, mounts_of, pod_plan
+from lockgate.runner.sandbox.kubernetes.places import places
+from lockgate.runner.sandbox.kubernetes.planning import PROBE, holes_of, mounts_of, pod_plan, surroundings
 from lockgate.runner.sandbox.kubernetes.reaper import Reaper
 from lockgate.runner.sandbox.kubernetes.run import LIMITS, KubernetesRun
 from lockgate.runner.sandbox.kubernetes.watch import Pod
@@ -157,8 +158,11 @@ class KubernetesSandbox:
         enclosure = self._enclosures.setdefault(spec.enclosure, await self._enclosure(spec.enclosure))
         stage = _Stage(enclosure, await self._hosts.open(opened), spec, began, mounts_of(spec))
         self._stages[spec.id] = stage
-        await stage.enclosure.open(spec.limits, most_bytes(spec.limits))
-        stage.plan = pod_plan(self._cluster, spec, stage.host, stage.enclosure.number(), stage.mounts)
+        api_server, _ = await asyncio.gather(
+            places(self._cluster.api.access.address), stage.enclosure.open(spec.limits, most_bytes(spec.limits))
+        )
+        around = stage.host.pod_environment(surroundings(spec, api_server))
+        stage.plan = pod_plan(self._cluster, spec, around, stage.enclosure.number(), stage.mounts)
         holes = holes_of(self._cluster, stage.host)
         stage.pod = await stage.enclosure.make(stage.plan, holes, stage.host.ticket)
         stage.pod = await self._placed(stage)
