@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,14 @@ class PolicyWatch:
                     self.screen.note(f"policy taken up: {self.revision}")
 
     def _entries(self) -> list[dict[str, Any]]:
-        with self.log.open("rb") as file:
-            file.seek(self._at)
-            read = file.read(MAX_READ)
+        try:
+            with self.log.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < self._at:
+                    self._at, self._rest = 0, b""  # it was begun anew
+                file.seek(self._at)
+                read = file.read(MAX_READ)
+        except OSError:
+            return []  # not made yet, or taken away: whoever serves goes on, and the next look finds it
         self._at += len(read)
         *lines, self._rest = (self._rest + read).split(b"\n")
         return [entry for line in lines if (entry := _entry(line)) is not None]

@@ -97,8 +97,8 @@ async def room(core: Core, arrived: Arrived) -> Operation | None:
 
 def leave_room(core: Core, arrived: Arrived, operation: Operation | None) -> None:
     """Only an operation that is queued keeps the place that `room` reserved."""
-    if operation is None or operation.state is not State.QUEUED:
-        core.room.give_back(arrived.principal.tenant)
+    queued = operation is not None and operation.state is State.QUEUED
+    core.room.settle(arrived.principal.tenant, queued=queued)
 
 
 def arrived_intent(principal: Principal, intent: Intent, action: Action, target: Target) -> Arrived:

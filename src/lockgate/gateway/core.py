@@ -16,6 +16,7 @@ from lockgate.gateway.catalog.model import Catalog
 from lockgate.gateway.errors import Unavailable
 from lockgate.gateway.observing import Observer
 from lockgate.gateway.operations.masking import Masking
+from lockgate.gateway.operations.openings import Lookout
 from lockgate.gateway.operations.past import Selections
 from lockgate.gateway.scheduling.room import QueueRoom
 from lockgate.gateway.store.port import (
@@ -119,6 +120,7 @@ class Core:
     standing: Standing = field(default_factory=Standing)
     room: QueueRoom = field(default_factory=QueueRoom)
     selected: Selections = field(default_factory=Selections)
+    lookout: Lookout = field(default_factory=Lookout)
     masking: Masking = field(default_factory=lambda: Masking(os.urandom(32)))
     retention: Retention = field(default_factory=Retention)
     on_standing: Callable[[], None] = lambda: None

@@ -1,4 +1,4 @@
-"""One question on its way through an engine: read and encoded once, then written down as a Decision. It evaluates nothing."""
+"""One question on its way through an engine: encoded and checked once, then written down as a Decision. It evaluates nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate.contract.decision import Decision, Provenance, Question
-from lockgate.policy.input import encode_input, input_sha256, validate_input
+from lockgate.policy.input import encode_input, input_sha256, require_finite, require_shape
 from lockgate.policy.output import Answer
 from lockgate.policy.schemas import DocumentRefused
 
@@ -20,20 +20,24 @@ def decision_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`document` is what is evaluated, `sha256` its digest; both are empty until the document was read."""
+    """`document` is what is evaluated, `sha256` its digest; both are empty for what is no JSON."""
 
     question: Question
     started_ns: int
     document: bytes = b""
     sha256: str = ""
 
-    def read(self, document: Mapping[str, Any]) -> Case:
-        """The case with its document. Raises DocumentRefused for what is no policy input v1, or answers another question."""
-        validate_input(document)
-        if document["question"] != self.question.value:
-            raise DocumentRefused("question", f"is not {self.question.value!r}, which was asked")
+    def encoded(self, document: Mapping[str, Any]) -> Case:
+        """The case with its document, fit or not: a refusal names what it refused. Raises DocumentRefused for what is no JSON."""
+        require_finite(document)
         encoded = encode_input(document)
         return Case(self.question, self.started_ns, encoded, input_sha256(encoded))
+
+    def require_fit(self, document: Mapping[str, Any]) -> None:
+        """Raises DocumentRefused for what is no policy input v1, or answers another question."""
+        require_shape(document)
+        if document["question"] != self.question.value:
+            raise DocumentRefused("question", f"is not {self.question.value!r}, which was asked")
 
 
 @dataclass(frozen=True, slots=True)

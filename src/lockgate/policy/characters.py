@@ -19,15 +19,45 @@ _HALF: Final = re.compile(rb"\\\\u[dD]([89a-fA-F])[0-9a-fA-F]{2}")
 
 _BACKSLASH: Final = ord("\\")
 
+_WRITTEN: Final = re.compile(rb"\\u00(?:3[0-9]|4[1-6]|5[cC]|6[1-6]|75)")
+"""An escape that writes a character escapes are made of: read as JSON, a text may hold escapes that nobody saw in it before."""
+
+_ESCAPE: Final = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_MOST_READ: Final = 8
+"""How often a text is read as JSON, one time inside the other, before what it still writes by escapes is refused: each reading costs a pass."""
+
 
 def require_whole_characters(document: Mapping[str, Any], encoded: bytes) -> None:
     """`encoded` is the document as it is evaluated. Raises DocumentRefused, naming the field; it costs one substring search where nothing is escaped."""
-    if rb"\\u" in encoded and not are_whole(encoded):
-        where = next((path for path, text in _texts(document, []) if not are_whole(orjson.dumps(text))), [])
+    if rb"\\u" in encoded and not _are_whole_read_again(encoded):
+        where = next((path for path, text in _texts(document, []) if not _are_whole_read_again(orjson.dumps(text))), [])
         raise DocumentRefused(
             dotted(where)[:200],
             r"holds half a character, written as \ud800 to \udfff in JSON: policy engines read it differently. Write the whole character, or leave it out",
         )
+
+
+def _are_whole_read_again(encoded: bytes) -> bool:
+    """`are_whole`, also of the texts that rules get by reading it as JSON again and again, where it writes escapes by escapes (`\\u005cud800`)."""
+    if not are_whole(encoded):
+        return False
+    text = encoded
+    for _ in range(_MOST_READ):
+        if _WRITTEN.search(text) is None:
+            return True
+        text = _ESCAPE.sub(_read, text)
+        if not are_whole(text.replace(b"\\", rb"\\")):
+            return False
+    return False
+
+
+def _read(escape: re.Match[bytes]) -> bytes:
+    """What an escape stands for, as far as escapes may be made of it."""
+    written, alone = escape.groups()
+    if written is None:
+        return bytes(alone) if alone == b"\\" else b" "
+    code = int(written, 16)
+    return bytes([code]) if code < 0x80 else b"?"
 
 
 def are_whole(encoded: bytes) -> bool:

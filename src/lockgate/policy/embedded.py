@@ -159,7 +159,8 @@ class EmbeddedEngine:
         """See PolicyEngine.decide: never raises for policy, engine or document."""
         case = self._writer.begin(question)
         try:
-            case = case.read(document)
+            case = case.encoded(document)
+            case.require_fit(document)
             require_whole_characters(document, case.document)
             answer = await self._evaluate(case)
             return self._writer.answer(case, answer, revision=self._revision, engine=ENGINE_NAME)

@@ -207,7 +207,8 @@ def refusal(
     """A no that no engine was asked for; it names the document all the same, if it is one."""
     case = writer.begin(question)
     try:
-        case = case.read(document)
+        case = case.encoded(document)
+        case.require_fit(document)
         rule, detail = why
     except DocumentRefused as refused:
         rule, detail = "lockgate.engine.input", str(refused)

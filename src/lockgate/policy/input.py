@@ -54,8 +54,18 @@ def build_input(
 
 def validate_input(document: Mapping[str, Any]) -> None:
     """Raises DocumentRefused, naming the field, unless the document is policy input v1."""
+    require_finite(document)
+    require_shape(document)
+
+
+def require_shape(document: Mapping[str, Any]) -> None:
+    """The same for what is JSON already."""
     require_valid(_schema(), document)
-    _require_finite(document["arguments"], "arguments", MAX_DEPTH)
+
+
+def require_finite(document: Mapping[str, Any]) -> None:
+    """Raises DocumentRefused for an argument that is no finite number, or nested too deeply: as JSON it would be another document."""
+    _require_finite(document.get("arguments"), "arguments", MAX_DEPTH)
 
 
 def encode_input(document: Mapping[str, Any]) -> bytes:

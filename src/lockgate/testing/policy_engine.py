@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lockgate.contract.decision import ENGINE_RULES, Decision, Question
-from lockgate.policy.input import build_input
+from lockgate.policy.input import build_input, encode_input, input_sha256
 from lockgate.policy.port import PolicyEngine
 
 NOON = "2026-11-23T12:00:00Z"
@@ -165,6 +165,12 @@ class PolicyEngineContract:
             assert decision.question is question
             assert decision.allow == (document["subject"]["subject"] != "nobody")
 
+    async def test_a_refusal_names_the_document_that_was_refused(self, engine: PolicyEngine) -> None:
+        asked = {**example_input(Question.REQUEST), "tenant": 7}
+        decision = await engine.decide(Question.REQUEST, asked)
+        assert _rules(decision) == ["lockgate.engine.input"]
+        assert (decision.evaluated, decision.input_sha256) == (encode_input(asked), input_sha256(encode_input(asked)))
+
     async def test_a_closed_engine_denies(self, engine: PolicyEngine) -> None:
         await engine.close()
         await engine.close()
@@ -187,6 +193,15 @@ HALVES = (
     (r"\ud83d\ud83d\ude00", False),
     (r"\ud83d \ude00", False),
     (r"\ud83d\\ude00", False),
+    (r"\u005cud800", False),
+    (r"\u005C\u0075\u0064800", False),
+    (r"\\\u0075d800", False),
+    (r"\\u005cud800", False),
+    (r"\u005cu005cud800", False),
+    (r"\u005cud83d\u005cude00", True),
+    (r"[\u0041-\u005A\u0061-\u007a]", True),
+    (r"C:\u005cnew\u005cdata", True),
+    (r"\u005c" + "u005c" * 9, False),
     ("\\" * 100_000 + r"\ud83d\ude00", True),
     ("\\" * 100_001 + r"\ud83d\ude00", False),
 )

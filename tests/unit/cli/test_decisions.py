@@ -338,3 +338,15 @@ def test_what_cannot_be_asked_again_is_explained_in_the_records_own_words(run: R
     changed(store, f"UPDATE decision SET document = CAST('{{\"revision\": 1}}' AS BLOB) WHERE id = '{name}'")
     ran = run("policy", "explain", name, "--store", str(store), "--json")
     assert (ran.exit, ran.document["error"]["fix"]) == (Exit.FAILED, "lockgate audit verify")
+
+
+def test_a_record_that_is_not_what_the_log_says_is_not_explained(run: Run, store: Path) -> None:
+    name = decisions(store, "question = 'request' AND CAST(document AS TEXT) LIKE '%None of the caller%'")[0]
+    assert run("policy", "explain", name, "--store", str(store)).exit == Exit.OK
+    changed(
+        store,
+        f"UPDATE decision SET document = CAST(replace(CAST(document AS TEXT), 'None of the caller', 'All of the caller') AS BLOB) WHERE id = '{name}'",
+    )
+    ran = run("policy", "explain", name, "--store", str(store), "--json")
+    assert (ran.exit, ran.document["error"]["fix"]) == (Exit.FAILED, "lockgate audit verify")
+    assert f"the record of {name} was altered: it is not what entry" in ran.document["error"]["message"]

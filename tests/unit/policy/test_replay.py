@@ -136,3 +136,12 @@ async def test_the_answer_bytes_hold_what_was_answered_and_nothing_of_how(
     other = replace(made, id="dec_other", duration_us=1, engine="opa", revision="sha256:2")
     assert answer_bytes(made) == answer_bytes(other)
     assert set(orjson.loads(answer_bytes(made))) == {"allow", "obligations", "question", "violations"}
+
+
+async def test_what_was_refused_as_no_policy_input_is_refused_again(engines: tuple[PolicyEngine, PolicyEngine]) -> None:
+    was = await recorded(engines[0], document(tenant=7))
+    assert [violation.rule for violation in was.decision.violations] == ["lockgate.engine.input"]
+    again = await replay(engines[0], was)
+    assert (again.verdict, again.why) == (Verdict.SAME, "")
+    other = replace(was, input=encode_input(document(tenant=8)))
+    assert (await replay(engines[0], other)).verdict is Verdict.DAMAGED

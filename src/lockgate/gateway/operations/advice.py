@@ -24,7 +24,8 @@ _LOOK_AFTER: Final = {
     State.RUNNING: 2,
 }
 
-_HOUR_IS_AWAITED: Final = 60
+_PASS_WITH_TIME: Final = RULES | {"budget"}
+_TIME_IS_AWAITED: Final = 60
 
 _PASSING: Final = {
     "lockgate.engine.timeout": 5,
@@ -86,8 +87,8 @@ def look(operation: Operation) -> dict[str, Any]:
 
 def look_after(operation: Operation) -> int:
     """Seconds after which looking again makes sense; longer where a person or an hour is waited for."""
-    if operation.state is State.QUEUED and (operation.waiting_for or "").partition(":")[0] in RULES:
-        return _HOUR_IS_AWAITED
+    if operation.state is State.QUEUED and (operation.waiting_for or "").partition(":")[0] in _PASS_WITH_TIME:
+        return _TIME_IS_AWAITED
     return _LOOK_AFTER.get(operation.state, 1)
 
 

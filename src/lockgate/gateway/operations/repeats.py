@@ -45,6 +45,12 @@ class Repeats:
         said = found[0]
         if len(said) > _MOST_DIGITS:
             return said
+        if self._is_known(said):
+            return MASK
+        # `10.0.1.5432`: what stands on both sides of a point may be two numbers.
+        return ".".join(MASK if self._is_known(part) else part for part in said.split(".")) if "." in said else said
+
+    def _is_known(self, said: str) -> bool:
         spelt = int(said) if said.lstrip("-").isdigit() else float(said)
         # `8080-8081` and `v-3`: what stands before a number is not always its sign.
-        return MASK if spelt in self._numbers or abs(spelt) in self._numbers else said
+        return spelt in self._numbers or abs(spelt) in self._numbers

@@ -48,10 +48,8 @@ MAX_WALL_SECONDS = 86_400
 async def note_waiting(core: Core, operation: Operation, reason: str, verdict: Judgement | None = None) -> None:
     """Say what a queued operation waits for, once per reason, with the decision that makes it wait if policy does; and until when, if the clock ends it."""
     if verdict is not None and verdict.asked is not None and reason in openings.RULES:
-        if openings.still_ahead(operation.waiting_for, reason, core.clock()):
-            return
-        found = await openings.next_opening(core.engine, verdict.asked.document, verdict.asked.decision)
-        reason = f"{reason}:{found or openings.NONE_AHEAD}"
+        asked = verdict.asked.document, verdict.asked.decision
+        reason = await core.lookout.reason(core.engine, operation.id, reason, asked)
     if operation.waiting_for == reason:
         return
     waiting = moved(operation, Event.WAITS, core.clock(), waiting_for=reason, approval_expires_at=None)

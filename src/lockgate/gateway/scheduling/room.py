@@ -15,26 +15,30 @@ FAR_MS: Final = 5_000
 
 
 class QueueRoom:
-    """By tenant: when its queue was last counted (Unix ms), what was found beyond what had been taken by then, and how many places were taken."""
+    """By tenant: when its queue was last counted (Unix ms), what was found beyond what had been taken by then, how many places were taken, and
+    how many of these are of calls that are under way: a count may not see them yet, or see them already."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, int]] = {}
         self._taken: Counter[str] = Counter()
+        self._under_way: Counter[str] = Counter()
 
     async def take(self, store: Store, tenant: str, cap: int, now: int) -> bool:
-        """Reserve one place; False when `cap` are queued. Whoever does not use a place gives it back."""
+        """Reserve one place; False when `cap` are queued. Whoever got one says with `settle` how it ended, once."""
         if self._is_due(tenant, cap, now):
             # What others take while this one counts is in `_taken`, and so in every sum that is made afterwards.
-            before = self._taken[tenant]
+            before = self._taken[tenant] - self._under_way[tenant]
             queued, _ = await store.read(TenantLoad(tenant, at_most=cap))
             self._counts[tenant] = (now, queued - before)
         free = self._queued(tenant) < cap
         self._taken[tenant] += free
+        self._under_way[tenant] += free
         return free
 
-    def give_back(self, tenant: str) -> None:
-        """The call was denied or refused: it is not queued."""
-        self._taken[tenant] -= 1
+    def settle(self, tenant: str, *, queued: bool) -> None:
+        """The call is over: it is recorded in the queue, or its place is free again."""
+        self._under_way[tenant] -= 1
+        self._taken[tenant] -= not queued
 
     def _queued(self, tenant: str) -> int:
         return self._counts[tenant][1] + self._taken[tenant]

@@ -135,7 +135,8 @@ class OpaServer:
         case, revision = self._writer.begin(question), self.revision
         pinned = self._pinned  # what may answer this question, whatever happens meanwhile
         try:
-            case = case.read(document)
+            case = case.encoded(document)
+            case.require_fit(document)
             require_whole_characters(document, case.document)
             answer, spoke = await self._answered(case, pinned)
             revision = answer.revision

@@ -57,6 +57,15 @@ def test_the_next_call_is_one_its_tool_takes(state: State) -> None:
     jsonschema_rs.Draft202012Validator(schema).validate(arguments)
 
 
+@pytest.mark.parametrize(
+    ("waits", "after"),
+    [("change_window:2027-01-18T08:00:00Z", 60), ("freeze_period", 60), ("budget", 60), ("lock:web-1", 1), (None, 1)],
+)
+def test_what_only_time_ends_is_looked_at_once_a_minute(waits: str | None, after: int) -> None:
+    found = advice(State.QUEUED, waiting_for=waits).next
+    assert found is not None and found["after_seconds"] == after
+
+
 def test_a_denial_by_a_rule_is_not_worth_repeating_and_is_explained_next() -> None:
     found = advice(State.DENIED, reasons=(DENIAL,))
     assert (found.helps, found.after_seconds) == (False, None)

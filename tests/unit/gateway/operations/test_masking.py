@@ -126,7 +126,8 @@ def test_a_masked_number_is_not_in_what_policy_said_of_it() -> None:
         "ports": [22, 5432.0, "5432"],
         "range": "5431-5432, db5432 at 5432.0",
         "5432": {"left": -5432, "rate": 0.25},
-        "near": [54320, 15432, "54321 and 1.5432", 5433],
+        "near": [54320, 15432, "54321 and 1.54321", 5433],
+        "dotted": ["10.0.1.5432", "5432.7", "v5432.1e3", "-5432.9"],
         "waitable": True,
     }
     said: dict[str, Any] = {
@@ -140,7 +141,8 @@ def test_a_masked_number_is_not_in_what_policy_said_of_it() -> None:
         "ports": [22, MASK, MASK],
         "range": f"5431{MASK}, db{MASK} at {MASK}",
         MASK: {"left": -5432, "rate": MASK},
-        "near": [54320, 15432, "54321 and 1.5432", 5433],
+        "near": [54320, 15432, "54321 and 1.54321", 5433],
+        "dotted": [f"10.0.1.{MASK}", f"{MASK}.7", f"v{MASK}.1e3", f"{MASK}.9"],
         "waitable": True,
     }
     assert kept["readings"] == [{"name": "score", "value": MASK}, {"name": "passed", "value": True}]

@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from lockgate.contract.decision import Decision, Question
-from lockgate.gateway.operations.openings import MOST_ASKED, next_opening, opens_at, still_ahead
+from lockgate.gateway.operations.openings import (
+    MOST_ASKED,
+    MOST_KNOWN,
+    NONE_AHEAD,
+    Lookout,
+    next_opening,
+    opens_at,
+)
 from lockgate.policy.bundle import PolicyBundle, library_with
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.testing.policy_engine import example_input, example_plan
@@ -103,7 +110,10 @@ async def test_a_freeze_period_and_a_window_must_both_let_it_through() -> None:
 
 async def test_nothing_within_the_time_that_is_looked_ahead_is_told_as_that() -> None:
     freeze = {"name": "f", "from": "2027-01-01T00:00:00Z", "until": "2027-03-01T00:00:00Z", "reason": "a long one"}
-    assert await opening(policy(window(EVERY_DAY, "09:00", "17:00"), freezes=[freeze]), "2027-01-15T08:00:00Z") is None
+    assert (
+        await opening(policy(window(EVERY_DAY, "09:00", "17:00"), freezes=[freeze]), "2027-01-15T08:00:00Z")
+        == NONE_AHEAD
+    )
 
 
 async def test_under_another_policy_or_a_closed_engine_nobody_can_tell() -> None:
@@ -130,13 +140,67 @@ async def test_of_a_rule_that_only_bears_the_name_nobody_can_tell() -> None:
     await engine.close()
 
 
-def test_what_was_found_is_looked_for_again_once_it_has_passed() -> None:
-    waits, before = "change_window:2027-01-18T08:00:00Z", 1_800_000_000_000  # 2027-01-15T08:00:00Z
-    assert still_ahead(waits, "change_window", before)
-    assert not still_ahead(waits, "freeze_period", before)
-    assert not still_ahead(waits, "change_window", before + 3 * 86_400_000)
-    assert not still_ahead("change_window", "change_window", before)
-    assert still_ahead("change_window:none found within 15 days", "change_window", before)
-    assert [opens_at(text) for text in (waits, "change_window", "lock:2027", None)] == [waits.partition(":")[2]] + [
-        None
-    ] * 3
+async def found(lookout: Lookout, engine: Counting, now: str, operation: str = "op") -> tuple[str, int]:
+    """What an operation is said to wait for at `now`, and how often the engine was asked about later moments for that."""
+    document = example_input(Question.APPLY, plan=example_plan(), context={"now": now, "freeze": False})
+    decision = await engine.decide(Question.APPLY, document)
+    rule, before = decision.violations[0].rule, engine.asked
+    return await lookout.reason(engine, operation, rule, (document, decision)), engine.asked - before
+
+
+async def test_what_was_found_is_looked_for_again_once_it_has_passed_or_the_policy_is_another() -> None:
+    lookout = Lookout()
+    engine, other = (Counting(policy(window("monday", begin, "17:00", "UTC"))) for begin in ("09:00", "10:00"))
+    friday, tuesday = "2027-01-15T08:00:00Z", "2027-01-19T08:00:00Z"
+    opens = "change_window:2027-01-18T09:00:00Z"
+    said, asked = await found(lookout, engine, friday)
+    assert (said, asked > 0) == (opens, True)
+    assert await found(lookout, engine, "2027-01-18T08:59:59Z") == (opens, 0)
+    assert await found(lookout, engine, friday, "another") == (opens, asked)
+    said, asked = await found(lookout, other, friday)
+    assert (said, asked > 0) == ("change_window:2027-01-18T10:00:00Z", True)
+    said, asked = await found(lookout, other, tuesday)
+    assert (said, asked > 0) == ("change_window:2027-01-25T10:00:00Z", True)
+    await engine.close()
+    await other.close()
+
+
+async def test_that_none_was_found_is_looked_at_again_after_an_hour() -> None:
+    freeze = {"name": "f", "from": "2027-01-01T00:00:00Z", "until": "2027-01-30T08:30:00Z", "reason": "a long one"}
+    lookout, engine = Lookout(), Counting(policy(freezes=[freeze]))
+    none = f"freeze_period:{NONE_AHEAD}"
+    assert (await found(lookout, engine, "2027-01-15T08:00:00Z"))[0] == none
+    assert await found(lookout, engine, "2027-01-15T08:59:59Z") == (none, 0)
+    assert (await found(lookout, engine, "2027-01-15T09:00:00Z"))[0] == "freeze_period:2027-01-30T08:30:00Z"
+    await engine.close()
+
+
+async def test_a_lease_waits_only_so_long_for_it_and_then_nothing_is_claimed() -> None:
+    """Each question takes 0.3 seconds here: after a second no further one is asked, and the hour that follows asks none."""
+    engine = Counting(policy(*(window("monday", f"{hour:02}:00", f"{hour:02}:30", "UTC") for hour in range(9, 20))))
+    lookout = Lookout(lambda: engine.asked * 300_000_000)
+    freeze = "2027-01-15T08:00:00Z"
+    assert await found(lookout, engine, freeze) == ("change_window", 4)
+    assert await found(lookout, engine, "2027-01-15T08:59:59Z") == ("change_window", 0)
+    await engine.close()
+
+
+async def test_what_is_known_is_bounded_by_the_oldest() -> None:
+    lookout, engine = Lookout(), Counting(policy(window("monday", "09:00", "17:00", "UTC")))
+    now = "2027-01-15T08:00:00Z"
+    document = example_input(Question.APPLY, plan=example_plan(), context={"now": now, "freeze": False})
+    asked = document, await engine.decide(Question.APPLY, document)
+    other = asked[0], replace(asked[1], revision="sha256:another")  # nobody can tell: nothing is asked for it
+    await lookout.reason(engine, "first", "change_window", asked)
+    for number in range(MOST_KNOWN - 1):
+        await lookout.reason(engine, f"op-{number}", "change_window", other)
+    assert (await found(lookout, engine, now, "first"))[1] == 0
+    await lookout.reason(engine, "one more", "change_window", other)
+    assert (await found(lookout, engine, now, "first"))[1] > 0
+    await engine.close()
+
+
+def test_agents_are_told_a_moment_and_no_other_text() -> None:
+    moment = "2027-01-18T08:00:00Z"
+    told = [f"change_window:{moment}", "change_window", f"change_window:{NONE_AHEAD}", f"lock:{moment}", None]
+    assert [opens_at(text) for text in told] == [moment, None, None, None, None]

@@ -39,10 +39,14 @@ async def _explained(session: Session, place: Path | None, name: str) -> dict[st
     from lockgate.gateway.operations.inputs import InputDamaged
     from lockgate.gateway.operations.records import recorded
     from lockgate.gateway.replaying import Policies
+    from lockgate.gateway.vouching import Log
     from lockgate.policy import explaining
 
     async with opened(session, place) as store:
         record = await named(store, name)
+        if why := await Log(store).says(record):
+            # Whoever changed a record may have changed what would be told of it.
+            raise Problem(Exit.FAILED, f"the record of {record.id} was altered: {why}", fix="lockgate audit verify")
         try:
             was = recorded(record)
         except (InputDamaged, ValueError) as error:
