@@ -51,7 +51,7 @@ WELL = "said = hello(); ready(); result(said=said)"
 UID = "0f0e0d0c-1111-4222-8333-444455556666"
 CLOSED = "127.0.0.1:1"
 """Nothing listens there: on a loopback without network policy, what stands for a place that cannot be reached."""
-NOWHERE = Surroundings(api_server=CLOSED, metadata=CLOSED, look_ms=50)
+NOWHERE = Surroundings(api_server=(CLOSED,), metadata=(CLOSED,), look_ms=50)
 
 
 HOLDER = """

@@ -36,7 +36,7 @@ def parts(options: argparse.Namespace) -> dict[str, Part]:
         "engines": engines.measure,
         "swaps": swaps.measure,
         "sandboxes": sandboxes.measure,
-        "kubernetes": lambda place: clusters.measure(place, clusters.Size(more=80 if options.soak else 0)),
+        "kubernetes": lambda place: clusters.measure(place, clusters.Size(more=75 if options.soak else 0)),
         "store": stores.measure,
         "governed": lambda place: governed.measure(place, governed.Size()),
         "history": lambda place: history.measure(place, history.Size(steady_seconds=600 if options.soak else 60)),

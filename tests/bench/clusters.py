@@ -34,7 +34,7 @@ from lockgate.contract.jobchannel import JobInputs
 from lockgate.runner.sandbox.kubernetes.opening import Wanted, open_kubernetes
 from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
 from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
-from lockgate.runner.sandbox.port import Bind, SandboxSpec
+from lockgate.runner.sandbox.port import Bind, SandboxSpec, TeardownProof
 from lockgate.runner.sandbox.runtime_root import build_job_root
 from lockgate.runner.sandbox.uids import UidRange
 from lockgate.runner.seal import seal
@@ -46,9 +46,10 @@ ABREAST = 5
 
 @dataclass(frozen=True)
 class Size:
-    """`alone`: attempts one after the other, which are timed; `more`: attempts after them, for the runner's memory alone."""
+    """`alone`: attempts one after the other, which are timed; `followed`: such of two stages; `more`: attempts after them, for the runner's memory alone."""
 
     alone: int = 20
+    followed: int = 5
     more: int = 0
 
 
@@ -64,9 +65,10 @@ class Bench:
 
 @dataclass(frozen=True)
 class Took:
-    """Milliseconds of one attempt."""
+    """Milliseconds of one attempt: to the first stage's `ready`, from the end of the stage before to the last one's, and from the last stage's end to checked absence."""
 
     ready: float
+    next_ready: float
     teardown: float
 
 
@@ -128,12 +130,19 @@ async def _alone(bench: Bench, size: Size) -> list[Figure]:
     base = _resident()
     took = [await _attempt(bench) for _ in range(size.alone)]
     note = f"{size.alone} attempts, one at a time; load {_load()}"
+    followed = [await _attempt(bench, stages=2) for _ in range(size.followed)]
     for _ in range(0, size.more, ABREAST):
         await asyncio.gather(*(_attempt(bench) for _ in range(ABREAST)))
     ready, teardown = [each.ready for each in took], [each.teardown for each in took]
-    kept = f"over {size.alone + size.more} attempts, after {AT_ONCE} at once; {_resident() >> 20} MiB"
+    kept = f"over {size.alone + size.followed + size.more} attempts, after {AT_ONCE} at once; {_resident() >> 20} MiB"
     return [
         *_both("cluster: lease to the job's ready", ready, note),
+        Figure(
+            "cluster: next stage to its job's ready, p50",
+            median([each.next_ready for each in followed]),
+            "ms",
+            "from when the one before was proven gone: its pod stood by",
+        ),
         *_both("cluster: teardown to checked absence", teardown, "pod, then namespace, then their node's own word"),
         Figure("cluster: runner's RSS, end / start", _resident() / base, "x", kept),
     ]
@@ -146,8 +155,8 @@ def _both(name: str, values: Sequence[float], note: str) -> list[Figure]:
     ]
 
 
-async def _attempt(bench: Bench) -> Took:
-    """One attempt as the runner makes it: seal, namespace, stage, pod gone, namespace gone. Raises StageFailed, SandboxUnavailable."""
+async def _attempt(bench: Bench, stages: int = 1) -> Took:
+    """One attempt as the runner makes it: seal, namespace, each stage and its end, namespace gone. Raises StageFailed, SandboxUnavailable."""
     sandbox, name = bench.sandbox, os.urandom(16).hex()
     began = time.perf_counter()
     sealed = bench.source.with_name(name)
@@ -155,22 +164,35 @@ async def _attempt(bench: Bench) -> Took:
     binds = tuple(
         Bind(sealed, bind.target) if bind.target == jobchannel.SANDBOX_SOURCE else bind for bind in bench.spec.binds
     )
-    spec = replace(bench.spec, id=os.urandom(16).hex(), enclosure=name, binds=binds)
+    specs = [replace(bench.spec, id=os.urandom(16).hex(), enclosure=name, binds=binds) for _ in range(stages)]
+    proofs: list[TeardownProof] = []
+    ready: list[float] = []
     try:
-        running = await sandbox.start(spec)
-        await running.channel.receive()
-        await running.channel.send({"type": "inputs", **to_document(bench.inputs)})
-        await running.channel.receive()
-        ready = time.perf_counter() - began
-        result = await running.channel.receive()
+        for spec, following in zip(specs, [*specs[1:], None], strict=True):
+            ready.append(await _stage(bench, spec, began))
+            ended = time.perf_counter()
+            sandbox.foresee(name, following)
+            proofs.append(await sandbox.destroy(spec.id))
+            began = time.perf_counter()
     finally:
-        began = time.perf_counter()
-        proofs = [await sandbox.destroy(spec.id), await sandbox.release(name)]
-        teardown = time.perf_counter() - began
+        proofs.append(await sandbox.release(name))
         await asyncio.to_thread(shutil.rmtree, sealed)
-    if result["status"] != "ok" or not all(proof.torn_down for proof in proofs):
-        raise StageFailed(f"{result}; {proofs}")
-    return Took(ready * 1000, teardown * 1000)
+    if not all(proof.torn_down for proof in proofs):
+        raise StageFailed(f"not proven gone: {proofs}")
+    return Took(ready[0], ready[-1], (time.perf_counter() - ended) * 1000)
+
+
+async def _stage(bench: Bench, spec: SandboxSpec, began: float) -> float:
+    """Milliseconds from `began` to its job's `ready`; it has ended well by then. Raises StageFailed, SandboxUnavailable."""
+    running = await bench.sandbox.start(spec)
+    await running.channel.receive()
+    await running.channel.send({"type": "inputs", **to_document(bench.inputs)})
+    await running.channel.receive()
+    ready = time.perf_counter() - began
+    result = await running.channel.receive()
+    if result["status"] != "ok":
+        raise StageFailed(str(result))
+    return ready * 1000
 
 
 def _resident() -> int:

@@ -44,11 +44,8 @@ def runner_identity(cluster: Cluster, place: Path) -> Identity:
     cluster.kubectl("apply", "-f", str(MANIFESTS))
     found = account_identity(cluster, place, NAMESPACE, ACCOUNT)
     until(lambda: _in_force(cluster), lambda: "the admission policies are not in force")
-    with_run = _run_namespace(found.api, USER)
-    try:
-        until(lambda: _closed(found.api, with_run), lambda: "the policy lockgate-runs is not in force")
-    finally:
-        found.api.ask("DELETE", f"/api/v1/namespaces/{with_run}")
+    with run_of(found) as name:
+        until(lambda: _closed(found.api, name), lambda: "the policy lockgate-runs is not in force")
     return found
 
 
@@ -113,16 +110,31 @@ def run_name() -> str:
     return f"lockgate-run-{os.urandom(16).hex()}"
 
 
-def _run_namespace(api: Api, user: str) -> str:
-    name = run_name()
-    api.ask("POST", "/api/v1/namespaces", run_namespace(name, user))
-    binding = {
-        "metadata": {"name": "lockgate-runner"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "lockgate-run"},
-        "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": ACCOUNT}],
-    }
-    api.ask("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings", binding)
-    return name
+@contextmanager
+def run_of(runner: Identity) -> Iterator[str]:
+    """A namespace of an attempt, made and entered by the runner itself, and removed by it; nothing waits for its end."""
+    name, api = run_name(), runner.api
+    api.ask("POST", "/api/v1/namespaces", run_namespace(name))
+    try:
+        binding = {
+            "metadata": {"name": "lockgate-runner"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "lockgate-run"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": ACCOUNT}],
+        }
+        api.ask("POST", f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings", binding)
+        yield name
+    finally:
+        api.ask("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def may(who: Identity, method: str, path: str, body: Any) -> bool:
+    """Whether it is done; a right that was given a moment ago, or a namespace's account, may not be known yet."""
+    try:
+        who.api.ask(method, path, body)
+    except Refused as refused:
+        assert refused.status == 403, refused
+        return False
+    return True
 
 
 def _closed(api: Api, namespace: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.cluster.place import ClusterError, Place
 from tests.cluster.settings import PAUSE_IMAGE
 
+from lockgate.runner import image as making
 from lockgate.runner.image.archive import Entry, Image, RunAs, write_image
 from lockgate.runner.image.job import NAME, key_of, write_job_image
 from lockgate.runner.sandbox.runtime_root import build_job_root, job_root_digest
@@ -72,9 +73,10 @@ def _kept(folder: Path, tools: Mapping[str, Path]) -> Image:
 
 
 def _system() -> str:
-    """What changes when packages of this system do."""
+    """What changes when packages of this system do, or the code that makes an image of them."""
     packages = Path("/var/lib/dpkg/status")
-    return f"{Path('/etc/os-release').read_text()} {packages.stat().st_mtime_ns if packages.exists() else ''}"
+    code = "".join(path.read_text() for path in sorted(Path(making.__file__).parent.glob("*.py")))
+    return f"{Path('/etc/os-release').read_text()} {packages.stat().st_mtime_ns if packages.exists() else ''} {code}"
 
 
 def named(reference: str) -> Image:

@@ -15,7 +15,7 @@ from tests.pods import LIMITS, PRELUDE, WELL
 from lockgate.contract import podchannel as pod
 from lockgate.contract.jobplaces import SANDBOX_ROOT
 from lockgate.runner.image.archive import Image
-from lockgate.runner.sandbox.kubernetes.provider import mounts_of
+from lockgate.runner.sandbox.kubernetes.planning import mounts_of
 from lockgate.runner.sandbox.network.host import ChannelHost, Surroundings
 from lockgate.runner.sandbox.network.hosts import ChannelHosts
 from lockgate.runner.sandbox.network.listen import Listen
@@ -53,8 +53,11 @@ def specification(program: str) -> SandboxSpec:
 def started(cluster: Cluster, namespace: str, image: Image, host: ChannelHost, spec: SandboxSpec) -> dict[str, Any]:
     """A pod as the provider makes one, once its address is known."""
     body = restricted("stage-1", image.pinned, START)
-    container, given = body["spec"]["containers"][0], host.pod_environment(Surroundings(cluster.url.partition("//")[2]))
-    by_api = {pod.POD_VARIABLE: "metadata.uid", pod.NODE_VARIABLE: "status.hostIP"}
+    container, given = (
+        body["spec"]["containers"][0],
+        host.pod_environment(Surroundings((cluster.url.partition("//")[2],))),
+    )
+    by_api = {pod.POD_VARIABLE: "metadata.uid", pod.NODE_VARIABLE: "status.hostIPs"}
     container["env"] = [{"name": name, "value": value} for name, value in given.items()]
     container["env"] += [
         {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in by_api.items()
@@ -62,8 +65,7 @@ def started(cluster: Cluster, namespace: str, image: Image, host: ChannelHost, s
     secret = {"metadata": {"name": "ticket"}, "data": {"ticket": base64.b64encode(host.ticket).decode()}}
     cluster.api.ask("POST", f"/api/v1/namespaces/{namespace}/secrets", secret)
     named = [(f"v{number}", volume) for number, volume in enumerate(mounts_of(spec))]
-    body["spec"]["securityContext"]["fsGroup"] = 1000
-    body["spec"]["volumes"] = [{"name": "ticket", "secret": {"secretName": "ticket", "defaultMode": 0o440}}] + [
+    body["spec"]["volumes"] = [{"name": "ticket", "secret": {"secretName": "ticket", "defaultMode": 0o444}}] + [
         {"name": name, "emptyDir": {"sizeLimit": volume.size_bytes} | ({"medium": "Memory"} if volume.memory else {})}
         for name, volume in named
     ]

@@ -66,7 +66,7 @@ def refusal(identity: Identity, method: str, path: str, body: Any = None) -> str
 NAMES = "a runner touches namespaces of attempts only"
 PLAIN = {"metadata": {"name": "x"}}
 ELSEWHERE: dict[str, tuple[str, Any, str]] = {
-    "a namespace of another name": (NAMESPACES, namespace("shop"), NAMES),
+    "a namespace of another name": (NAMESPACES, namespace("shop", {}), NAMES),
     "a name that only begins like ours": (NAMESPACES, namespace("lockgate-run-shop"), NAMES),
     "a name like ours with more behind it": (NAMESPACES, namespace(run_name() + "0"), NAMES),
     "a namespace without the label": (NAMESPACES, namespace(run_name(), {}), "labelled"),

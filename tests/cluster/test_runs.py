@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +14,8 @@ from tests.cluster.identity import (
     SYSTEM,
     Identity,
     account_identity,
-    run_name,
-    run_namespace,
+    may,
+    run_of,
     runner_identity,
 )
 from tests.cluster.pods import DENY_ALL, restricted
@@ -54,26 +55,13 @@ def runner(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Identi
 @pytest.fixture(scope="module")
 def run(cluster: Cluster, runner: Identity) -> Iterator[str]:
     """A namespace of an attempt as its runner made it, closed, with a pod in it."""
-    name = run_name()
-    runner.api.ask("POST", "/api/v1/namespaces", run_namespace(name))
-    runner.api.ask("POST", f"{RBAC}/namespaces/{name}/rolebindings", binding(account(NAMESPACE, "runner")))
-    core = f"/api/v1/namespaces/{name}"
-    until(lambda: may(runner, "POST", f"{core}/serviceaccounts?{DRY}", NAMES))
-    runner.api.ask("POST", f"/apis/networking.k8s.io/v1/namespaces/{name}/networkpolicies", DENY_ALL)
-    runner.api.ask("POST", f"{core}/secrets", {"metadata": {"name": "ticket"}, "type": "Opaque"})
-    until(lambda: may(runner, "POST", f"{core}/pods", POD), lambda: "its account never came")
-    yield name
-    runner.api.ask("DELETE", core)
-
-
-def may(who: Identity, method: str, path: str, body: Any) -> bool:
-    """Whether it is done; a right that was given a moment ago, or an account, may not be known yet."""
-    try:
-        who.api.ask(method, path, body)
-    except Refused as refused:
-        assert refused.status == 403, refused
-        return False
-    return True
+    with run_of(runner) as name:
+        core = f"/api/v1/namespaces/{name}"
+        until(lambda: may(runner, "POST", f"{core}/serviceaccounts?{DRY}", NAMES))
+        runner.api.ask("POST", f"/apis/networking.k8s.io/v1/namespaces/{name}/networkpolicies", DENY_ALL)
+        runner.api.ask("POST", f"{core}/secrets", {"metadata": {"name": "ticket"}, "type": "Opaque"})
+        until(lambda: may(runner, "POST", f"{core}/pods", POD), lambda: "its account never came")
+        yield name
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +229,22 @@ def test_the_clusters_own_accounts_run_what_is_there_and_make_nothing_of_what_ho
     ):
         assert ACTS in said(*words), words
     assert ENTERS in cluster.kubectl("exec", "pod", "-n", run, *SYSTEM, "--", "true", check=False).stderr
+
+
+def test_what_is_stuck_is_freed_by_an_administrator_and_by_the_clusters_own_accounts(
+    cluster: Cluster, run: str, runner: Identity, people: dict[str, Identity]
+) -> None:
+    """As the garbage collector does after a delete in the foreground; whoever cannot change a finalizer leaves a namespace for ever."""
+    core = CORE.format(run=run)
+    for name, free in {"first": (), "second": SYSTEM}.items():
+        held = POD | {"metadata": {"name": name, "finalizers": ["lockgate.test/hold"]}}
+        until(lambda held=held: may(runner, "POST", f"{core}/pods", held))  # type: ignore[misc]
+        runner.api.ask("DELETE", f"{core}/pods/{name}")
+        patch = {"metadata": {"finalizers": None}}
+        assert ACTS in refusal(people["developer"], "PATCH", f"{core}/pods/{name}?{DRY}", patch)
+        words = ("patch", "pod", name, "-n", run, "--type=merge", "-p", json.dumps(patch))
+        assert "patched" in cluster.kubectl(*words, *free).stdout
+        assert "NotFound" in cluster.kubectl("get", "pod", name, "-n", run, check=False).stderr
 
 
 def test_a_namespace_that_is_nobodys_run_is_as_it_was(cluster: Cluster, people: dict[str, Identity]) -> None:

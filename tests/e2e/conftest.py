@@ -146,6 +146,8 @@ class Deployment:
     sources: dict[str, Path]
     processes: dict[str, Process] = field(default_factory=dict)
     starts: int = 0
+    under: dict[str, list[str]] = field(default_factory=dict)
+    """What a process is started by, where it is not started as it is."""
 
     @property
     def url(self) -> str:
@@ -156,11 +158,17 @@ class Deployment:
         self.starts += 1
         log = self.home / f"{what}-{self.starts}.log"
         command = [sys.executable, "-m", "lockgate.cli", what, "--home", str(self.home), *arguments]
+        command = [*self.under.get(what, []), *command]
         with log.open("wb") as sink:
             popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT)
         process = self.processes[what] = Process(popen, log)
         self._await_ready(what, process)
         return process
+
+    def knows_hosts(self, what: str, hosts: Path) -> None:
+        """Start `what` from now on where `hosts` is /etc/hosts, and everything else as on this machine; as root."""
+        bound = 'mount --bind "$0" /etc/hosts && exec "$@"'
+        self.under[what] = ["unshare", "--mount", "sh", "-c", bound, str(hosts)]
 
     def _await_ready(self, what: str, process: Process) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -29,6 +29,10 @@ from lockgate.runner.settings import load_runner_settings
 
 STEP_SECONDS = 300
 """A deadline only keeps a broken test from waiting for ever."""
+PROVEN = {"namespace": True, "processes": True}
+ENDS = ("succeeded", "denied", "failed", "indeterminate")
+TOO_LATE = "the check was too old"
+"""What is said where a machine was too busy for 30 seconds: nothing was applied, and an agent asks again."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,14 @@ class Governed:
     deployment: Deployment
     cluster: Cluster
     runner: str
+
+    def namespaces(self, receipts: list[dict[str, Any]]) -> list[str]:
+        """The namespace of each attempt, in order; each receipt must prove that its one is gone, with all that ran in it."""
+        for receipt in receipts:
+            assert [item["checks"] for item in receipt["enclosures"]] == [PROVEN], receipt
+            assert all(box["torn_down"] and all(box["checks"].values()) for box in receipt["sandboxes"]), receipt
+            assert (receipt["sandbox_class"], receipt["isolated"]) == ("namespace", True)
+        return [f"lockgate-run-{receipt['enclosures'][0]['enclosure']}" for receipt in receipts]
 
     @asynccontextmanager
     async def agent(self, **token: Any) -> AsyncIterator[Client]:
@@ -139,6 +151,10 @@ class Watched:
             self._process = subprocess.Popen(
                 [*argv, f"{collection}?{query}"], stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
             )
+
+    def text(self) -> str:
+        """So far, as it was told."""
+        return self._file.read_text()
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """So far: type and object of each."""

@@ -14,7 +14,7 @@ from mcp import Client
 from tests.cluster.identity import runner_identity
 from tests.cluster.node import Node
 from tests.cluster.running import Cluster, until
-from tests.e2e.on_cluster import Given, Governed, Seen, bootstrapped, seeing
+from tests.e2e.on_cluster import ENDS, TOO_LATE, Given, Governed, Seen, bootstrapped, seeing
 from tests.e2e.opentofu import HOSTS, lock_text, remove
 
 from lockgate.runner.image.archive import Image
@@ -64,9 +64,6 @@ resource "time_static" "since" {
   triggers = { size = var.size }
 }
 """
-PROVEN = {"namespace": True, "processes": True}
-TOO_LATE = "the check was too old"
-ENDS = ("succeeded", "denied", "failed", "indeterminate")
 
 
 @dataclass(frozen=True)
@@ -80,14 +77,6 @@ class Story:
     @property
     def source(self) -> Path:
         return self.governed.deployment.home / "sources" / "pool" / "main.tf"
-
-    def namespaces(self, receipts: list[dict[str, Any]]) -> list[str]:
-        """The namespace of each attempt, in order; each receipt must prove that its one is gone, with all that ran in it."""
-        for receipt in receipts:
-            assert [item["checks"] for item in receipt["enclosures"]] == [PROVEN], receipt
-            assert all(box["torn_down"] and all(box["checks"].values()) for box in receipt["sandboxes"]), receipt
-            assert (receipt["sandbox_class"], receipt["isolated"]) == ("namespace", True)
-        return [f"lockgate-run-{receipt['enclosures'][0]['enclosure']}" for receipt in receipts]
 
 
 def given(program: Path, mirror: Path) -> Given:
@@ -149,15 +138,17 @@ async def test_a_change_is_planned_in_one_namespace_applied_in_another_and_both_
         held = await asked_and_held(story, agent, size=3)
         operation = held["operation_id"]
         # The plan's namespace is gone while the human thinks, and nothing of an apply is there.
-        (planned,) = story.namespaces(governed.receipts(operation, 1))
+        (planned,) = governed.namespaces(governed.receipts(operation, 1))
         until(lambda: planned in seen.gone(), governed.deployment.logs)
         assert set(seen.made()) - probed == {planned}
         governed.votes(held, "approve")
         ended = await governed.comes_to(agent, held, *ENDS)
         while TOO_LATE in ended["message"]:
-            # This machine was too busy for 30 seconds: nothing was applied, and an agent asks again.
             held = await asked_and_held(story, agent, size=3)
-            operation, planned = held["operation_id"], story.namespaces(governed.receipts(held["operation_id"], 1))[0]
+            operation, planned = (
+                held["operation_id"],
+                governed.namespaces(governed.receipts(held["operation_id"], 1))[0],
+            )
             governed.votes(held, "approve")
             ended = await governed.comes_to(agent, held, *ENDS)
         assert (ended["status"], ended["effect"]) == ("succeeded", "full"), ended["message"]
@@ -168,7 +159,7 @@ async def test_a_change_is_planned_in_one_namespace_applied_in_another_and_both_
             agent, await governed.asks(agent, "set_pool_size", "pool-production", size=3), *ENDS
         )
         assert (again["status"], again["effect"]) == ("succeeded", "none"), again["message"]
-    places = story.namespaces(receipts)
+    places = governed.namespaces(receipts)
     assert [[box["stage"] for box in receipt["sandboxes"]] for receipt in receipts] == [
         ["plan", "derive"],
         ["check", "derive", "apply", "verify", "derive"],
@@ -219,7 +210,7 @@ async def test_what_nobody_may_or_a_human_will_not_have_gets_no_namespace_to_app
         ended = await governed.comes_to(agent, held, *ENDS)
     assert ended["status"] == "denied", ended
     assert [attempt["phase"] for attempt in governed.details(held["operation_id"])["attempts"]] == ["plan"]
-    planned = story.namespaces(governed.receipts(held["operation_id"], 1))
+    planned = governed.namespaces(governed.receipts(held["operation_id"], 1))
     until(lambda: set(planned) <= seen.gone(), governed.deployment.logs)
     assert set(seen.made()) - before == set(planned)
 
@@ -238,7 +229,7 @@ async def test_a_source_that_changed_after_the_approval_is_planned_anew_and_appl
         ended = await governed.comes_to(agent, again, *ENDS)
     assert ended["status"] == "denied", ended
     receipts = governed.receipts(held["operation_id"], 3)
-    first, refused, second = story.namespaces(receipts)
+    first, refused, second = governed.namespaces(receipts)
     assert [[box["stage"] for box in receipt["sandboxes"]] for receipt in receipts] == [
         ["plan", "derive"],
         [],

@@ -148,6 +148,10 @@ class PlayedSandbox:
     plays: dict[str, Play]
     name: str = "bubblewrap"
     ran: list[Inside] = field(default_factory=list)
+    prepares: bool = False
+    foreseen: list[SandboxSpec] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    """What it was asked for, in order: a verb and a stage's name, or the id of a sandbox that nobody was told of."""
 
     async def probe(self) -> SandboxCapabilities:
         return SandboxCapabilities(self.name, True, False, {})
@@ -155,13 +159,21 @@ class PlayedSandbox:
     async def start(self, spec: SandboxSpec) -> Running:
         inside = Inside(spec.stage, spec)
         self.ran.append(inside)
+        self.told.append(f"start {spec.stage}")
         return Running(spec.id, Channel(inside, self.plays[spec.stage]))
 
     async def destroy(self, sandbox_id: str) -> TeardownProof:
+        specs = [inside.spec for inside in self.ran] + self.foreseen
+        self.told.append("destroy " + next((spec.stage for spec in specs if spec.id == sandbox_id), sandbox_id))
         return TeardownProof(sandbox_id, True, {"processes": True}, 0, 0, "gone")
 
     async def patrol(self) -> None:
         pass
+
+    def foresee(self, enclosure: str, following: SandboxSpec | None) -> bool:
+        self.told.append(f"foresee {following.stage if following is not None else 'the end'}")
+        self.foreseen += [following] if following is not None else []
+        return self.prepares
 
     async def release(self, enclosure: str) -> None:
         return

@@ -61,9 +61,11 @@ TICKET_VARIABLE = "LOCKGATE_TICKET_FILE"
 POD_VARIABLE = "LOCKGATE_POD_UID"
 """The pod's own uid, by the downward API."""
 NODE_VARIABLE = "LOCKGATE_NODE_ADDRESS"
-"""The node's own address, by the downward API; its kubelet is looked at."""
+"""The node's own addresses, separated by commas, by the downward API; its kubelet is looked at by each."""
+SERVICE_VARIABLES = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+"""Where a cluster itself tells its pods that the API server is; looked at as well."""
 UNREACHABLE_VARIABLE = "LOCKGATE_UNREACHABLE"
-"""What must not be reached, as `name=host:port` separated by blanks; `api_server` is among them."""
+"""What must not be reached, as `name=host:port` separated by blanks; `api_server` is among them. A name may come more than once: each must pass."""
 LOOK_VARIABLE = "LOCKGATE_LOOK_MS"
 """For how many milliseconds, counted from when the channel's port was seen open, an answer is waited for; what answers later ends the run."""
 LOOK_WHOLE_VARIABLE = "LOCKGATE_LOOK_WHOLE"
@@ -72,7 +74,19 @@ LOOK_WHOLE_VARIABLE = "LOCKGATE_LOOK_WHOLE"
 TICKET_FILE = "/run/lockgate-ticket/ticket"
 EGRESS_SOCKET = "/tmp/lockgate-egress.sock"  # noqa: S108 - the pod's own, by a name its job is told
 KUBELET_PORT = 10250
-METADATA = "169.254.169.254:80"
+KUBELET_READ_ONLY_PORT = 10255
+METADATA = (
+    "169.254.169.254:80",
+    "fd00:ec2::254:80",
+    "fd20:ce::254:80",
+    "169.254.170.2:80",
+    "169.254.170.23:80",
+    "fd00:ec2::23:80",
+    "168.63.129.16:80",
+    "100.100.100.200:80",
+)
+"""Where clouds tell a machine who it is, and give it credentials: most of them by IPv4, EC2 and Google by IPv6, tasks of ECS, pods of EKS by both, Azure's
+host, Alibaba."""
 LOOK_MS = 150
 
 CANARY = "canary"
@@ -80,7 +94,9 @@ API_SERVER = "api_server"
 METADATA_CHECK = "metadata"
 LINK_LOCAL = "link_local"
 KUBELET = "kubelet"
-CHECKS = (CANARY, API_SERVER, METADATA_CHECK, LINK_LOCAL, KUBELET)
+KUBELET_READ_ONLY = "kubelet_read_only"
+"""The port where some kubelets tell anybody of every pod; one that answers there asks nobody who he is."""
+CHECKS = (CANARY, API_SERVER, METADATA_CHECK, LINK_LOCAL, KUBELET, KUBELET_READ_ONLY)
 """What every arrival must tell, each true: could not be reached, or refuses."""
 
 _EGRESS_LABEL = b"lockgate pod egress ticket v1\x01"

@@ -13,27 +13,46 @@ from dataclasses import replace
 
 from lockgate.contract.evidence import StageOutcome
 from lockgate.contract.intent import Stage
-from lockgate.contract.jobchannel import MAX_PLAN_FILE_BYTES
+from lockgate.contract.jobchannel import MAX_PLAN_FILE_BYTES, JobResult
+from lockgate.runner.foresight import Decide, Next, last, telling
 from lockgate.runner.parts import Parts
 from lockgate.runner.stages import NOTHING, Given, Stageable, StageRun, run_stage
 
 
-async def look(parts: Parts, attempt: Stageable, stage: Stage, given: Given = NOTHING) -> StageRun:
-    """Run `stage` (plan, check or verify); its result says what would change. Raises SandboxUnavailable."""
-    run = await run_stage(parts, attempt, stage, given)
+async def look(
+    parts: Parts, attempt: Stageable, stage: Stage, given: Given = NOTHING, after: Decide = last
+) -> StageRun:
+    """Run `stage` (plan, check or verify), `after` which something may follow; its result says what would change. Raises SandboxUnavailable."""
+    deciding = _before_derive(given, after) if attempt.equipment.driver.derives else after
+    run = await run_stage(parts, attempt, stage, given, telling(parts, attempt, deciding))
     if not attempt.equipment.driver.derives or run.result is None or run.outcome.status != "ok":
         return run
     try:
         plan_file = plan_bytes(run.result.plan_file)
     except ValueError as error:
         return _failed(run, f"the plan file cannot be taken: {error}")
-    derived = await run_stage(parts, attempt, Stage.DERIVE, replace(given, plan_file=plan_file))
+    given = replace(given, plan_file=plan_file)
+    derived = await run_stage(parts, attempt, Stage.DERIVE, given, telling(parts, attempt, after, plan_file))
     run = replace(run, plan_file=plan_file, derived_in=derived.sandbox, ended_at=derived.ended_at)
     if derived.outcome.status != "ok" or derived.result is None:
         return _failed(run, f"the plan file could not be derived ({derived.outcome.status}): {derived.outcome.detail}")
     if derived.result.document is None:
         return _failed(run, "the derive stage brought no document")
     return replace(run, result=derived.result)
+
+
+def _before_derive(given: Given, after: Decide) -> Decide:
+    """A plan that went well is derived; of any other the look is over."""
+
+    def decide(result: JobResult | None, _: bytes | None) -> Next | None:
+        try:
+            if result is not None and result.status == "ok":
+                return Next(Stage.DERIVE, replace(given, plan_file=plan_bytes(result.plan_file)))
+        except ValueError:
+            pass
+        return after(None, None)
+
+    return decide
 
 
 def plan_bytes(encoded: str) -> bytes:

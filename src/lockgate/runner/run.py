@@ -21,6 +21,7 @@ from lockgate.runner.acceptance import Accepted, GrantRefused
 from lockgate.runner.credentials.port import BrokerRefused, BrokerUnavailable, Credential
 from lockgate.runner.enclosure import release
 from lockgate.runner.equipment import Equipment, equip
+from lockgate.runner.foresight import before_apply, before_verify, forgo, last, telling
 from lockgate.runner.inputs import build_inputs
 from lockgate.runner.keeping.attempt import LENT, Keeping, NotKept
 from lockgate.runner.keeping.handing import STATE_FILE
@@ -47,6 +48,7 @@ async def run_attempt(parts: Parts, accepted: Accepted, link: AttemptLink) -> No
     evidence = Evidence()
     secrets = AttemptSecrets(parts, accepted, link, evidence)
     workspace = parts.settings.workspaces / accepted.grant.attempt
+    attempt: Stageable | None = None
     try:
         attempt = await seal_inputs(parts, accepted, secrets, workspace)
         await open_reading(secrets)
@@ -60,6 +62,9 @@ async def run_attempt(parts: Parts, accepted: Accepted, link: AttemptLink) -> No
     except NotStarted as why:
         link.note(f"not started: {why}")
     finally:
+        link.point_of_no_return()  # a heartbeat that hears the attempt is over must not stop what ends it
+        if attempt is not None:
+            await forgo(parts, attempt)
         await tear_down(parts, accepted, link, secrets, workspace)
 
 
@@ -110,7 +115,7 @@ async def plan_phase(parts: Parts, attempt: Stageable, link: AttemptLink) -> Non
     given = Given(started(await link.start(StartRequest(link.fence, attempt.inputs.sha256, None, None))))
     phase = attempt.accepted.grant.phase
     if phase is Phase.READ:
-        run = await run_stage(parts, attempt, Stage.READ, given)
+        run = await run_stage(parts, attempt, Stage.READ, given, telling(parts, attempt, last))
     elif phase is Phase.VERIFY:
         run = await look(parts, attempt, Stage.VERIFY, given)
     else:
@@ -148,7 +153,7 @@ async def apply_phase(parts: Parts, attempt: Stageable, link: AttemptLink) -> No
 @step(11)
 async def check(parts: Parts, attempt: Stageable) -> Spoken:
     """Plan again in a fresh read-only sandbox, right before apply; the gateway compares."""
-    return await speak(parts, attempt, await look(parts, attempt, Stage.CHECK))
+    return await speak(parts, attempt, await look(parts, attempt, Stage.CHECK, after=before_apply(attempt)))
 
 
 @step(12)
@@ -169,7 +174,8 @@ async def apply(parts: Parts, attempt: Stageable, link: AttemptLink, checked: Sp
         # A sandbox behind a dead node may take for ever to be gone: its credentials do not wait for that.
         over = partial(revoke, attempt, credential)
         going = Going(permit, files, min(checked.run.ended_at + CHECK_AGE_MS, link.deadline), state_file, over)
-        run = await run_stage(parts, attempt, Stage.APPLY, Given(plan_file=plan_file, going=going))
+        given = Given(plan_file=plan_file, going=going)
+        run = await run_stage(parts, attempt, Stage.APPLY, given, telling(parts, attempt, before_verify))
     except GoTooLate:
         why = "the check was too old when everything else was ready; nothing was applied"
     except (BrokerRefused, BrokerUnavailable) as error:
@@ -215,7 +221,6 @@ async def tear_down(
     parts: Parts, accepted: Accepted, link: AttemptLink, secrets: AttemptSecrets, workspace: Path
 ) -> None:
     """The attempt's directory is gone, every sandbox was looked for; the receipt says so, and is kept until the gateway has it."""
-    link.point_of_no_return()  # a heartbeat that hears the attempt is over must not stop what ends it
     await secrets.close_reading()
     await release(parts, accepted.grant.attempt, secrets.evidence)
     await asyncio.to_thread(remove_workspace, workspace)

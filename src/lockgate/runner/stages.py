@@ -48,7 +48,8 @@ class GoTooLate(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stageable:
-    """An attempt with what every one of its stages shares; `workspace` is its own directory, with the sealed source in it."""
+    """An attempt with what every one of its stages shares; `workspace` is its own directory, with the sealed source in it. `foreseen`: sandboxes that may stand by
+    already, by their stage (foresight.py)."""
 
     accepted: Accepted
     inputs: Inputs
@@ -56,6 +57,7 @@ class Stageable:
     secrets: AttemptSecrets
     equipment: Equipment
     keeping: Keeping
+    foreseen: dict[Stage, str] = field(default_factory=dict)
 
     @property
     def snapshot(self) -> Path:
@@ -100,11 +102,24 @@ class StageRun:
     derived_in: str = ""
 
 
-async def run_stage(parts: Parts, attempt: Stageable, stage: Stage, given: Given = NOTHING) -> StageRun:
-    """One sandbox from start to checked teardown. Only apply takes `going`. Raises GoTooLate, SandboxUnavailable."""
+def nothing_to_tell(_: JobResult | None) -> None:
+    """Nobody knows what follows."""
+
+
+async def run_stage(
+    parts: Parts,
+    attempt: Stageable,
+    stage: Stage,
+    given: Given = NOTHING,
+    tell: Callable[[JobResult | None], None] = nothing_to_tell,
+) -> StageRun:
+    """One sandbox from start to checked teardown; `tell` what came of it before that. Only apply takes `going`. Raises GoTooLate, SandboxUnavailable."""
     spec = specification(parts, attempt, stage, given)
+    if stage in attempt.foreseen:
+        spec = replace(spec, id=attempt.foreseen.pop(stage))
+    else:
+        parts.journal.sandbox_started(attempt.accepted.grant.attempt, spec.id)
     redactor = attempt.secrets.redactor
-    parts.journal.sandbox_started(attempt.accepted.grant.attempt, spec.id)
     running: RunningSandbox | None = None
     result: JobResult | None = None
     try:
@@ -122,6 +137,7 @@ async def run_stage(parts: Parts, attempt: Stageable, stage: Stage, given: Given
         try:
             if given.going is not None and given.going.over is not None:
                 await given.going.over()
+            tell(result)
         finally:
             await tear_down(parts, attempt.secrets, stage, spec.id, running)
     return StageRun(stage, spec.id, outcome, result, parts.clock())

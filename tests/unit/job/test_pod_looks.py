@@ -36,7 +36,7 @@ def begun(told="canary=127.0.0.1:1", **more):
 def test_what_answers_was_reached_and_what_refuses_was_not(alone):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         found = looked(canary=f"127.0.0.1:{listener.getsockname()[1]}")
-    assert found == {"canary": False, "api_server": True, "metadata": True, "link_local": True, "kubelet": True}
+    assert found == dict.fromkeys(pod.CHECKS, True) | {"canary": False}
 
 
 def test_one_that_says_nothing_within_the_time_was_not_reached(alone):
@@ -60,6 +60,37 @@ def test_one_that_answers_after_its_time_was_reached_all_the_same(alone):
         poller.register(number, select.POLLOUT)
         assert poller.poll(60_000), "the kernel asks again after a second"
         assert looks.reached() == "canary"
+
+
+def test_a_name_of_several_places_passes_where_none_of_them_answers(alone):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = f"127.0.0.1:{listener.getsockname()[1]}"
+        for told in (f"metadata={CLOSED} metadata={place}", f"metadata={place} metadata={CLOSED}"):
+            assert begun(told).checks()["metadata"] is False
+    assert begun(f"metadata={CLOSED} metadata={CLOSED}").checks()["metadata"] is True
+
+
+def test_a_kubelets_port_for_everybody_is_reached_by_a_connection_alone(alone, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(pod, "KUBELET_READ_ONLY_PORT", listener.getsockname()[1])
+        found = begun().checks()
+    assert (found["kubelet_read_only"], found["kubelet"]) == (False, True)
+
+
+def test_a_kubelet_is_looked_at_by_each_address_of_its_node(alone, monkeypatch):
+    with socket.create_server(("127.0.0.2", 0)) as listener:
+        monkeypatch.setattr(pod, "KUBELET_READ_ONLY_PORT", listener.getsockname()[1])
+        found = begun(**{pod.NODE_VARIABLE: "127.0.0.1,127.0.0.2"}).checks()
+        assert found["kubelet_read_only"] is False
+        assert begun(**{pod.NODE_VARIABLE: "127.0.0.1"}).checks()["kubelet_read_only"] is True
+
+
+def test_the_api_server_is_looked_at_where_the_cluster_tells_its_pods_that_it_is_as_well(alone):
+    told = f"api_server={CLOSED}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        service = dict(zip(pod.SERVICE_VARIABLES, ("127.0.0.1", str(listener.getsockname()[1])), strict=True))
+        assert begun(told, **service).checks()["api_server"] is False
+    assert begun(told).checks()["api_server"] is True
 
 
 @pytest.mark.parametrize("place", ["", "no-port", "name.example:80", "127.0.0.1:port", "127.0.0.1:99999"])

@@ -47,7 +47,7 @@ class Looks:
         self._whole = environment.get(pod.LOOK_WHOLE_VARIABLE) == "1"
         self._beside = False
         self._found: dict[str, bool] = {}
-        self._kubelet = ""
+        self._kubelets: list[str] = []
         self._open: dict[int, tuple[socket.socket, str, str]] = {}
         self._poller = select.poll()
         for name, place in _places(environment):
@@ -92,8 +92,9 @@ class Looks:
             sock.close()
 
     def _ask_kubelet(self) -> None:
-        if self._kubelet:
-            self._found[pod.KUBELET], self._kubelet = kubelet_refuses(self._kubelet), ""
+        while self._kubelets:
+            refuses = kubelet_refuses(self._kubelets.pop())
+            self._found[pod.KUBELET] = refuses and self._found.get(pod.KUBELET, True)
 
     def _look_beside(self) -> bool:
         """The node's end of this pod's own cable, by IPv6: no address of it need be known to be reached. Whether that began just now."""
@@ -140,7 +141,8 @@ class Looks:
         # On the pod's own cable a refusal is an answer of the node itself, past whatever holds the network.
         passed = number in (_NO_WAY if name == pod.LINK_LOCAL else _NOT_REACHED)
         if name == pod.KUBELET and number == 0:
-            passed, self._kubelet = True, place  # it may be there, if it refuses: asked at the end
+            passed = True  # it may be there, if it refuses: asked at the end
+            self._kubelets.append(place)
         self._found[name] = passed and self._found.get(name, True)
 
 
@@ -169,5 +171,8 @@ def _places(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """What to look at. A name without a place is not looked at, and so does not pass."""
     words = environment.get(pod.UNREACHABLE_VARIABLE, "").split()
     places = [(name, place) for name, _, place in (word.partition("=") for word in words)]
-    node = environment.get(pod.NODE_VARIABLE, "")
-    return [*places, (pod.KUBELET, f"{node}:{pod.KUBELET_PORT}")] if node else places
+    for node in filter(None, environment.get(pod.NODE_VARIABLE, "").split(",")):
+        places.append((pod.KUBELET, f"{node}:{pod.KUBELET_PORT}"))
+        places.append((pod.KUBELET_READ_ONLY, f"{node}:{pod.KUBELET_READ_ONLY_PORT}"))
+    host, port = (environment.get(name, "") for name in pod.SERVICE_VARIABLES)
+    return [*places, (pod.API_SERVER, f"{host}:{port}")] if host else places

@@ -26,6 +26,9 @@ PROGRAMS: Final = (
 CERTIFICATES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 """Where systems keep the public certificate authorities, in one file."""
 
+LOCALE: Final = "/usr/lib/locale/C.utf8"
+"""The locale that every job runs in; tools such as Ansible refuse one that is not there."""
+
 _MOUNT_POINTS: Final = ("dev", "proc", "sys", "run", "tmp", WORK.lstrip("/"))
 _MERGED: Final = ("bin", "lib", "lib64", "sbin")
 _SYSTEM: Final = ("usr", *_MERGED)
@@ -41,7 +44,7 @@ class ImageError(RuntimeError):
 def system_entries(linked: Collection[Path], programs: Collection[str] = PROGRAMS) -> list[Entry]:
     """The layer under a job root whose programs and libraries are ``linked``; raises ImageError for a program or library that is not here."""
     found = {name: _program(name) for name in programs}
-    entries = {entry.place: entry for entry in _skeleton()}
+    entries = {entry.place: entry for entry in (*_skeleton(), *_locale())}
     for name, path in found.items():
         entries[f"usr/bin/{name}"] = Entry(f"usr/bin/{name}", source=path)
     for library in libraries([*found.values(), *linked]):
@@ -50,6 +53,14 @@ def system_entries(linked: Collection[Path], programs: Collection[str] = PROGRAM
     for parent in {parent for place in entries for parent in Path(place).parents if str(parent) != "."}:
         entries.setdefault(str(parent), Entry(str(parent)))
     return list(entries.values())
+
+
+def _locale() -> Iterator[Entry]:
+    files = [path for path in sorted(Path(LOCALE).rglob("*")) if path.is_file()]
+    if not files:
+        raise ImageError(f"{LOCALE} is not on this machine, and jobs run in that locale: install what brings it")
+    for path in files:
+        yield Entry(str(path).lstrip("/"), 0o644, source=path.resolve())
 
 
 def _program(name: str) -> Path:

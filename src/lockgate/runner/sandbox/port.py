@@ -206,6 +206,13 @@ class Sandbox(Protocol):
     async def start(self, spec: SandboxSpec) -> RunningSandbox:
         """Start one stage; raises SpecRefused, SandboxUnavailable. A failed start leaves nothing."""
 
+    def foresee(self, enclosure: str, following: SandboxSpec | None) -> bool:
+        """Told before a stage is destroyed: what the next one of its enclosure will be like, or None when none follows. True where it is prepared from now on.
+
+        A sandbox of that id may be made then, and owes a ``destroy``. It is given nothing before its ``start``: what a foreseen specification holds as binds
+        and files counts for room alone.
+        """
+
     async def destroy(self, sandbox_id: str) -> TeardownProof:
         """End and remove the sandbox whatever its state, then look whether it is gone."""
 

@@ -202,6 +202,10 @@ class UnsafeNoSandbox:
             self._runs.pop(sandbox_id, None)
         return proof(sandbox_id, checks, began, linux.boottime_ms())
 
+    def foresee(self, enclosure: str, following: SandboxSpec | None) -> bool:
+        """A sandbox is there in no time."""
+        return False
+
     async def release(self, enclosure: str) -> None:
         """Its sandboxes share nothing."""
 

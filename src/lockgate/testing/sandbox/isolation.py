@@ -235,3 +235,20 @@ channel.recv(1)
     assert stat.filemode(found["mode"])[1:] == "r--------"
     assert found["mount"] == ["tmpfs"]
     assert (found["changed"], found["removed"]) == (False, bench.copies)
+
+
+@check
+async def tools_may_do_with_their_own_files_what_tools_do(bench: Bench) -> None:
+    """Make a directory in scratch space and open it up, as Ansible does by the program chmod; run in the locale that the environment names."""
+    program = """
+import locale, subprocess
+begin()
+kept = {}
+for place in ("/tmp", "/work", "/dev/shm"):
+    os.makedirs(place + "/own/below", 0o700)
+    kept[place] = subprocess.run(["chmod", "u+rwx", place + "/own", place + "/own/below"]).returncode
+result(kept=kept, locale=failed(locale.setlocale, locale.LC_ALL, ""))
+"""
+    found = await bench.ask(program)
+    assert set(found["kept"].values()) == {0}, found
+    assert found["locale"] == ""

@@ -123,6 +123,16 @@ def test_a_program_that_is_not_on_this_machine_is_named(job_root: JobRoot) -> No
         system_entries([], programs=("no-such-program",))
 
 
+def test_the_locale_that_jobs_run_in_is_there_or_the_image_is_not_made(
+    image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {one.name for layer in layers(image) for one in layer}
+    assert "usr/lib/locale/C.utf8/LC_CTYPE" in there
+    monkeypatch.setattr("lockgate.runner.image.system.LOCALE", str(tmp_path / "C.utf8"))
+    with pytest.raises(ImageError, match=r"C\.utf8 is not on this machine"):
+        system_entries([])
+
+
 def test_a_library_outside_the_system_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ldd = tmp_path / "ldd"
     ldd.write_text("#!/bin/sh\nprintf '\\tlibodd.so => /opt/odd/libodd.so (0x00007f00)\\n'\n")

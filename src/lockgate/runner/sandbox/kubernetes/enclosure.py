@@ -40,7 +40,11 @@ class Enclosure:
         self.whole = False
         """Whether every pod that was ever made in it is in ``made``: not of one that a dead process had, nor after an order whose answer was lost."""
         self._uid = ""
+        self.closes = False
+        """Whether no more pods come: then the namespace goes as soon as the last one's object is gone."""
         self._opening: asyncio.Task[None] | None = None
+        self._removal: asyncio.Task[Document | None] | None = None
+        self._closed: float | None = None
         self._numbers = 0
 
     async def open(self, limits: SandboxLimits, mounts_bytes: int) -> None:
@@ -141,8 +145,13 @@ class Enclosure:
                 self._cluster.api, self._path("v1", "pods"), pod["metadata"]["name"], uid, seconds
             )
         except (ApiRefused, ApiUnavailable) as error:
+            if self._removal is not None and isinstance(error, ApiRefused) and error.status == _FORBIDDEN:
+                # Our rights in it go with the namespace, whose end shows the rest.
+                return {"pod": False, "processes": False}
             raise _unseen(f"pod {pod['metadata']['name']} in {self.name}", error) from None
         absent = left is None
+        if absent and self.closes and self._removal is None:
+            self._removal = asyncio.get_running_loop().create_task(self._remove())
         none_left = absent and await self._cluster.nodes.run_none_of([self.made[uid]])
         if none_left:  # and nothing of it begins any more
             self.made[uid] = replace(self.made[uid], ran_by=self._cluster.nodes.now())
@@ -153,13 +162,12 @@ class Enclosure:
         if self._opening is not None:
             await asyncio.wait([self._opening])
         await self.watch.close()
+        if self._removal is not None:
+            await asyncio.wait([self._removal])
+            self._removal.exception()  # the same is done again below
         try:
-            namespace = await self._found()
-            left, closed = None, None
+            namespace, left = await self._remove(), None
             if namespace is not None:
-                await self._end_pods()
-                await self._delete(namespace)
-                closed = self._cluster.nodes.now()  # nothing is made in what is being removed
                 uid, seconds = str(namespace["metadata"]["uid"]), self._cluster.settings.teardown_seconds
                 left = await absence.gone(self._cluster.api, NAMESPACES, self.name, uid, seconds)
         except (ApiRefused, ApiUnavailable) as error:
@@ -167,8 +175,17 @@ class Enclosure:
         absent = left is None
         before = [pod for pod in pods_of(self._cluster.memory, self.enclosure) if pod.uid not in self.made]
         pods = [*self.made.values(), *before]
-        none_left = absent and await self._cluster.nodes.run_none_in(self.name, pods, closed, whole=self.whole)
+        none_left = absent and await self._cluster.nodes.run_none_in(self.name, pods, self._closed, whole=self.whole)
         return {"namespace": absent, "processes": none_left}
+
+    async def _remove(self) -> Document | None:
+        """Order the end of all that is left in it, and its own. None when there is none. Raises ApiRefused, ApiUnavailable, SandboxUnavailable."""
+        namespace = await self._found()
+        if namespace is not None:
+            await self._end_pods()
+            await self._delete(namespace)
+            self._closed = self._closed or self._cluster.nodes.now()  # nothing is made in what is being removed
+        return namespace
 
     async def sandboxes(self) -> dict[str, Pod]:
         """Every pod that is in it, by the id of its sandbox, as the API server has it now. Raises ApiRefused, ApiUnavailable."""

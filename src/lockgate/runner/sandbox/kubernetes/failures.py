@@ -167,3 +167,22 @@ def image_digest(pod: Mapping[str, Any]) -> str | None:
         if found is not None:
             return found.group()
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A pod that runs, or why it never will."""
+
+    pod: Mapping[str, Any] | None
+    why_not: SandboxUnavailable | None = None
+
+
+def has_begun(pod: Mapping[str, Any] | None) -> Begun | None:
+    """The pod once a node runs it and it has an address; or why that never will be."""
+    if pod is None:
+        return Begun(None, still_waits_for(None))
+    status = pod.get("status", {})
+    if status.get("podIP") and status.get("hostIP") and image_digest(pod) is not None:
+        return Begun(pod)
+    never = never_starts(pod)
+    return Begun(pod, never) if never is not None else None

@@ -56,7 +56,10 @@ class Hole:
 
 @dataclass(frozen=True)
 class PodPlan:
-    """All that a pod is made from. ``uid`` is its user's, group's and files' alike, and no other pod's."""
+    """All that a pod is made from. ``uid`` is its user's and group's alike, and no other pod's.
+
+    It has no ``fsGroup``: directories would then hand their group on by the set-group-ID bit, and no job may set that (ADR 39): not even ``chmod`` would work.
+    """
 
     sandbox_id: str
     number: int
@@ -231,7 +234,6 @@ def pod(plan: PodPlan) -> Document:
             "runAsNonRoot": True,
             "runAsUser": plan.uid,
             "runAsGroup": plan.uid,
-            "fsGroup": plan.uid,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(plan, most)],
@@ -282,7 +284,7 @@ def _ticket_volume(plan: PodPlan) -> Document:
     item = {"key": "ticket", "path": plan.ticket_file.rpartition("/")[2]}
     return {
         "name": TICKET_VOLUME,
-        "secret": {"secretName": plan.name, "items": [item], "defaultMode": 0o400},
+        "secret": {"secretName": plan.name, "items": [item], "defaultMode": 0o444},
     }
 
 

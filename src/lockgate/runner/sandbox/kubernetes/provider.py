@@ -7,7 +7,6 @@ import contextlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -18,17 +17,20 @@ from lockgate.runner.sandbox.kubernetes import bounds, objects
 from lockgate.runner.sandbox.kubernetes.api import ApiRefused, ApiUnavailable
 from lockgate.runner.sandbox.kubernetes.cluster import Cluster, Standing, standing
 from lockgate.runner.sandbox.kubernetes.enclosure import NAMESPACES, Enclosure
-from lockgate.runner.sandbox.kubernetes.failures import image_digest, never_starts, not_made, still_waits_for
+from lockgate.runner.sandbox.kubernetes.failures import has_begun, image_digest, not_made, still_waits_for
+from lockgate.runner.sandbox.kubernetes.foreseen import STANDS_SECONDS, holds, will_do
 from lockgate.runner.sandbox.kubernetes.memory import remembered
-from lockgate.runner.sandbox.kubernetes.objects import Hole, Mount, PodPlan
+from lockgate.runner.sandbox.kubernetes.objects import Mount, PodPlan
 from lockgate.runner.sandbox.kubernetes.orphans import patrol
 from lockgate.runner.sandbox.kubernetes.paging import listed
+from lockgate.runner.sandbox.kubernetes.places import places
+from lockgate.runner.sandbox.kubernetes.planning import PROBE, holes_of, mounts_of, pod_plan, surroundings
 from lockgate.runner.sandbox.kubernetes.reaper import Reaper
 from lockgate.runner.sandbox.kubernetes.run import LIMITS, KubernetesRun
 from lockgate.runner.sandbox.kubernetes.watch import Pod
-from lockgate.runner.sandbox.network.host import Arrival, ChannelHost, Surroundings
+from lockgate.runner.sandbox.network.host import Arrival, ChannelHost
 from lockgate.runner.sandbox.network.hosts import ChannelHosts
-from lockgate.runner.sandbox.network.volumes import most_bytes, volumes
+from lockgate.runner.sandbox.network.volumes import most_bytes
 from lockgate.runner.sandbox.port import (
     ChannelError,
     SandboxCapabilities,
@@ -37,28 +39,25 @@ from lockgate.runner.sandbox.port import (
     SpecRefused,
     TeardownProof,
 )
-from lockgate.runner.sandbox.profile import SCRATCH, check_id, check_spec
-from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
+from lockgate.runner.sandbox.profile import check_id, check_spec
 from lockgate.runner.sandbox.teardown import proof
 
 LOG = structlog.get_logger("lockgate.runner")
-PROBE: Final = "probe"
-"""The stage of a probe's own pod."""
 ENCLOSURE: Final = re.compile(r"[0-9a-f]{32}")
-_INSIDE: Final = JobRoot(Path(INSIDE), "", {})
-"""The job root as the image holds it."""
 SHOWS: Final = ("/sys", "eth0")
 """What a pod sees of its node all the same: the runtime cannot leave it out."""
-_UIDS: Final = range(200_000_000, 2_000_000_000)
-"""Users of pods, one each: far from those of hosts and of other clusters' ranges."""
 
 
 @dataclass
 class _Stage:
-    """A pod and the runner's side of it; ``run`` once it was given its order."""
+    """A pod and the runner's side of it; ``run`` once it was given its order. ``spec``: what it was made for, at the moment ``began`` of the loop."""
 
     enclosure: Enclosure
     host: ChannelHost
+    spec: SandboxSpec
+    began: float
+    mounts: tuple[Mount, ...] = ()
+    plan: PodPlan | None = None
     pod: Pod | None = None
     run: KubernetesRun | None = None
 
@@ -73,6 +72,7 @@ class KubernetesSandbox:
         self._hosts = hosts
         self._enclosures: dict[str, Enclosure] = {}
         self._stages: dict[str, _Stage] = {}
+        self._ahead: dict[str, asyncio.Task[_Stage]] = {}
         self._standing: Standing | None = None
         self._starting = asyncio.Lock()
 
@@ -106,13 +106,11 @@ class KubernetesSandbox:
         check_spec(spec)
         if not ENCLOSURE.fullmatch(spec.enclosure):
             raise SpecRefused("enclosure: must be 32 hexadecimal characters chosen at random")
-        if spec.id in self._stages:
+        if spec.id in self._stages and spec.id not in self._ahead:
             raise SpecRefused(f"id {spec.id}: a run of this id exists; destroy it first")
-        enclosure = self._enclosures.setdefault(spec.enclosure, await self._enclosure(spec.enclosure))
-        stage = _Stage(enclosure, await self._hosts.open(spec))
-        self._stages[spec.id] = stage
         try:
-            return await self._start(spec, stage)
+            stage = await self._stood_by(spec) or await self._stand(spec, spec)
+            return await self._give(spec, stage)
         except BaseException:
             with contextlib.suppress(
                 SandboxUnavailable
@@ -120,56 +118,75 @@ class KubernetesSandbox:
                 await self.destroy(spec.id)
             raise
 
-    async def _start(self, spec: SandboxSpec, stage: _Stage) -> KubernetesRun:
-        mounts = mounts_of(spec)
-        await stage.enclosure.open(spec.limits, most_bytes(spec.limits))
-        plan = self._plan(spec, stage, mounts)
-        stage.pod = await stage.enclosure.make(plan, self._holes(stage.host), stage.host.ticket)
+    def foresee(self, enclosure: str, following: SandboxSpec | None) -> bool:
+        """Have the next stage's pod made, looked at and let in while the last one ends; or, when none follows, its namespace removed as soon as no pod is in it."""
+        known = self._enclosures.get(enclosure)
+        if known is None:
+            return False
+        if following is None:
+            known.closes = True
+            return True
+        bare = replace(following, binds=(), files=())
+        self._ahead[following.id] = asyncio.get_running_loop().create_task(self._stand(following, bare), name=enclosure)
+        return True
+
+    async def _stood_by(self, spec: SandboxSpec) -> _Stage | None:
+        """The stage whose pod stands by for this one; None where there is none that will do: then it was ended. Raises SandboxUnavailable."""
+        ahead = self._ahead.get(spec.id)
+        if ahead is None:
+            return None
+        await asyncio.wait([ahead])
+        self._ahead.pop(spec.id, None)
+        if ahead.cancelled():
+            raise SandboxUnavailable("it was destroyed before it was started", "see the message")
+        if ahead.exception() is None:
+            stage, now = ahead.result(), asyncio.get_running_loop().time()
+            young = now - stage.began < STANDS_SECONDS
+            if young and will_do(stage.spec, spec) and holds(stage.mounts, mounts_of(spec)):
+                stage.host.is_for(spec)
+                return stage
+        why = str(ahead.exception() or "it will not do")
+        LOG.info("the pod that stood by is not used", sandbox=spec.id, why=why)
+        if not (await self.destroy(spec.id)).torn_down:
+            raise SandboxUnavailable(f"the pod that stood by is not gone, and is not used: {why}", "see the message")
+        return None
+
+    async def _stand(self, spec: SandboxSpec, opened: SandboxSpec) -> _Stage:
+        """A pod that was let in and stands by for its order; it was given nothing. Raises SpecRefused, SandboxUnavailable."""
+        check_spec(spec)
+        began = asyncio.get_running_loop().time()
+        enclosure = self._enclosures.setdefault(spec.enclosure, await self._enclosure(spec.enclosure))
+        stage = _Stage(enclosure, await self._hosts.open(opened), spec, began, mounts_of(spec))
+        self._stages[spec.id] = stage
+        api_server, _ = await asyncio.gather(
+            places(self._cluster.api.access.address), stage.enclosure.open(spec.limits, most_bytes(spec.limits))
+        )
+        around = stage.host.pod_environment(surroundings(spec, api_server))
+        stage.plan = pod_plan(self._cluster, spec, around, stage.enclosure.number(), stage.mounts)
+        holes = holes_of(self._cluster, stage.host)
+        stage.pod = await stage.enclosure.make(stage.plan, holes, stage.host.ticket)
         stage.pod = await self._placed(stage)
         arrival = await self._let_in(spec.id, stage)
         check_arrival(arrival, stage.pod, self._cluster.image_digest)
+        return stage
+
+    async def _give(self, spec: SandboxSpec, stage: _Stage) -> KubernetesRun:
+        assert stage.pod is not None and stage.plan is not None  # noqa: S101 - it stands
         # As it is now: it may have been changed since it was made, and nobody was sent anything yet.
-        await stage.enclosure.check_again(plan, stage.pod)
+        await stage.enclosure.check_again(stage.plan, stage.pod)
         try:
             await stage.host.deliver()
         except (ChannelError, OSError) as error:
             raise SandboxUnavailable(f"the pod could not be given its files: {error}", "see the message") from None
-        stage.run = KubernetesRun(spec, stage.host, stage.enclosure.watch, stage.pod, objects.pod(plan))
+        stage.run = KubernetesRun(spec, stage.host, stage.enclosure.watch, stage.pod, objects.pod(stage.plan))
         return stage.run
-
-    def _plan(self, spec: SandboxSpec, stage: _Stage, mounts: tuple[Mount, ...]) -> PodPlan:
-        cluster, settings = self._cluster, self._cluster.settings
-        return PodPlan(
-            sandbox_id=spec.id,
-            number=stage.enclosure.number(),
-            image=cluster.image,
-            pull=settings.image_pull,
-            command=_INSIDE.argv("lockgate.job.pod.__main__:main"),
-            environment=_INSIDE.environment()
-            | stage.host.pod_environment(surroundings(spec, cluster.api.access.address)),
-            from_pod={podchannel.POD_VARIABLE: "metadata.uid", podchannel.NODE_VARIABLE: "status.hostIP"},
-            ticket_file=podchannel.TICKET_FILE,
-            mounts=mounts,
-            limits=spec.limits,
-            uid=_UIDS[int.from_bytes(cluster.random(8), "big") % len(_UIDS)],
-            cpu_millis=settings.cpu_millis,
-            runtime_class=self._runtime_class(spec),
-            node_selector=settings.node_selector,
-        )
-
-    def _runtime_class(self, spec: SandboxSpec) -> str | None:
-        return self._cluster.runtime_classes.get(spec.sandbox_class)
-
-    def _holes(self, host: ChannelHost) -> list[Hole]:
-        address = self._cluster.settings.channel_address
-        return [Hole(address, port) for port in (host.port, host.egress_port) if port is not None]
 
     async def _placed(self, stage: _Stage) -> Pod:
         """The pod once a node runs it and it has an address, by the API server's word. Raises SandboxUnavailable."""
         assert stage.pod is not None  # noqa: S101 - made just now
         uid = str(stage.pod["metadata"]["uid"])
         try:
-            found = await stage.enclosure.watch.until(uid, _has_begun, self._cluster.settings.start_seconds)
+            found = await stage.enclosure.watch.until(uid, has_begun, self._cluster.settings.start_seconds)
         except (ApiRefused, ApiUnavailable) as error:
             raise not_made("the pod", error) from None
         if found is None:
@@ -199,6 +216,7 @@ class KubernetesSandbox:
         """End, remove, look. Raises SandboxUnavailable when the cluster does not answer; then nothing is proven."""
         check_id(sandbox_id)
         began = linux.boottime_ms()
+        await self._leave([sandbox_id])
         stage = self._stages.get(sandbox_id)
         if stage is None:
             checks = await self._destroy_unknown(sandbox_id)
@@ -207,6 +225,14 @@ class KubernetesSandbox:
             if all(checks.values()):
                 self._stages.pop(sandbox_id, None)
         return proof(sandbox_id, checks, began, linux.boottime_ms())
+
+    async def _leave(self, sandbox_ids: Collection[str]) -> None:
+        """Nobody waits for the pods that were being prepared for these."""
+        for ahead in [self._ahead.pop(each) for each in sandbox_ids if each in self._ahead]:
+            ahead.cancel()
+            await asyncio.wait([ahead])
+            if not ahead.cancelled() and ahead.exception() is not None:
+                LOG.info("a pod that nobody needs did not come to stand by", why=str(ahead.exception()))
 
     async def _destroy(self, stage: _Stage, sandbox_id: str) -> dict[str, bool]:
         egress = stage.host.egress_port is not None
@@ -262,6 +288,7 @@ class KubernetesSandbox:
             raise SpecRefused("enclosure: must be 32 hexadecimal characters chosen at random")
         began = linux.boottime_ms()
         known = await self._enclosure(enclosure)
+        await self._leave([each for each, ahead in self._ahead.items() if ahead.get_name() == enclosure])
         for sandbox_id, stage in list(self._stages.items()):
             if stage.enclosure is known:
                 await (stage.run.close() if stage.run is not None else stage.host.close())
@@ -347,35 +374,6 @@ def check_arrival(arrival: Arrival, pod: Pod, image: str) -> None:
     ran = image_digest(pod)
     if ran != image:
         raise SandboxUnavailable(f"the node runs the image {ran}, not {image}", "see what else goes by that name there")
-
-
-def surroundings(spec: SandboxSpec, api_server: str) -> Surroundings:
-    """What the pod looks at. Whether a network holds at all the probe finds out, and takes its time for it."""
-    return Surroundings(api_server, whole=spec.stage == PROBE)
-
-
-def mounts_of(spec: SandboxSpec) -> tuple[Mount, ...]:
-    """The pod's directories. Scratch space lies in memory: only there a size is held at once, not by an eviction some seconds later."""
-    found = [Mount(each.path, each.memory, each.size_bytes) for each in volumes(spec)]
-    return tuple(replace(mount, memory=True) if mount.path in SCRATCH else mount for mount in found)
-
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """A pod that runs, or why it never will."""
-
-    pod: Pod | None
-    why_not: SandboxUnavailable | None = None
-
-
-def _has_begun(pod: Pod | None) -> _Begun | None:
-    if pod is None:
-        return _Begun(None, still_waits_for(None))
-    status = pod.get("status", {})
-    if status.get("podIP") and status.get("hostIP") and image_digest(pod) is not None:
-        return _Begun(pod)
-    never = never_starts(pod)
-    return _Begun(pod, never) if never is not None else None
 
 
 def _fix_of(error: ChannelError) -> str:

@@ -40,14 +40,14 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a pod must not reach beside the canary: ``api_server`` as host:port, the metadata service, and anything ``more`` by a name of its own.
+    """What a pod must not reach beside the canary: ``api_server``, every place of it as host:port, metadata services, and anything ``more`` by a name of its own.
 
     ``look_ms``: for how long after its channel's port was seen open an answer from any of them is waited for; ``whole``: along the pod's own cable too,
     which takes seconds. What answers later ends the run.
     """
 
-    api_server: str
-    metadata: str = pod.METADATA
+    api_server: tuple[str, ...]
+    metadata: tuple[str, ...] = pod.METADATA
     more: Mapping[str, str] | None = None
     look_ms: int = pod.LOOK_MS
     whole: bool = False
@@ -138,25 +138,30 @@ class ChannelHost:
 
     def pod_environment(self, surroundings: Surroundings) -> dict[str, str]:
         """What the pod's first process needs in its environment. The provider adds, by the downward API, ``podchannel.POD_VARIABLE`` (metadata.uid) and
-        ``podchannel.NODE_VARIABLE`` (status.hostIP), and mounts the ticket as ``podchannel.TICKET_FILE``."""
+        ``podchannel.NODE_VARIABLE`` (status.hostIPs), and mounts the ticket as ``podchannel.TICKET_FILE``."""
         address = self._reachable.address
-        unreachable = {
-            pod.CANARY: f"{address}:{self.canary_port}",
-            pod.API_SERVER: surroundings.api_server,
-            pod.METADATA_CHECK: surroundings.metadata,
-            **(surroundings.more or {}),
-        }
+        unreachable = [
+            (pod.CANARY, f"{address}:{self.canary_port}"),
+            *((pod.API_SERVER, place) for place in surroundings.api_server),
+            *((pod.METADATA_CHECK, place) for place in surroundings.metadata),
+            *(surroundings.more or {}).items(),
+        ]
         environment = {
             pod.ADDRESS_VARIABLE: f"{address}:{self.port}",
             pod.PIN_VARIABLE: self._reachable.certificate.pin,
             pod.TICKET_VARIABLE: pod.TICKET_FILE,
-            pod.UNREACHABLE_VARIABLE: " ".join(f"{name}={place}" for name, place in unreachable.items()),
+            pod.UNREACHABLE_VARIABLE: " ".join(f"{name}={place}" for name, place in unreachable),
             pod.LOOK_VARIABLE: str(surroundings.look_ms),
             pod.LOOK_WHOLE_VARIABLE: str(int(surroundings.whole)),
         }
         if self.egress_port is not None:
             environment[pod.EGRESS_ADDRESS_VARIABLE] = f"{address}:{self.egress_port}"
         return environment
+
+    def is_for(self, spec: SandboxSpec) -> None:
+        """What the stage is given turned out to be this; nothing was delivered yet. Raises SpecRefused."""
+        delivery.check_binds(spec)
+        self._spec, self._returned = spec, Returned(spec)
 
     async def expect(self, pod_uid: str, pod_ip: str) -> None:
         """Which pod may come, and from where, as the API tells; whoever else comes ends the run. Until this is said, nothing is sent."""

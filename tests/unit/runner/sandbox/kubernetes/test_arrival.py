@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from lockgate.contract import podchannel
-from lockgate.runner.sandbox.kubernetes.provider import PROBE, check_arrival, surroundings
+from lockgate.runner.sandbox.kubernetes.planning import PROBE, surroundings
+from lockgate.runner.sandbox.kubernetes.provider import check_arrival
 from lockgate.runner.sandbox.network.host import Arrival
 from lockgate.runner.sandbox.port import SandboxSpec, SandboxUnavailable
 
@@ -42,5 +43,8 @@ def test_another_image_than_the_pinned_one_is_not_let_in(ran: str) -> None:
 
 
 def test_the_probe_alone_waits_for_the_whole_look() -> None:
-    whole = {stage: surroundings(SandboxSpec("0" * 32, stage, ("/x",)), "api:6443").whole for stage in (PROBE, "plan")}
+    whole = {
+        stage: surroundings(SandboxSpec("0" * 32, stage, ("/x",)), ("10.0.0.1:6443",)).whole
+        for stage in (PROBE, "plan")
+    }
     assert whole == {PROBE: True, "plan": False}

@@ -35,7 +35,6 @@ def test_a_pod_is_what_the_profile_restricted_asks_for_and_more():
         "runAsNonRoot": True,
         "runAsUser": PLAN.uid,
         "runAsGroup": PLAN.uid,
-        "fsGroup": PLAN.uid,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     assert container["securityContext"] == {
