@@ -13,10 +13,7 @@ default held := {}
 held := {"approvals": approvals.obligation}
 
 # Ranks grow with strictness; Lockgate writes them beside the names when it loads the data.
-limited[name] := best.value if {
+limited[name] := strictest[1] if {
 	some name in {"sandbox", "max_seconds", "credential_scope"}
-	demands := {demand | some obligations in limits.obligations; demand := obligations[name]}
-	highest := max({demand.rank | some demand in demands})
-	some best in demands
-	best.rank == highest
+	strictest := max({[demand.rank, demand.value] | some obligations in limits.obligations; demand := obligations[name]})
 }

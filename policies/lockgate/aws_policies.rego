@@ -5,6 +5,7 @@ package lockgate.aws_policies
 
 import data.lockgate.changes
 import data.lockgate.configuration
+import data.lockgate.settings
 import data.lockgate.values
 
 # Type → where a document stands in it → the kind of document.
@@ -48,15 +49,27 @@ places := {
 	"aws_ssoadmin_permission_set_inline_policy": {"inline_policy": "identity"},
 }
 
-# kind → [position, text]; null where the text cannot be read. (Whole: see changes.rego.)
+# kind → the texts that stand in the plan, each once; null where one cannot be read. (Whole: see changes.rego.)
 texts := written
 
-written[kind] contains [position, text(pair)] if {
-	some type, positions in changes.standing
+written[kind] contains text(pair) if {
+	some type, _ in changes.standing
 	some path, kind in places[type]
-	some position in positions
-	some pair in configuration.each(input.plan.resource_changes[position], path)
+	some pair in settings.each(type, path)
 	not is_empty(pair)
+}
+
+# Positions of the documents of a kind that have one of these texts.
+with_text(_, wanted) := set() if wanted == set()
+
+with_text(kind, wanted) := {position |
+	some type, _ in changes.standing
+	some path, other in places[type]
+	other == kind
+	verdicts := {pair: true | some pair in settings.each(type, path); text(pair) in wanted; not is_empty(pair)}
+	some [position, _] in settings.judged(type, path, verdicts)
+} if {
+	wanted != set()
 }
 
 text(pair) := pair[0] if {
@@ -68,6 +81,7 @@ is_empty(pair) if trim_space(pair[0]) == ""
 
 # The same for blocks, which `dynamic` can make without a trace in the configuration: positions whose blocks are neither known nor configured.
 unsaid contains position if {
+	settings.is_open("aws_iam_role", "inline_policy")
 	some position in changes.standing.aws_iam_role
 	change := changes.at(position)
 	change.change.after_unknown.inline_policy == true
@@ -77,8 +91,7 @@ unsaid contains position if {
 # kind → positions of documents that cannot be read.
 unreadable[kind] contains position if {
 	some kind, documents in texts
-	some [position, document] in documents
-	not is_policy(document)
+	some position in with_text(kind, {document | some document in documents; not is_policy(document)})
 	not unsaid[position]
 }
 
@@ -116,18 +129,16 @@ are_texts(value) if {
 
 words := {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal", "Condition"}
 
-# kind → [position, statement] of every statement that is no deny.
+# kind → [text, statement] of every statement that is no deny.
 allowing := permitting
 
-permitting[kind] contains [position, statement] if {
+permitting[kind] contains [document, statement] if {
 	some kind, documents in texts
-	some [position, document] in documents
+	some document in documents
 	policy := values.json_in(document)
 	some statement in listed(policy, "Statement")
-	not is_deny(statement)
+	object.get(statement, "Effect", null) != "Deny"
 }
-
-is_deny(statement) if statement.Effect == "Deny"
 
 # All values of a field, which is one value or a list.
 listed(whole, name) := many(value) if {
@@ -137,6 +148,13 @@ listed(whole, name) := many(value) if {
 many(value) := value if {
 	is_array(value)
 } else := [value]
+
+# The texts of a kind that let everyone in, not narrowed by one of these condition keys.
+open_to_everyone(kind, keys) := {document |
+	some [document, statement] in allowing[kind]
+	is_for_everyone(statement)
+	not is_narrowed(statement, keys)
+}
 
 # Whether a statement is for everyone: `*` as principal or as any kind of principal, or everyone but some.
 is_for_everyone(statement) if {

@@ -7,31 +7,30 @@ package lockgate.changes
 # somebody looks up, and compares each key with all before.
 
 # What would stand: created, changed in place, replaced, or taken under management as it is. `after` says how. Without data sources.
-standing := by_type([[of.type, positions] |
-	some [of, body, imported], positions in alike
-	not of.mode == "data"
-	stands(body, imported)
+standing := by_type([[type, those] |
+	some [type, mode, actions], positions in alike
+	mode != "data"
+	those := standing_of(actions, positions)
+	those != set()
 ])
 
 # What would be gone: deleted, replaced, or forgotten by the state. Without data sources.
-gone := by_type([[of.type, positions] |
-	some [of, body, _], positions in alike
-	not of.mode == "data"
-	some action in body.actions
+gone := by_type([[type, positions] |
+	some [type, mode, actions], positions in alike
+	mode != "data"
+	some action in actions
 	loses[action]
 ])
 
 # Everything, also data sources and what does not change.
-every_type := by_type([[of.type, positions] | some [of, _, _], positions in alike])
+every_type := by_type([[type, positions] | some [type, _, _], positions in alike])
 
 by_type(pairs) := {type: union({pair[1] | some pair in pairs; pair[0] == type}) | some type in {pair[0] | some pair in pairs}}
 
-stands(_, true)
-
-stands(body, _) if {
-	some action in body.actions
+standing_of(actions, positions) := positions if {
+	some action in actions
 	makes[action]
-}
+} else := {position | some position in positions; is_object(at(position).change.importing)}
 
 # Kind → positions. A plan has many changes and few kinds of them: what is asked of a kind is asked once.
 alike := {kind: positions |
@@ -39,15 +38,10 @@ alike := {kind: positions |
 	positions := {position | some position; kinds[position] == kind}
 }
 
-# What tells changes apart: few things, each of few values. Whence something is imported would make a kind of every import.
-kinds := {position: [object.filter(change, ["type", "mode"]), object.filter(body, ["actions"]), is_imported(body)] |
+# What tells changes apart, [type, mode, actions]: few things, each of few values.
+kinds := {position: [change.type, object.get(change, "mode", "managed"), object.get(change, ["change", "actions"], [])] |
 	some position, change in input.plan.resource_changes
-	body := object.get(change, "change", {})
 }
-
-is_imported(body) if {
-	is_object(body.importing)
-} else := false
 
 makes := {"create": true, "update": true}
 
@@ -62,6 +56,13 @@ gone_of(patterns) := {address(position) |
 	some type, positions in gone
 	named(patterns, type)
 	some position in positions
+}
+
+# Of some types those that patterns name. Names are looked up, and only beginnings compared.
+among(patterns, types) := {type | some type, _ in patterns.names; types[type]} | {type |
+	some prefix in patterns.prefixes
+	some type in types
+	startswith(type, prefix)
 }
 
 # Whether patterns (names and beginnings, as Lockgate derives them) name a text.

@@ -4,7 +4,21 @@
 package lockgate.google_iam
 
 import data.lockgate.changes
+import data.lockgate.settings
 import data.lockgate.values
+
+# type → the roles and the members that its resources name, each once: who gets what is looked up only where one of them is at fault.
+named := {type: words_of(type) | some type, _ in changes.standing; startswith(type, "google_")}
+
+words_of(type) := {
+	"roles": {text(pair) | some pair in settings.tops(type, "role")},
+	"members": {text(pair) | some top in settings.tops(type, members[kind]); some pair in values.spread(top)},
+} if {
+	some kind in ["_iam_member", "_iam_binding"]
+	endswith(type, kind)
+} else := {"roles": {role | some [_, role, _] in granted[type]}, "members": {member | some [_, _, member] in granted[type]}} if {
+	endswith(type, "_iam_policy")
+} else := {"roles": set(), "members": set()}
 
 # type → [position, role, member]
 granted := gathered

@@ -6,17 +6,15 @@ package lockgate.kubernetes
 import data.lockgate.changes
 import data.lockgate.values
 
-# Terraform's own types: where the pod stands in them. Blocks are lists there.
-typed := {type: paths[kind] | some kind, types in types_of; some type in types}
-
-types_of := {
-	"Pod": ["kubernetes_pod", "kubernetes_pod_v1"],
-	"Deployment": ["kubernetes_deployment", "kubernetes_deployment_v1"],
-	"StatefulSet": ["kubernetes_stateful_set", "kubernetes_stateful_set_v1"],
-	"DaemonSet": ["kubernetes_daemonset", "kubernetes_daemon_set_v1"],
-	"ReplicationController": ["kubernetes_replication_controller", "kubernetes_replication_controller_v1"],
-	"Job": ["kubernetes_job", "kubernetes_job_v1"],
-	"CronJob": ["kubernetes_cron_job", "kubernetes_cron_job_v1"],
+# Terraform's own types with pods in them. Blocks are lists there.
+typed := {
+	"kubernetes_pod": "Pod", "kubernetes_pod_v1": "Pod",
+	"kubernetes_deployment": "Deployment", "kubernetes_deployment_v1": "Deployment",
+	"kubernetes_stateful_set": "StatefulSet", "kubernetes_stateful_set_v1": "StatefulSet",
+	"kubernetes_daemonset": "DaemonSet", "kubernetes_daemon_set_v1": "DaemonSet",
+	"kubernetes_replication_controller": "ReplicationController", "kubernetes_replication_controller_v1": "ReplicationController",
+	"kubernetes_job": "Job", "kubernetes_job_v1": "Job",
+	"kubernetes_cron_job": "CronJob", "kubernetes_cron_job_v1": "CronJob",
 }
 
 template := ["spec", "template", "spec"]
@@ -34,8 +32,9 @@ manifests := {"kubernetes_manifest"}
 
 # Position → the pod that would stand there; a pod that cannot be seen is a dark one.
 pods[position] := found if {
-	some type, path in typed
-	some position in changes.standing[type]
+	some type, positions in changes.standing
+	path := paths[typed[type]]
+	some position in positions
 	found := follow([values.after(changes.at(position).change)], path)
 }
 

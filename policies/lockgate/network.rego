@@ -5,6 +5,7 @@ package lockgate.network
 
 import data.lockgate.changes
 import data.lockgate.configuration
+import data.lockgate.settings
 import data.lockgate.values
 
 # [position, protocol, low, high]: let in from everywhere. Any port is 0 to 65535; protocols are in small letters, any is "any".
@@ -34,6 +35,14 @@ wide(pair) := null if {
 	not is_string(pair[0])
 } else := pair[0] if {
 	is_world(pair[0])
+}
+
+# Whether anything of a type has a source, under one of these names, that is wide: if not, nothing of it is looked at one by one.
+may_be_wide(type, names) if {
+	changes.standing[type]
+	some name in names
+	some top in settings.tops(type, name)
+	wide_in(top) != set()
 }
 
 # Whether an opening may reach one of the ports from `first` to `last`.
@@ -113,24 +122,20 @@ aws_groups := {"aws_security_group": true, "aws_default_security_group": true}
 
 passages contains array.concat([position], passage) if {
 	some type, _ in aws_groups
-	some position in changes.standing[type]
-	change := changes.at(position)
-	not unsaid(change)
-	some block in values.each(change.change, "ingress")
-	some passage in aws_passages(block)
+	changes.standing[type]
+	opening := {block: found | some block in settings.each(type, "ingress"); found := aws_passages(block); found != []}
+	some [position, found] in settings.judged(type, "ingress", opening)
+	some passage in found
 }
 
 # Positions of groups whose ingress is not known and not configured, as far as the configuration shows: that of a new group which leaves its rules to
 # resources of their own, and of one that makes its blocks by `dynamic`.
 without_rules contains position if {
 	some type, _ in aws_groups
+	changes.standing[type]
+	settings.is_open(type, "ingress")
 	some position in changes.standing[type]
-	unsaid(changes.at(position))
-}
-
-unsaid(change) if {
-	change.change.after_unknown.ingress == true
-	not configuration.gives(change, "ingress")
+	configuration.is_providers_own(changes.at(position), "ingress")
 }
 
 aws_passages(block) := [[null, null, null, null]] if {
@@ -142,6 +147,7 @@ aws_passages(block) := [[null, null, null, null]] if {
 ]
 
 passages contains [position, protocol, ends[0], ends[1], source] if {
+	may_be_wide("aws_security_group_rule", ["cidr_blocks", "ipv6_cidr_blocks"])
 	some position in changes.standing.aws_security_group_rule
 	whole := values.after(changes.at(position).change)
 	some source in aws_sources(whole, ["cidr_blocks", "ipv6_cidr_blocks"])
@@ -151,6 +157,7 @@ passages contains [position, protocol, ends[0], ends[1], source] if {
 }
 
 passages contains [position, protocol, ends[0], ends[1], source] if {
+	may_be_wide("aws_vpc_security_group_ingress_rule", ["cidr_ipv4", "cidr_ipv6"])
 	some position in changes.standing.aws_vpc_security_group_ingress_rule
 	whole := values.after(changes.at(position).change)
 	some source in aws_sources(whole, ["cidr_ipv4", "cidr_ipv6"])
@@ -158,11 +165,10 @@ passages contains [position, protocol, ends[0], ends[1], source] if {
 	ends := aws_ports(protocol, values.member(whole, "from_port"), values.member(whole, "to_port"))
 }
 
-aws_sources(whole, names) := {source |
-	some name in names
-	some pair in values.spread(values.member(whole, name))
-	source := wide(pair)
-}
+aws_sources(whole, names) := union({wide_in(values.member(whole, name)) | some name in names})
+
+# Lists of sources are often the same.
+wide_in(list) := {wide(pair) | some pair in values.spread(list)}
 
 aws_protocol(pair) := null if {
 	values.dark(pair)
@@ -195,6 +201,7 @@ port(pair) := null if {
 # Google: one firewall rule may let in several protocols from several ranges.
 
 passages contains [position, protocol, ends[0], ends[1], source] if {
+	google_may_be_wide
 	some position in changes.standing.google_compute_firewall
 	body := changes.at(position).change
 	some source in google_sources(body)
@@ -223,6 +230,13 @@ passages contains [position, protocol, ends[0], ends[1], source] if {
 	some layer in values.spread(values.member(match, "layer4_configs"))
 	protocol := google_protocol(values.member(layer, "ip_protocol"))
 	some ends in google_ports(values.member(layer, "ports"))
+}
+
+google_may_be_wide if may_be_wide("google_compute_firewall", ["source_ranges"])
+
+google_may_be_wide if {
+	some top in settings.tops("google_compute_firewall", "source_ranges")
+	count(values.spread(top)) == 0
 }
 
 google_sources(body) := {wide(pair) | some pair in pairs} if {
@@ -259,6 +273,7 @@ range(pair) := [null, null] if {
 # Azure: security groups with their rules inside, and rules as resources of their own.
 
 passages contains array.concat([position], passage) if {
+	may_be_wide("azurerm_network_security_rule", ["source_address_prefix", "source_address_prefixes"])
 	some position in changes.standing.azurerm_network_security_rule
 	some passage in azure_passages(values.after(changes.at(position).change))
 }

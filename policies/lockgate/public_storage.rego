@@ -6,6 +6,7 @@ package lockgate.public_storage
 import data.lockgate.changes
 import data.lockgate.configuration
 import data.lockgate.google_iam
+import data.lockgate.settings
 import data.lockgate.values
 
 open contains position if some [position, "open"] in said
@@ -46,24 +47,21 @@ closing := {
 	"aws_s3_access_point": "public_access_block_configuration.",
 }
 
-settings := ["block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets"]
+switches := ["block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets"]
 
 # [position, verdict] of every value that opens something or cannot be read.
 said contains [position, verdict] if {
-	some type, paths in opening
-	some position in changes.standing[type]
-	change := changes.at(position)
-	some path, endings in paths
-	not configuration.is_providers_own(change, path)
-	some pair in values.each(change.change, path)
-	verdict := judged(pair, endings)
+	some type, _ in changes.standing
+	some path, endings in opening[type]
+	verdicts := {pair: verdict | some pair in settings.each(type, path); verdict := judged(pair, endings)}
+	some [position, verdict] in settings.judged(type, path, verdicts)
 }
 
 said contains [position, verdict] if {
 	some type, prefix in closing
 	some position in changes.standing[type]
 	change := changes.at(position)
-	some setting in settings
+	some setting in switches
 	path := concat("", [prefix, setting])
 	not configuration.is_providers_own(change, path)
 	some pair in values.at(change.change, path)
@@ -71,10 +69,12 @@ said contains [position, verdict] if {
 }
 
 said contains [position, verdict] if {
-	some type, bindings in google_iam.granted
+	some type, words in google_iam.named
 	startswith(type, "google_storage_")
-	some [position, _, member] in bindings
-	verdict := judged([member, member == null], everyone)
+	verdicts := {member: verdict | some member in words.members; verdict := judged([member, member == null], everyone)}
+	verdicts != {}
+	some [position, _, member] in google_iam.granted[type]
+	verdict := verdicts[member]
 }
 
 judged(pair, endings) := "unreadable" if {

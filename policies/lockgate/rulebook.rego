@@ -10,9 +10,10 @@ import data.lockgate.selectors
 selected := chosen
 
 chosen[name][number] := entry if {
+	target := input.target
 	some name, entries in parameters.rules[input.question]
 	some number, entry in entries
-	selectors.selects(entry.targets, input.target)
+	selectors.selects(entry.targets, target)
 }
 
 # What a rule may say, each under the number of the entry it speaks for:

@@ -15,9 +15,12 @@ is_hidden(value) if startswith(value, "hmac-sha256:")
 after(body) := [object.get(body, "after", null), object.get(body, "after_unknown", false)]
 
 # The pairs at a path of names ("settings.tier"), through every list on the way; none where a block is absent.
-at(body, path) := [top(body, path)] if {
+at(body, path) := within(top(body, split(path, ".")[0]), path)
+
+# The same where the pair under the path's first name is known.
+within(pair, path) := [pair] if {
 	not contains(path, ".")
-} else := down([top(body, parts[0])], parts, count(parts)) if {
+} else := down([pair], parts, count(parts)) if {
 	parts := split(path, ".")
 }
 

@@ -15,4 +15,8 @@ allow if {
 	count(violations) == 0
 }
 
-violations := (access.violations | human.violations) | voting.violations
+violations := union({
+	access.violations,
+	human.violations,
+	voting.violations,
+})

@@ -22,4 +22,14 @@ allow if {
 	count(violations) == 0
 }
 
-violations := (((((((access.violations | region.violations) | window.violations) | limits.violations) | budgets.violations) | plan_integrity.violations) | approvals.violations) | brought.violations) | rulebook.violations
+violations := union({
+	access.violations,
+	region.violations,
+	window.violations,
+	limits.violations,
+	budgets.violations,
+	plan_integrity.violations,
+	approvals.violations,
+	brought.violations,
+	rulebook.violations,
+})

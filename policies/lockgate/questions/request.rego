@@ -20,4 +20,12 @@ allow if {
 	count(violations) == 0
 }
 
-violations := (((((access.violations | region.violations) | window.violations) | limits.violations) | budgets.violations) | brought.violations) | rulebook.violations
+violations := union({
+	access.violations,
+	region.violations,
+	window.violations,
+	limits.violations,
+	budgets.violations,
+	brought.violations,
+	rulebook.violations,
+})

@@ -75,27 +75,30 @@
 package lockgate.rules.allowed_instance_types
 
 import data.lockgate.changes
-import data.lockgate.configuration
 import data.lockgate.rulebook
+import data.lockgate.settings
 import data.lockgate.values
 
-resources[number] contains changes.address(position) if {
-	some [number, position, size] in sizes
-	size != null
-	not changes.named(rulebook.selected.allowed_instance_types[number].allowed, size)
-}
+resources[number] contains changes.address(position) if some [number, position, "foreign"] in judged
 
-unknown[number] contains changes.address(position) if some [number, position, null] in sizes
+unknown[number] contains changes.address(position) if some [number, position, "unreadable"] in judged
 
-# [number, position, size]: in small letters, null where it cannot be read.
-sizes contains [number, position, size(pair)] if {
+judged contains [number, position, verdict] if {
 	some number, entry in rulebook.selected.allowed_instance_types
-	some type, positions in changes.standing
+	some type, _ in changes.standing
 	some path in entry.attributes[type]
-	some position in positions
-	some pair in configuration.each(input.plan.resource_changes[position], path)
+	verdicts := {pair: verdict | some pair in settings.each(type, path); verdict := judgement(entry, size(pair))}
+	some [position, verdict] in settings.judged(type, path, verdicts)
 }
 
+judgement(_, null) := "unreadable"
+
+judgement(entry, name) := "foreign" if {
+	name != null
+	not changes.named(entry.allowed, name)
+}
+
+# In small letters, null where it cannot be read.
 size(pair) := null if {
 	values.dark(pair)
 } else := lower(parts[count(parts) - 1]) if {

@@ -61,28 +61,30 @@ summary := input.plan.summary
 
 # All by the summary, and for types with weights of their own the difference.
 weighed(entry) := weighs(entry.weights, summary) + sum([difference |
-	some type, own in entry.weights_by_type
-	some position in changes.every_type[type]
-	counted := counts(changes.at(position))
-	difference := weighs(own, counted) - weighs(entry.weights, counted)
+	some [type, _, actions], positions in changes.alike
+	own := entry.weights_by_type[type]
+	counted := counts(actions)
+	difference := times(actions, positions) * (weighs(own, counted) - weighs(entry.weights, counted))
 ])
 
 weighs(weights, counted) := (weights.delete * (counted.delete + counted.replace)) + ((weights.create * (counted.create + counted.replace)) + (weights.update * counted.update))
 
-# One change as the summary counts it.
-counts(change) := {"create": 0, "update": 0, "delete": 0, "replace": 1} if {
-	"delete" in change.change.actions
-	"create" in change.change.actions
+# One change with these actions as the summary counts it.
+counts(actions) := {"create": 0, "update": 0, "delete": 0, "replace": 1} if {
+	"delete" in actions
+	"create" in actions
 } else := {"create": 0, "update": 0, "delete": 1, "replace": 0} if {
-	some action in change.change.actions
+	some action in actions
 	action in {"delete", "forget"}
 } else := {"create": 1, "update": 0, "delete": 0, "replace": 0} if {
-	"create" in change.change.actions
-} else := {"create": 0, "update": 1, "delete": 0, "replace": 0} if {
-	"update" in change.change.actions
-} else := {"create": 0, "update": 1, "delete": 0, "replace": 0} if {
-	state_alone(change)
-}
+	"create" in actions
+} else := {"create": 0, "update": 1, "delete": 0, "replace": 0}
+
+# Which of them it counts: all that do something, and of the others those that are imported or moved.
+times(actions, positions) := count(positions) if {
+	some action in actions
+	action in {"create", "update", "delete", "forget"}
+} else := count([position | some position in positions; state_alone(changes.at(position))])
 
 state_alone(change) if is_object(change.change.importing)
 

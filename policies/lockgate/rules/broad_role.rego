@@ -42,27 +42,43 @@ import data.lockgate.changes
 import data.lockgate.configuration
 import data.lockgate.google_iam
 import data.lockgate.rulebook
+import data.lockgate.settings
 import data.lockgate.values
 
 resources[number] contains changes.address(position) if {
 	some number, entry in rulebook.selected.broad_role
+	broad := {role | some role in roles; changes.named(entry.roles, role)}
+	broad != set()
 	some [position, role] in given
-	changes.named(entry.roles, role)
+	role in broad
 }
 
 unknown[number] contains changes.address(position) if {
 	some number, _ in rulebook.selected.broad_role
+	null in roles
 	some [position, role] in given
 	role == null
 }
+
+# The roles that are given, each once. To whom is looked up only where one of them is at fault.
+roles contains last_part(pair) if {
+	some type, _ in changes.standing
+	path := attachments[type]
+	some pair in settings.each(type, path)
+}
+
+roles contains folded(role) if {
+	some _, words in google_iam.named
+	some role in words.roles
+}
+
+roles contains role if some [_, role] in given_by_azure
 
 # [position, role]: in small letters, null where it cannot be read.
 given contains [position, last_part(pair)] if {
 	some type, path in attachments
 	some position in changes.standing[type]
-	change := changes.at(position)
-	not configuration.is_providers_own(change, path)
-	some pair in values.each(change.change, path)
+	some pair in configuration.each(changes.at(position), path)
 }
 
 given contains [position, folded(role)] if {
@@ -70,15 +86,17 @@ given contains [position, folded(role)] if {
 	some [position, role, _] in bindings
 }
 
+given contains pair if some pair in given_by_azure
+
 # An Azure assignment names its role or gives its id; the other one is the provider's to fill in.
-given contains [position, folded(role)] if {
+given_by_azure contains [position, folded(role)] if {
 	some position in changes.standing.azurerm_role_assignment
 	whole := values.after(changes.at(position).change)
 	role := named_by(values.member(whole, "role_definition_name"), values.member(whole, "role_definition_id"))
 }
 
 # A role of one's own that permits every action is an owner by another name.
-given contains [position, role] if {
+given_by_azure contains [position, role] if {
 	some position in changes.standing.azurerm_role_definition
 	some kind in ["permissions.actions", "permissions.data_actions"]
 	some pair in values.each(changes.at(position).change, kind)

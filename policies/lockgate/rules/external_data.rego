@@ -26,16 +26,14 @@ import data.lockgate.rulebook
 
 resources[number] contains address if {
 	some number, entry in rulebook.selected.external_data
-	some type, addresses in configured
-	changes.named(entry.types, type)
-	some address in addresses
+	some type in changes.among(entry.types, object.keys(configured))
+	some address in configured[type]
 }
 
 resources[number] contains changes.address(position) if {
 	some number, entry in rulebook.selected.external_data
-	some type, positions in changes.every_type
-	changes.named(entry.types, type)
-	some position in positions
+	some type in changes.among(entry.types, {type | some [type, _, _], _ in changes.alike})
+	some position in changes.every_type[type]
 }
 
 # Type → addresses inside their modules; modules called deeper than can be looked at may hold anything.

@@ -51,8 +51,10 @@ import data.lockgate.rulebook
 
 resources[number] contains changes.address(position) if {
 	some number, entry in rulebook.selected.iam_wildcard
-	some [position, statement] in aws_policies.allowing.identity
-	is_too_wide(entry, statement)
+	some position in aws_policies.with_text("identity", {document |
+		some [document, statement] in aws_policies.allowing.identity
+		is_too_wide(entry, statement)
+	})
 }
 
 unknown[number] contains changes.address(position) if {
@@ -66,9 +68,9 @@ unknown[number] contains changes.address(position) if {
 	some position in aws_policies.unsaid
 }
 
-is_too_wide(_, statement) if count(aws_policies.listed(statement, "NotAction")) > 0
+is_too_wide(_, statement) if count(aws_policies.many(statement.NotAction)) > 0
 
-is_too_wide(_, statement) if count(aws_policies.listed(statement, "NotResource")) > 0
+is_too_wide(_, statement) if count(aws_policies.many(statement.NotResource)) > 0
 
 is_too_wide(_, statement) if {
 	some action in aws_policies.listed(statement, "Action")

@@ -26,28 +26,32 @@ import data.lockgate.changes
 import data.lockgate.kubernetes
 import data.lockgate.rulebook
 
-types := object.union(kubernetes.types_of, {
-	"Namespace": ["kubernetes_namespace", "kubernetes_namespace_v1"],
-	"PersistentVolumeClaim": ["kubernetes_persistent_volume_claim", "kubernetes_persistent_volume_claim_v1"],
-	"PersistentVolume": ["kubernetes_persistent_volume", "kubernetes_persistent_volume_v1"],
-	"Secret": ["kubernetes_secret", "kubernetes_secret_v1"],
-	"ConfigMap": ["kubernetes_config_map", "kubernetes_config_map_v1"],
-	"Service": ["kubernetes_service", "kubernetes_service_v1"],
-	"StorageClass": ["kubernetes_storage_class", "kubernetes_storage_class_v1"],
-})
+types := {
+	"kubernetes_namespace": "Namespace", "kubernetes_namespace_v1": "Namespace",
+	"kubernetes_persistent_volume_claim": "PersistentVolumeClaim", "kubernetes_persistent_volume_claim_v1": "PersistentVolumeClaim",
+	"kubernetes_persistent_volume": "PersistentVolume", "kubernetes_persistent_volume_v1": "PersistentVolume",
+	"kubernetes_secret": "Secret", "kubernetes_secret_v1": "Secret",
+	"kubernetes_config_map": "ConfigMap", "kubernetes_config_map_v1": "ConfigMap",
+	"kubernetes_service": "Service", "kubernetes_service_v1": "Service",
+	"kubernetes_storage_class": "StorageClass", "kubernetes_storage_class_v1": "StorageClass",
+}
+
+kind_of(type) := kubernetes.typed[type]
+
+kind_of(type) := types[type]
 
 resources[number] contains changes.address(position) if {
 	some number, entry in rulebook.selected.kubernetes_delete
-	some kind, names in types
-	entry.kinds[kind]
-	some type in names
-	some position in changes.gone[type]
+	some type, positions in changes.gone
+	entry.kinds[kind_of(type)]
+	some position in positions
 }
 
 resources[number] contains changes.address(position) if {
 	some number, _ in rulebook.selected.kubernetes_delete
-	some type in types.StatefulSet
-	some position in changes.gone[type]
+	some type, positions in changes.gone
+	kind_of(type) == "StatefulSet"
+	some position in positions
 	takes_its_claims([changes.at(position).change.before, false])
 }
 

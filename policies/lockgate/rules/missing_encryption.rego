@@ -84,8 +84,8 @@ package lockgate.rules.missing_encryption
 
 import data.lockgate.changes
 import data.lockgate.companions
-import data.lockgate.configuration
 import data.lockgate.rulebook
+import data.lockgate.settings
 import data.lockgate.values
 
 resources[number] contains changes.address(position) if {
@@ -107,23 +107,31 @@ judged contains [number, position, verdict] if {
 	some number, entry in rulebook.selected.missing_encryption
 	some type, positions in changes.standing
 	some path, wanted in entry.demands[type]
+	verdicts := on_demand(type, path, wanted)
+	verdicts != {}
 	some position in positions
-	some pair in demanded(input.plan.resource_changes[position].change, path)
-	verdict := meets_not(pair, wanted)
+	some pair in demanded(values.at(input.plan.resource_changes[position].change, path))
+	verdict := verdicts[pair]
 }
 
 judged contains [number, position, verdict] if {
 	some number, entry in rulebook.selected.missing_encryption
-	some type, positions in changes.standing
+	some type, _ in changes.standing
 	some path, wanted in entry.where_set[type]
-	some position in positions
-	some pair in configuration.each(input.plan.resource_changes[position], path)
+	some [position, verdict] in settings.judged(type, path, where_set(type, path, wanted))
+}
+
+# Pairs at a path with their verdicts. Entries often want the same, and OPA remembers what a function said of a type, a path and what is wanted.
+on_demand(type, path, wanted) := {pair: verdict |
+	some top in settings.tops(type, split(path, ".")[0])
+	some pair in demanded(values.within(top, path))
 	verdict := meets_not(pair, wanted)
 }
 
+where_set(type, path, wanted) := {pair: verdict | some pair in settings.each(type, path); verdict := meets_not(pair, wanted)}
+
 # A block that is not there does not meet a demand on what stands in it.
-demanded(body, path) := pairs if {
-	pairs := values.at(body, path)
+demanded(pairs) := pairs if {
 	count(pairs) > 0
 } else := [[null, false]]
 

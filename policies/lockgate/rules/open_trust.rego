@@ -30,9 +30,7 @@ import data.lockgate.values
 
 resources[number] contains changes.address(position) if {
 	some number, entry in rulebook.selected.open_trust
-	some [position, statement] in aws_policies.allowing.trust
-	aws_policies.is_for_everyone(statement)
-	not aws_policies.is_narrowed(statement, entry.trusted_conditions.names)
+	some position in aws_policies.with_text("trust", aws_policies.open_to_everyone("trust", entry.trusted_conditions.names))
 }
 
 unknown[number] contains changes.address(position) if {
@@ -54,12 +52,19 @@ unknown[number] contains changes.address(position) if {
 
 everyone := {"*": true, "allusers": true, "allauthenticatedusers": true}
 
-# [position, member]: who is let in, in small letters; null where it cannot be read.
+# [position, member]: who is let in, in small letters; null where it cannot be read. Of Google's, only where it may be everyone.
 members contains [position, folded(member)] if {
-	some type, bindings in google_iam.granted
+	some type, words in google_iam.named
 	not startswith(type, "google_storage_")
-	some [position, _, member] in bindings
+	suspects := {member | some member in words.members; is_suspect(folded(member))}
+	suspects != set()
+	some [position, _, member] in google_iam.granted[type]
+	member in suspects
 }
+
+is_suspect(member) if everyone[member]
+
+is_suspect(member) if member == null
 
 members contains [position, folded(member)] if {
 	some position in changes.standing.aws_lambda_permission

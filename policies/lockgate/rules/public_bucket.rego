@@ -42,9 +42,7 @@ resources[number] contains changes.address(position) if {
 
 resources[number] contains changes.address(position) if {
 	some number, entry in rulebook.selected.public_bucket
-	some [position, statement] in aws_policies.allowing.bucket
-	aws_policies.is_for_everyone(statement)
-	not aws_policies.is_narrowed(statement, entry.trusted_conditions.names)
+	some position in aws_policies.with_text("bucket", aws_policies.open_to_everyone("bucket", entry.trusted_conditions.names))
 }
 
 resources[number] contains changes.address(position) if {

@@ -57,12 +57,38 @@ unknown[number] contains changes.address(position) if some [number, position, "u
 
 judged contains [number, position, verdict] if {
 	some number, entry in rulebook.selected.required_tags
+	found := {words: failings |
+		some words in {words | some words in said}
+		[tags, mark] := in_force(words.change, words.names)
+		failings := verdicts(entry.tags, tags, mark)
+		failings != set()
+	}
+	found != {}
 	some type, positions in changes.standing
 	is_asked(entry, type)
+	some position in positions
+	some verdict in found[said[position]]
+}
+
+# Position → what its change says of tags, and under which names: many say the same, and it is judged once. Of a change that is not written as Terraform does, all of it.
+said := said_in_order if {
+	count(said_in_order) == sum([count(positions) | some positions in changes.standing])
+} else := object.union(
+	{position: {"names": names, "change": changes.at(position).change} |
+		some type, positions in changes.standing
+		names := attributes(type)
+		some position in positions
+	},
+	said_in_order,
+)
+
+said_in_order := {position: {"names": names, "change": {
+	"after": object.filter(input.plan.resource_changes[position].change.after, names),
+	"after_unknown": object.filter(input.plan.resource_changes[position].change.after_unknown, names),
+}} |
+	some type, positions in changes.standing
 	names := attributes(type)
 	some position in positions
-	[tags, mark] := in_force(input.plan.resource_changes[position].change, names)
-	some verdict in verdicts(entry.tags, tags, mark)
 }
 
 is_asked(entry, type) if {

@@ -32,7 +32,7 @@ def server_arguments(endpoint: Endpoint, bundle: Path, files: TlsFiles | None = 
         *arguments,
         "--optimize-store-for-read-speed",
         "--log-level=info",
-        "--log-level-request=error",
+        "--log-level-request=debug",
         "--skip-version-check",
         "--shutdown-grace-period=1",
     ]

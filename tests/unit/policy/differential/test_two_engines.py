@@ -23,8 +23,9 @@ from tests.unit.policy.differential.inputs import TYPES, inputs
 
 from lockgate.contract.decision import Decision, Question
 from lockgate.policy.bundle import PolicyBundle, library_with, load_library
+from lockgate.policy.characters import require_whole_characters
 from lockgate.policy.embedded import EmbeddedEngine, EngineSettings
-from lockgate.policy.input import validate_input
+from lockgate.policy.input import encode_input, validate_input
 from lockgate.policy.opaserver.endpoint import Dialer
 from lockgate.policy.opaserver.engine import OpaServer, ServerSettings
 from lockgate.policy.port import PolicyLoadError
@@ -93,6 +94,7 @@ def generated() -> list[tuple[Question, dict[str, Any]]]:
     def collect(drawn: tuple[Question, dict[str, Any]]) -> None:
         try:
             validate_input(drawn[1])
+            require_whole_characters(drawn[1], encode_input(drawn[1]))
         except DocumentRefused:
             return
         found.append(drawn)
