@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.cluster.api import Refused
 from tests.cluster.identity import NAMESPACE, USER, Identity, run_name, runner_identity
-from tests.cluster.running import Cluster
+from tests.cluster.running import Cluster, until
 
 pytestmark = pytest.mark.kubernetes
 
@@ -249,7 +249,10 @@ def developer(cluster: Cluster) -> Iterator[tuple[str, str]]:
             "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "dora"}],
         },
     )
-    yield ("--as=dora", "--as-group=developers")
+    words = ("--as=dora", "--as-group=developers")
+    tries = ("create", "namespace", "shop", "--dry-run=server")
+    until(lambda: cluster.kubectl(*tries, *words, check=False).returncode == 0)  # what was bound a moment ago
+    yield words
     cluster.kubectl("delete", "clusterrole,clusterrolebinding", "test-namespaces")
 
 

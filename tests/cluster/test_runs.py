@@ -97,6 +97,8 @@ def people(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             for who, place in places.items()
         }
         try:
+            for who in places:  # what was bound a moment ago the API server may not know yet
+                until(lambda who=who: may(found[who], "POST", f"/api/v1/namespaces/{namespace}/secrets?{DRY}", NAMES))  # type: ignore[misc]
             yield found | {"administrator": Identity(cluster.kubeconfig, cluster.access)}
         finally:
             for who, place in places.items():
