@@ -26,6 +26,7 @@ TOOL_PAGES = tuple(
         "bring-your-terraform-policy.md",
         "run-opa-as-a-server.md",
         "give-a-runner-a-cluster.md",
+        "from-an-empty-cluster-to-a-governed-change.md",
     )
 )
 """Pages that need tools which not every machine has: tests/docs/test_tool_pages.py, test_opa_server_page.py and test_kubernetes_page.py do what they say."""
