@@ -95,11 +95,12 @@ async def _fill(home: Home, stored: int) -> int:
     try:
         samples = await store.read(ListOperations(TENANT, limit=100))
         there = len(samples)
+        decisions = {sample.id: await store.read(GetDecision(sample.decision)) for sample in samples}
         epoch, pending = await store.read(GetEpoch()), set()
         for number in range(stored):
             sample = samples[number % len(samples)]
             operation = replace(sample, id=f"op_history{number}")
-            decision = await store.read(GetDecision(sample.decision))
+            decision = decisions[sample.id]
             if decision is None:
                 raise RuntimeError(f"{sample.id}: its decision is not in the store")
             command = Admit(
