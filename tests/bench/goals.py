@@ -32,6 +32,7 @@ def _ratio(**bound: float) -> Goal:
 GOALS = {
     "governed / echo, CPU": _ratio(at_most=4),
     "governed / echo, p99 at half capacity": _ratio(at_most=10),
+    "with budgets and history / plain, CPU": _ratio(at_most=2),
     "group commit / one by one": _ratio(at_least=3),
     "durable decisions, 256 callers": Goal(at_least=5_000),
     "request decision p99": Goal(at_most=1),

@@ -54,6 +54,7 @@ def module():
     module.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(selectors, min_size=8, max_size=8), st.lists(targets, min_size=8, max_size=8))
 def test_the_gateway_selects_what_policy_selects(module: PolicyModule, asked: list[Any], things: list[Any]) -> None:

@@ -168,6 +168,7 @@ def on_the_wall(day: dt.date, clock: str) -> dt.datetime:
     return dt.datetime.combine(day, dt.time()) + dt.timedelta(hours=hours, minutes=minutes)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(windows(), st.sampled_from(ZONES), st.data())
 def test_a_window_is_open_exactly_when_the_clock_on_the_wall_says_so(

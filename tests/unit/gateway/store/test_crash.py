@@ -28,6 +28,7 @@ async def opened(path: Path) -> SqliteStore:
     return store
 
 
+@pytest.mark.slow
 async def test_whatever_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     """Invariant 6. The child is killed right behind an acknowledgement: everything it printed must be there."""
     path = tmp_path / "s" / "store.db"

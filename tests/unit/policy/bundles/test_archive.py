@@ -61,6 +61,7 @@ def test_a_gigabyte_that_is_only_declared_is_refused() -> None:
     assert "data.json: says to be 1073741824 bytes" in text
 
 
+@pytest.mark.slow
 def test_a_gigabyte_that_gzip_hides_is_refused_without_unpacking_it() -> None:
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=1) as stream:
