@@ -107,7 +107,7 @@ def still_waits_for(pod: Mapping[str, Any] | None) -> SandboxUnavailable:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return SandboxUnavailable(
                 f"no node takes the pod: {_words(condition.get('message', ''))}",
-                "free a node (pressure and taints stand in the message), or correct sandbox.kubernetes.node_selector",
+                "free a node (`kubectl describe node` shows pressure and taints), or correct sandbox.kubernetes.node_selector",
             )
     return SandboxUnavailable(
         "the pod did not start in time",
@@ -125,10 +125,10 @@ class PodEnd:
     reason: str
 
 
-def pod_end(pod: Mapping[str, Any] | None) -> PodEnd | None:
-    """How it ended; None while it has not. A pod that is gone ended somehow: nobody can say how."""
+def pod_end(pod: Mapping[str, Any] | None, last: Mapping[str, Any] | None = None) -> PodEnd | None:
+    """How it ended; None while it has not. Of a pod that is gone what was ``last`` seen may say who disrupted it; else nobody can."""
     if pod is None:
-        return PodEnd("lost", None, None, "the pod was deleted by somebody else")
+        return PodEnd("lost", None, None, _deleted(last or {}))
     status = pod.get("status", {})
     terminated = _terminated(status)
     if status.get("phase") not in ("Succeeded", "Failed") and not terminated:
@@ -146,7 +146,17 @@ def pod_end(pod: Mapping[str, Any] | None) -> PodEnd | None:
         return PodEnd(cause, code, number, f"{why}: {message}" if message else why)
     if word:
         return PodEnd("lost", code, number, f"{word}: {message}")
+    if pod.get("metadata", {}).get("deletionTimestamp"):  # its processes were told to end: how they did says nothing
+        return PodEnd("lost", code, number, _deleted(pod))
     return PodEnd("exit" if number is None else "signal", code, number, "")
+
+
+def _deleted(pod: Mapping[str, Any]) -> str:
+    """Who ended a pod, where that was an eviction (a drain), a taint or a preemption."""
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            return f"the pod was deleted by somebody else: {_words(condition.get('reason'))}: {_words(condition.get('message'))}"
+    return "the pod was deleted by somebody else"
 
 
 def _terminated(status: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -189,6 +189,8 @@ class KubernetesSandbox:
             found = await stage.enclosure.watch.until(uid, has_begun, self._cluster.settings.start_seconds)
         except (ApiRefused, ApiUnavailable) as error:
             raise not_made("the pod", error) from None
+        if found is None and stage.enclosure.watch.silent is not None:
+            raise not_made("the pod", stage.enclosure.watch.silent)
         if found is None:
             raise still_waits_for(stage.enclosure.watch.pods.get(uid))
         if found.why_not is not None or found.pod is None:

@@ -47,6 +47,7 @@ class KubernetesRun:
         self._watch = watch
         self._uid = str(pod["metadata"]["uid"])
         self._order = order
+        self._last = pod
         self._cause: ExitCause | None = None
         self._timer = asyncio.get_running_loop().call_later(spec.limits.wall_seconds, self.stop_soon, "wall")
         self._ending = asyncio.get_running_loop().create_task(self._follow())
@@ -99,7 +100,9 @@ class KubernetesRun:
 
     def _ended(self, pod: Pod | None) -> PodEnd | None:
         """As ``pod_end``; and whoever got a container beside the job's, or changed its own, has come in by a second door."""
-        changed = difference(self._order, pod) if pod is not None else None
+        if pod is None:
+            return pod_end(None, self._last)
+        self._last, changed = pod, difference(self._order, pod)
         if changed is None:
             return pod_end(pod)
         self.host.stop_soon("lost")

@@ -36,6 +36,8 @@ class PodWatch:
         self._task: asyncio.Task[None] | None = None
         self._over: ApiRefused | ApiUnavailable | None = None
         self.pods: dict[str, Pod] = {}
+        self.silent: ApiUnavailable | None = None
+        """Why nothing is heard since the last word; None while something is."""
         self.lists = 0
         self.watches = 0
 
@@ -94,6 +96,7 @@ class PodWatch:
                 failures = 0
             except (ApiUnavailable, SandboxUnavailable) as error:
                 failures += 1
+                self.silent = error if isinstance(error, ApiUnavailable) else ApiUnavailable(str(error))
                 if failures == TOLD_AFTER:  # its own credential cannot be read, say; it may be there again later
                     LOG.error("pods cannot be watched", path=self._path, error=str(error)[:500])
             except ApiRefused as refused:
@@ -114,7 +117,7 @@ class PodWatch:
             await self._take(str(event.get("type")), event["object"])
 
     async def _take(self, kind: str, pod: Pod) -> None:
-        metadata = pod.get("metadata", {})
+        self.silent, metadata = None, pod.get("metadata", {})
         self._version = str(metadata.get("resourceVersion") or self._version)
         uid = metadata.get("uid")
         if kind == "BOOKMARK" or not isinstance(uid, str):
@@ -130,6 +133,7 @@ class PodWatch:
         """What happened meanwhile is not told any more: what there is now counts, and what is not there is gone."""
         self.lists += 1
         now = await whole(self._api, self._path, PODS)
+        self.silent = None
         async with self._changed:
             self.pods = {str(pod["metadata"]["uid"]): pod for pod in now.items}
             self._version = now.version

@@ -115,6 +115,19 @@ def test_a_pod_that_is_gone_was_deleted_by_somebody_and_one_that_runs_has_not_en
     assert pod_end(pod(phase="Running", containerStatuses=container(running={}))) is None
 
 
+def test_who_disrupted_a_pod_that_is_gone_is_told_from_what_was_last_seen_of_it():
+    told = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "a drain"}
+    gone = pod_end(None, pod(phase="Running", conditions=[{"type": "Ready", "status": "True"}, told]))
+    assert gone is not None and gone.reason == "the pod was deleted by somebody else: EvictionByEvictionAPI: a drain"
+
+
+def test_a_pod_that_ended_because_it_was_deleted_has_not_ended_by_itself():
+    ended = pod(phase="Failed", containerStatuses=container(terminated={"exitCode": 1}))
+    ended["metadata"]["deletionTimestamp"] = "2026-11-27T00:00:00Z"
+    end = pod_end(ended)
+    assert end is not None and (end.cause, end.exit_code) == ("lost", 1)
+
+
 def test_the_image_that_ran_is_the_nodes_word_and_a_tag_is_none():
     digest = "sha256:" + "b" * 64
     assert image_digest(pod(containerStatuses=[{"name": "job", "imageID": f"registry.test/job@{digest}"}])) == digest

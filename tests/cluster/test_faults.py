@@ -1,0 +1,220 @@
+"""Faults of a real cluster in the middle of a stage: each has an honest end with its reason, and leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cluster.api import Access, Api, Refused
+from tests.cluster.attempts import soon
+from tests.cluster.identity import ACCOUNT, NAMESPACE, USER, Identity
+from tests.cluster.node import Node
+from tests.cluster.running import Cluster
+from tests.cluster.test_provider import WAITS, bench, clean, made, provider, runner
+
+from lockgate.runner.image.archive import Image
+from lockgate.runner.sandbox.kubernetes import api as client
+from lockgate.runner.sandbox.kubernetes.failures import pod_end
+from lockgate.runner.sandbox.kubernetes.objects import namespace_name
+from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
+from lockgate.runner.sandbox.port import Bind, SandboxUnavailable
+from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
+from lockgate.testing.sandbox import Bench
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
+PRESSURE = "node.kubernetes.io/memory-pressure"
+
+
+async def test_a_pod_that_a_drain_evicts_is_lost_by_the_clusters_own_word(cluster: Cluster, bench: Bench) -> None:
+    """Its first process is told nothing but SIGTERM."""
+    async with bench.running(WAITS) as run:
+        place = namespace_name(bench.enclosure)
+        (pod,) = cluster.api.ask("GET", f"/api/v1/namespaces/{place}/pods")["items"]
+        name = pod["metadata"]["name"]
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": place}}
+        cluster.api.ask("POST", f"/api/v1/namespaces/{place}/pods/{name}/eviction", eviction)
+        report = await asyncio.wait_for(run.wait(), 120)
+    assert report.cause == "lost"
+    assert "EvictionByEvictionAPI" in report.reason
+    await clean(cluster, bench)
+
+
+async def test_a_server_that_is_too_busy_for_us_is_asked_until_it_is_not(cluster: Cluster, bench: Bench) -> None:
+    """By its own fairness: for this namespace no request of a runner's has a seat."""
+    place = namespace_name(bench.enclosure)
+    with no_seat(cluster, place):
+        starting = asyncio.create_task(bench.provider.start(bench.spec(WAITS)))
+        runner = "--as=" + USER
+        await soon(lambda: "429" in cluster.kubectl("get", "pods", "-n", place, runner, "-v=6", check=False).stderr)
+        assert not starting.done()
+    run = await asyncio.wait_for(starting, 120)
+    assert (await bench.provider.destroy(run.id)).torn_down
+    await clean(cluster, bench)
+
+
+@contextmanager
+def no_seat(cluster: Cluster, place: str) -> Iterator[None]:
+    name = f"lockgate-test-{secrets.token_hex(4)}"
+    every = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": [place]}
+    who = {"kind": "ServiceAccount", "serviceAccount": {"name": ACCOUNT, "namespace": NAMESPACE}}
+    group = "flowcontrol.apiserver.k8s.io/v1"
+    level = {"type": "Limited", "limited": {"nominalConcurrencyShares": 0, "limitResponse": {"type": "Reject"}}}
+    cluster.apply(
+        {"apiVersion": group, "kind": "PriorityLevelConfiguration", "metadata": {"name": name}, "spec": level},
+        {
+            "apiVersion": group,
+            "kind": "FlowSchema",
+            "metadata": {"name": name},
+            "spec": {
+                "matchingPrecedence": 2,
+                "priorityLevelConfiguration": {"name": name},
+                "rules": [{"subjects": [who], "resourceRules": [every]}],
+            },
+        },
+    )
+    try:
+        yield
+    finally:
+        cluster.kubectl("delete", "flowschema,prioritylevelconfiguration", name)
+
+
+async def test_a_token_that_ends_in_the_middle_is_read_anew_and_the_run_goes_on(
+    cluster: Cluster, runner: Identity, job_image: Image, tmp_path: Path
+) -> None:
+    bound = f"lockgate-test-{secrets.token_hex(4)}"
+    cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": bound, "namespace": NAMESPACE}})
+    mine = tmp_path / "kubeconfig"
+    mine.write_text(runner.kubeconfig.read_text())
+    words = ("create", "token", ACCOUNT, "-n", NAMESPACE, "--bound-object-kind=Secret", f"--bound-object-name={bound}")
+    (tmp_path / "token").write_text(first := cluster.kubectl(*words).stdout.strip())
+    other = made(cluster, Identity(mine, runner.access), job_image.pinned)
+    bench = Bench(other, JobRoot(Path(INSIDE), "", {}), tmp_path, copies=True)
+    run = await other.start(bench.spec(WAITS))
+    cluster.kubectl("delete", "secret", bound, "-n", NAMESPACE)
+    await soon(lambda: told(cluster, first), 401)  # it forgets within ten seconds that it believed it
+    assert other._cluster.api.access.token.value() == first, "it is shown still"  # type: ignore[union-attr]
+    (tmp_path / "token").write_text((runner.kubeconfig.parent / "token").read_text())
+    assert (await other.destroy(run.id)).torn_down
+    await clean(cluster, bench)
+    await other.close()
+
+
+def told(cluster: Cluster, token: str) -> int:
+    """What the API server says to a token."""
+    admin = cluster.access
+    try:
+        Api(Access(admin.server, admin.authority, b"", b"", token)).ask("GET", f"/api/v1/namespaces/{NAMESPACE}")
+    except Refused as refused:
+        return refused.status
+    return 200
+
+
+async def test_a_job_that_fills_the_nodes_disk_is_evicted_and_its_node_says_why(cluster: Cluster, bench: Bench) -> None:
+    shown = bench.shown()
+    (shown / "file").write_text("x")
+    program = (
+        "begin()\n"
+        "for number in range(16):\n"
+        "    with open(f'/shown/{number}', 'wb') as file: file.write(b'x' * (1 << 20))\n"
+        "channel.recv(1)\n"
+    )
+    async with bench.running(program, binds=(Bind(shown, "/shown"),)) as run:
+        await run.channel.receive()
+        await run.channel.send({"type": "inputs"})
+        report = await asyncio.wait_for(run.wait(), 240)
+    assert report.cause == "disk", report
+    assert "the node evicted the pod" in report.reason
+    await clean(cluster, bench)
+
+
+async def test_an_api_server_that_dies_in_the_middle_of_a_start_ends_it_and_nothing_is_left(
+    cluster: Cluster, bench: Bench, provider: KubernetesSandbox, cluster_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "PATIENCE_SECONDS", 2.0)
+    place, settings = namespace_name(bench.enclosure), provider._cluster.settings
+    provider._cluster = replace(provider._cluster, settings=replace(settings, start_seconds=6))
+    starting = asyncio.create_task(provider.start(bench.spec(WAITS)))
+    await soon(lambda: cluster.kubectl("get", "namespace", place, check=False).returncode, 0)
+    cluster_node.kill("kube-apiserver")
+    with pytest.raises(SandboxUnavailable) as refused:
+        await starting
+    assert "API server does not answer" in str(refused.value) or "cannot be" in str(refused.value)
+    cluster_node.mend()
+    await clean(cluster, bench)
+
+
+async def test_a_run_outlives_an_api_server_that_dies_and_its_end_is_seen(
+    cluster: Cluster, bench: Bench, provider: KubernetesSandbox, cluster_node: Node
+) -> None:
+    """Its watch is cut, and what the new server remembers begins later than what was last seen."""
+    async with bench.running("begin()\nframes.read_frame(channel)\nresult()\n", stage="apply") as run:
+        await run.channel.receive()
+        await run.channel.send({"type": "inputs"})
+        await run.channel.receive()
+        (enclosure,) = provider._enclosures.values()
+        (uid,) = enclosure.watch.pods
+        cluster_node.kill("kube-apiserver")
+        await soon(lambda: enclosure.watch.silent is not None)
+        enclosure.watch._version = "1"  # as of one that was away for hours
+        cluster_node.mend()
+        await run.channel.send({"type": "go"})
+        assert (await run.channel.receive())["type"] == "result"
+        report = await asyncio.wait_for(run.wait(), 120)
+        assert (report.cause, report.exit_code) == ("exit", 0), report
+        assert await enclosure.watch.until(uid, pod_end, 120) is not None, "by its node's word too"
+        assert enclosure.watch.lists > 0, "the server said that it does not remember"
+    await clean(cluster, bench)
+
+
+async def test_a_node_under_pressure_takes_no_pod_and_the_scheduler_says_why(
+    cluster: Cluster, runner: Identity, job_image: Image, tmp_path: Path
+) -> None:
+    name = f"lockgate-test-{secrets.token_hex(4)}"
+    bench = Bench(
+        made(cluster, runner, job_image.pinned, start_seconds=3, node_selector={"lockgate.test/node": name}),
+        JobRoot(Path(INSIDE), "", {}),
+        tmp_path,
+        copies=True,
+    )
+    with a_node_under_pressure(cluster, name):
+        await soon(lambda: taints(cluster, name), [PRESSURE])
+        async with asyncio.timeout(120):
+            while "untolerated taint" not in (refused := await refusal(bench)).reason:
+                assert "no node takes the pod" in refused.reason  # and the scheduler has not heard of the node yet
+        assert "free a node" in refused.fix
+    await clean(cluster, bench)
+    await bench.provider.close()
+
+
+async def refusal(bench: Bench) -> SandboxUnavailable:
+    with pytest.raises(SandboxUnavailable) as refused:
+        await bench.provider.start(bench.spec(WAITS))
+    return refused.value
+
+
+@contextmanager
+def a_node_under_pressure(cluster: Cluster, name: str) -> Iterator[None]:
+    """By its own word: the condition is told as a kubelet does, and Kubernetes makes a taint of it."""
+    labels = {"lockgate.test/node": name}
+    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}})
+    room = {"cpu": "8", "memory": "16Gi", "pods": "100", "ephemeral-storage": "100Gi"}
+    said = [{"type": kind, "status": "True", "reason": "Told"} for kind in ("Ready", "MemoryPressure")]
+    status: dict[str, Any] = {"status": {"capacity": room, "allocatable": room, "conditions": said}}
+    try:
+        cluster.api.ask("PATCH", f"/api/v1/nodes/{name}/status", status, kind="application/strategic-merge-patch+json")
+        yield
+    finally:
+        cluster.kubectl("delete", "node", name)
+
+
+def taints(cluster: Cluster, name: str) -> list[str]:
+    return [each["key"] for each in cluster.api.ask("GET", f"/api/v1/nodes/{name}")["spec"].get("taints") or ()]
+
+
+__all__ = ["bench", "provider", "runner"]
