@@ -9,6 +9,7 @@ import structlog
 from tests.unit.runner.sandbox.kubernetes.conftest import Answer, ScriptedServer, status_of
 
 from lockgate.runner.sandbox.kubernetes import access
+from lockgate.runner.sandbox.kubernetes import api as asking
 from lockgate.runner.sandbox.kubernetes import watch as watching
 from lockgate.runner.sandbox.kubernetes.api import Api, ApiRefused, ApiUnavailable
 from lockgate.runner.sandbox.kubernetes.watch import PodWatch
@@ -114,6 +115,7 @@ async def test_a_credential_that_cannot_be_read_for_a_while_is_told_and_the_watc
 ):
     monkeypatch.setattr(watching, "_PAUSES", (0.001,))
     monkeypatch.setattr(access, "TOKEN_SECONDS", 0.0)
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.0)  # a list tries again for half a minute, each time
     server.answers("GET", PODS, Answer(document={"metadata": {"resourceVersion": "10"}, "items": []}))
     server.answers("GET", PODS, Answer(events=[event("ADDED", pod("u1", "Running", "11"))], holds=asyncio.Event()))
     token_file.rename(token_file.with_name("away"))
