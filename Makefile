@@ -63,7 +63,7 @@ lint: setup
 format: setup
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-bench: setup
+bench: setup-cluster
 	@mkdir -p build && $(BIN)/python -m tests.bench $(ARGS)
 
 # With CI set the pages must already be what the sources say.
