@@ -6,24 +6,19 @@ import asyncio
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cluster.api import Access, Api, Refused
 from tests.cluster.attempts import soon
-from tests.cluster.identity import ACCOUNT, NAMESPACE, USER, Identity
-from tests.cluster.node import Node
+from tests.cluster.identity import ACCOUNT, NAMESPACE, Identity
 from tests.cluster.running import Cluster
 from tests.cluster.test_provider import WAITS, bench, clean, made, provider, runner
 
 from lockgate.runner.image.archive import Image
-from lockgate.runner.sandbox.kubernetes import api as client
-from lockgate.runner.sandbox.kubernetes.failures import pod_end
 from lockgate.runner.sandbox.kubernetes.objects import namespace_name
-from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
-from lockgate.runner.sandbox.port import Bind, SandboxUnavailable
+from lockgate.runner.sandbox.port import SandboxUnavailable
 from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
 from lockgate.testing.sandbox import Bench
 
@@ -43,45 +38,6 @@ async def test_a_pod_that_a_drain_evicts_is_lost_by_the_clusters_own_word(cluste
     assert report.cause == "lost"
     assert "EvictionByEvictionAPI" in report.reason
     await clean(cluster, bench)
-
-
-async def test_a_server_that_is_too_busy_for_us_is_asked_until_it_is_not(cluster: Cluster, bench: Bench) -> None:
-    """By its own fairness: for this namespace no request of a runner's has a seat."""
-    place = namespace_name(bench.enclosure)
-    with no_seat(cluster, place):
-        starting = asyncio.create_task(bench.provider.start(bench.spec(WAITS)))
-        runner = "--as=" + USER
-        await soon(lambda: "429" in cluster.kubectl("get", "pods", "-n", place, runner, "-v=6", check=False).stderr)
-        assert not starting.done()
-    run = await asyncio.wait_for(starting, 120)
-    assert (await bench.provider.destroy(run.id)).torn_down
-    await clean(cluster, bench)
-
-
-@contextmanager
-def no_seat(cluster: Cluster, place: str) -> Iterator[None]:
-    name = f"lockgate-test-{secrets.token_hex(4)}"
-    every = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": [place]}
-    who = {"kind": "ServiceAccount", "serviceAccount": {"name": ACCOUNT, "namespace": NAMESPACE}}
-    group = "flowcontrol.apiserver.k8s.io/v1"
-    level = {"type": "Limited", "limited": {"nominalConcurrencyShares": 0, "limitResponse": {"type": "Reject"}}}
-    cluster.apply(
-        {"apiVersion": group, "kind": "PriorityLevelConfiguration", "metadata": {"name": name}, "spec": level},
-        {
-            "apiVersion": group,
-            "kind": "FlowSchema",
-            "metadata": {"name": name},
-            "spec": {
-                "matchingPrecedence": 2,
-                "priorityLevelConfiguration": {"name": name},
-                "rules": [{"subjects": [who], "resourceRules": [every]}],
-            },
-        },
-    )
-    try:
-        yield
-    finally:
-        cluster.kubectl("delete", "flowschema,prioritylevelconfiguration", name)
 
 
 async def test_a_token_that_ends_in_the_middle_is_read_anew_and_the_run_goes_on(
@@ -113,63 +69,6 @@ def told(cluster: Cluster, token: str) -> int:
     except Refused as refused:
         return refused.status
     return 200
-
-
-async def test_a_job_that_fills_the_nodes_disk_is_evicted_and_its_node_says_why(cluster: Cluster, bench: Bench) -> None:
-    shown = bench.shown()
-    (shown / "file").write_text("x")
-    program = (
-        "begin()\n"
-        "for number in range(16):\n"
-        "    with open(f'/shown/{number}', 'wb') as file: file.write(b'x' * (1 << 20))\n"
-        "channel.recv(1)\n"
-    )
-    async with bench.running(program, binds=(Bind(shown, "/shown"),)) as run:
-        await run.channel.receive()
-        await run.channel.send({"type": "inputs"})
-        report = await asyncio.wait_for(run.wait(), 240)
-    assert report.cause == "disk", report
-    assert "the node evicted the pod" in report.reason
-    await clean(cluster, bench)
-
-
-async def test_an_api_server_that_dies_in_the_middle_of_a_start_ends_it_and_nothing_is_left(
-    cluster: Cluster, bench: Bench, provider: KubernetesSandbox, cluster_node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "PATIENCE_SECONDS", 2.0)
-    place, settings = namespace_name(bench.enclosure), provider._cluster.settings
-    provider._cluster = replace(provider._cluster, settings=replace(settings, start_seconds=6))
-    starting = asyncio.create_task(provider.start(bench.spec(WAITS)))
-    await soon(lambda: cluster.kubectl("get", "namespace", place, check=False).returncode, 0)
-    cluster_node.kill("kube-apiserver")
-    with pytest.raises(SandboxUnavailable) as refused:
-        await starting
-    assert "API server does not answer" in str(refused.value) or "cannot be" in str(refused.value)
-    cluster_node.mend()
-    await clean(cluster, bench)
-
-
-async def test_a_run_outlives_an_api_server_that_dies_and_its_end_is_seen(
-    cluster: Cluster, bench: Bench, provider: KubernetesSandbox, cluster_node: Node
-) -> None:
-    """Its watch is cut, and what the new server remembers begins later than what was last seen."""
-    async with bench.running("begin()\nframes.read_frame(channel)\nresult()\n", stage="apply") as run:
-        await run.channel.receive()
-        await run.channel.send({"type": "inputs"})
-        await run.channel.receive()
-        (enclosure,) = provider._enclosures.values()
-        (uid,) = enclosure.watch.pods
-        cluster_node.kill("kube-apiserver")
-        await soon(lambda: enclosure.watch.silent is not None)
-        enclosure.watch._version = "1"  # as of one that was away for hours
-        cluster_node.mend()
-        await run.channel.send({"type": "go"})
-        assert (await run.channel.receive())["type"] == "result"
-        report = await asyncio.wait_for(run.wait(), 120)
-        assert (report.cause, report.exit_code) == ("exit", 0), report
-        assert await enclosure.watch.until(uid, pod_end, 120) is not None, "by its node's word too"
-        assert enclosure.watch.lists > 0, "the server said that it does not remember"
-    await clean(cluster, bench)
 
 
 async def test_a_node_under_pressure_takes_no_pod_and_the_scheduler_says_why(

@@ -18,6 +18,7 @@ from lockgate.runner.sandbox.port import ExitCause, ExitReport, SandboxSpec
 _LAST_WORDS_SECONDS: Final = 2.0
 """How long the pod's own account of its end is waited for once the node has told of it, and the other way round."""
 _NODE_SECONDS: Final = 5.0
+_ELSEWHERE_SECONDS: Final = 20.0
 _NAMED: Final = ("oom", "disk", "wall")
 """Ends that only the node or the cluster can name; what the pod claims beside them does not count."""
 _ENDED_FROM_OUTSIDE: Final = ("destroyed", "signal", "lost")
@@ -81,7 +82,7 @@ class KubernetesRun:
             await asyncio.wait({told, claimed}, return_when=asyncio.FIRST_COMPLETED)
             if not told.done():
                 # Its word came first; what the kernel or the node did to it only the node knows.
-                await asyncio.wait({told}, timeout=_NODE_SECONDS)
+                await asyncio.wait({told}, timeout=self._patience(claimed.result()))
             else:
                 await asyncio.wait({claimed}, timeout=_LAST_WORDS_SECONDS)
             end = told.result() if told.done() else None
@@ -91,6 +92,11 @@ class KubernetesRun:
             for task in (told, claimed):
                 task.cancel()
         return self._report(end, claim)
+
+    def _patience(self, claim: ExitReport | None) -> float:
+        """How long the node's word is waited for: of an end that was ordered elsewhere only the node and the cluster know why."""
+        elsewhere = claim is not None and claim.cause == "destroyed" and self._cause is None
+        return _ELSEWHERE_SECONDS if elsewhere else _NODE_SECONDS
 
     async def _pod_end(self) -> PodEnd | None:
         try:
