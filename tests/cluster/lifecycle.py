@@ -108,7 +108,14 @@ def missing_parts(place: Place) -> list[str]:
 
 def mend(place: Place) -> None:
     """Start the parts that do not run, in order, and return when all of it answers; raises ClusterError, also where the holder is gone."""
-    for part in missing_parts(place):
+    missing = missing_parts(place)
+    if "kube-apiserver" in missing and "netpol" not in missing:
+        # Its watches come back when they come back; started anew it listens only once it knows what holds now.
+        processes.stop(place, "netpol")
+        missing.append("netpol")
+    if "netpol" in missing:
+        place.netpol_socket.unlink(missing_ok=True)
+    for part in sorted(missing, key=(HOLDER, *STARTS).index):
         start_part(place, part)
     wait_ready(place)
 

@@ -51,6 +51,8 @@ class Remains:
     namespace_fd: int | None = None
     uid: int | None = None
     egress_inode: int | None = None
+    egress_named: bool = False
+    """A proxy's socket had a name at some look: the last look, by which it is gone, still has to say so."""
 
     def kill(self) -> None:
         """SIGKILL everything that bears a trace; may be called any number of times."""
@@ -84,7 +86,8 @@ class Remains:
         checks = {"processes": ended and not self._found()}
         checks["cgroup"] = checks["processes"] and (self.group is None or self.group.remove())
         checks["channel"] = ended and not self.socket_inodes & processes.unix_socket_inodes()
-        if self.egress_inode is not None or os.path.lexists(runs.socket(self.sandbox_id)):
+        self.egress_named = self.egress_named or os.path.lexists(runs.socket(self.sandbox_id))
+        if self.egress_inode is not None or self.egress_named:
             unnamed = runs.remove_socket(self.sandbox_id)
             checks["egress"] = ended and unnamed and self.egress_inode not in processes.unix_socket_inodes()
         checks["mounts"] = not _mounted_below(str(runs.path(self.sandbox_id)))

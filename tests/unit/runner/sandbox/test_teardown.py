@@ -56,6 +56,17 @@ def test_a_socket_of_a_dead_launchers_proxy_is_removed_and_looked_at(runs):
     assert not runs.socket(ID).exists()
 
 
+def test_the_last_look_says_of_the_socket_what_an_earlier_one_took_away(runs):
+    bound_socket(runs.socket(ID), None).close()
+    with subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) as survivor:
+        remains = Remains(ID, traces=Traces(session=survivor.pid))
+        assert not looked(remains, runs).torn_down
+        assert not runs.socket(ID).exists()
+        survivor.kill()
+    shown = looked(remains, runs)
+    assert shown.torn_down and shown.checks["egress"]
+
+
 def test_only_its_own_uid_may_connect_to_a_proxys_socket(runs):
     with bound_socket(runs.socket(ID), None):
         assert runs.socket(ID).stat().st_mode & 0o777 == 0o600
