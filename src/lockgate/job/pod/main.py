@@ -64,7 +64,7 @@ def serve(environment: Mapping[str, str], hearing: Hearing) -> bool:
         hearing.started = True
         child = Child(order, below, beside)
     except (NotPlaced, OSError) as error:
-        line.send(pod.REFUSED, str(error).encode("utf-8", "replace")[: pod.MAX_WHY])
+        _last_word(line, pod.REFUSED, str(error).encode("utf-8", "replace")[: pod.MAX_WHY])
         raise NotPlaced(str(error)) from None
     line.send(pod.PLACED)
     # 5. The job, until nothing of it is left; looks that nobody has answered go on beside it.
@@ -145,8 +145,14 @@ def _way_out(environment: Mapping[str, str], ticket: bytes) -> int | None:
 
 def _unconfined(line: Line, name: str) -> bool:
     """Something could be reached after all: nothing runs here any more, and the runner is told so."""
-    line.send(pod.REACHED, name.encode())
+    _last_word(line, pod.REACHED, name.encode())
     return False
+
+
+def _last_word(line: Line, tag: bytes, payload: bytes) -> None:
+    """Say why this is the end, and read on until the runner has hung up: were anything of its left unread, the kernel would take the word back (RFC 2525, 2.17)."""
+    line.send(tag, payload)
+    _heard(line)
 
 
 def _send_back(line: Line, target: str, below: str) -> None:

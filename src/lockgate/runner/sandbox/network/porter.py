@@ -235,11 +235,20 @@ class Porter:
                 said = decode(payload)
                 self._expected.set_result((str(said["uid"]), str(said["address"])))
             elif self._arrived.is_set():
-                await self._send(framed(tag, payload))
+                await self._pass_on(framed(tag, payload))
             elif tag == pod.BYE:
                 return
             else:
                 raise ChannelError("out_of_sequence", "nothing may be sent before the pod has arrived")
+
+    async def _pass_on(self, frame: bytes) -> None:
+        """To the pod. Where its connection has ended, whoever reads from it knows why, and ends everything with that reason."""
+        try:
+            await self._send(frame)
+        except ChannelError as error:
+            if error.kind != "eof":
+                raise
+            await asyncio.Event().wait()
 
     async def _watch_canary(self) -> None:
         """Whoever reaches the canary's port from the pod's address has a network that is not held."""

@@ -94,6 +94,17 @@ async def test_a_state_is_back_when_its_pod_dies_before_a_job_was_begun(loopback
         assert lent.source.read_bytes() == b'{"serial": 1}'
 
 
+async def test_why_a_pod_gives_up_is_heard_however_much_is_still_on_its_way_to_it(loopback, lent):
+    lent.source.write_bytes(bytes(24 << 20))
+    async with loopback.stage(binds=(lent,)) as stage:
+        process = stage.start("--ro-bind", "/usr", "/work")
+        await stage.host.expect(UID, "127.0.0.1")
+        with pytest.raises(ChannelError) as refused:
+            await stage.host.deliver()
+        assert refused.value.kind == "not_placed"
+        assert process.wait() == 70
+
+
 async def test_a_link_in_place_of_the_state_is_not_followed_back(loopback, lent):
     program = f"hello(); ready(); os.unlink('{STATE}'); os.symlink('/etc/passwd', '{STATE}'); result()"
     async with loopback.stage(program, binds=(lent,)) as stage:
