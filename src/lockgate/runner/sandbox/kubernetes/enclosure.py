@@ -95,6 +95,9 @@ class Enclosure:
         except (ApiRefused, ApiUnavailable) as error:
             self.whole = self.whole and isinstance(error, ApiRefused) and not isinstance(error, Conflict)
             raise not_made(f"pod {plan.name} in {self.name}", error) from None
+        except asyncio.CancelledError:
+            self.whole = False  # its order may be on its way: nobody hears the answer
+            raise
         self.made[pod["metadata"]["uid"]] = PodRef(pod["metadata"]["uid"], "")
         await self.watch.knows(pod)
         check_order(order, pod)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -79,6 +80,23 @@ async def test_of_an_order_whose_answer_was_lost_every_node_is_asked(
     server.script["POST", PODS] = [Answer(201, events=[kept()], ends=False)]
     with pytest.raises(SandboxUnavailable):
         await enclosure.make(PLACED, [], b"t" * 32)
+    await enclosure.release()
+    assert nodes.spaces == [(NAME, [], False)]
+
+
+async def test_of_an_order_that_was_given_up_before_its_answer_every_node_is_asked(
+    enclosure: Enclosure, server: ScriptedServer, nodes: AskedNodes
+) -> None:
+    enclosure.whole = True
+    takes(server, kept())
+    answered = asyncio.Event()
+    server.script["POST", PODS] = [Answer(201, kept(), holds=answered, ends=False)]
+    making = asyncio.create_task(enclosure.make(PLACED, [], b"t" * 32))
+    await server.has_heard(PODS, 1)
+    making.cancel()
+    await asyncio.wait([making])
+    answered.set()
+    assert making.cancelled()
     await enclosure.release()
     assert nodes.spaces == [(NAME, [], False)]
 
