@@ -7,8 +7,9 @@ BIN := .venv/bin
 ARGS ?=
 KILLS ?= 12
 SEED ?= 1
+COUNT ?= 1000
 
-.PHONY: help setup setup-run setup-cluster cluster cluster-down demo check test test-cluster conformance faults lint format bench docs lock clean
+.PHONY: help setup setup-run setup-cluster cluster cluster-down demo check test test-cluster nightly conformance faults lint format bench docs lock clean
 
 help:
 	@echo "make demo     show the main job end to end (ARGS=--keep leaves it running)"
@@ -18,6 +19,7 @@ help:
 	@echo "make conformance  the MCP project's conformance suite against the front door; prints the score"
 	@echo "make bench    measure, write build/bench.json, and fail on a missed ratio (ARGS=--soak)"
 	@echo "make cluster  a single-node Kubernetes on this machine, as root (make cluster-down ends it); make test-cluster runs its tests"
+	@echo "make nightly  a thousand attempts on nodes that only pretend: nothing is left (COUNT=50 for fewer), as root"
 	@echo "make setup    only make .venv, with everything the tests need"
 	@echo "make lint     formatter, linter, types, layers     make format  let the formatter write"
 	@echo "make docs     generate docs/reference              make lock    recompile requirements/*.txt (ARGS=--upgrade)"
@@ -50,6 +52,10 @@ test: setup-cluster
 
 test-cluster: setup-cluster
 	@$(BIN)/python tools/suite cluster
+
+# On a cluster of its own beside any other, which it ends.
+nightly: setup-cluster
+	@$(BIN)/python -m tests.cluster.nightly $(COUNT)
 
 faults: setup
 	@LOCKGATE_FAULTS_KILLS=$(KILLS) LOCKGATE_FAULTS_SEED=$(SEED) $(BIN)/python -m pytest -q tests/faults $(ARGS)

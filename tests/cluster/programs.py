@@ -15,10 +15,11 @@ GET = Path(__file__).resolve().parents[2] / "tools" / "get"
 
 def built() -> Programs:
     """Those that the environment names, else what `tools/get` has or builds; raises ClusterError."""
-    return Programs(_tool("kubernetes"), _tool("kubernetes-pod"))
+    return Programs(tool("kubernetes"), tool("kubernetes-pod"))
 
 
-def _tool(name: str) -> Path:
+def tool(name: str) -> Path:
+    """A program of the tests. Raises ClusterError."""
     given = os.environ.get(f"LOCKGATE_{name.upper().replace('-', '_')}")
     if not given:
         done = subprocess.run([sys.executable, str(GET), name], check=False, stdout=subprocess.PIPE, text=True)
