@@ -109,10 +109,11 @@ def missing_parts(place: Place) -> list[str]:
 def mend(place: Place) -> None:
     """Start the parts that do not run, in order, and return when all of it answers; raises ClusterError, also where the holder is gone."""
     missing = missing_parts(place)
-    if "kube-apiserver" in missing and "netpol" not in missing:
-        # Its watches come back when they come back; started anew it listens only once it knows what holds now.
-        processes.stop(place, "netpol")
-        missing.append("netpol")
+    if "kube-apiserver" in missing:
+        # Whoever lost it looks for it again ever more seldom, for up to a minute; started anew they know at once what holds now.
+        for part in [each for each in STARTS[STARTS.index("netpol") :] if each not in missing]:
+            processes.stop(place, part)
+            missing.append(part)
     if "netpol" in missing:
         place.netpol_socket.unlink(missing_ok=True)
     for part in sorted(missing, key=(HOLDER, *STARTS).index):

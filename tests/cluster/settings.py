@@ -107,7 +107,7 @@ def kubelet(place: Place, *, may_lower_oom_score: bool) -> dict[str, Any]:
         "nodeStatusUpdateFrequency": "5s",
         "nodeLeaseDurationSeconds": 20,
         "syncFrequency": "10s",
-        "volumeStatsAggPeriod": "0s",
+        "volumeStatsAggPeriod": "5s",  # whoever fills a volume is evicted within seconds; 0 is a minute
         "seccompDefault": True,
         "serializeImagePulls": False,
         "makeIPTablesUtilChains": False,

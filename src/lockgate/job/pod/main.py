@@ -16,7 +16,7 @@ from lockgate.job.pod.child import Child, Order
 from lockgate.job.pod.line import Line, LineError, connected, pinned
 from lockgate.job.pod.looks import Looks
 from lockgate.job.pod.placing import NotPlaced, Placing
-from lockgate.job.pod.relay import Hearing, Relay
+from lockgate.job.pod.relay import ENDED_EXIT, Hearing, Relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,13 +32,18 @@ _SIGXCPU = 24
 
 
 def main() -> int:
-    """Exit codes: 0 the end of a job was told, 70 there was none or nobody to tell (one line on stderr says why), 143 ended by SIGTERM."""
+    """Exit codes: 0 the end of a job was told, 70 there was none or nobody to tell (one line on stderr says why), 143 ended by SIGTERM.
+
+    Also where the end was told: of an evicted pod that ends with 0, the kubelet says that it succeeded, and forgets why it ended it.
+    """
     hearing = Hearing()
     try:
         told = serve(os.environ, hearing)
     except (LineError, NotPlaced) as error:
         sys.stderr.write(f"lockgate pod: {ascii(str(error))[1:-1][:2000]}\n")
         return EXIT_REFUSED
+    if hearing.told_to_end:
+        return ENDED_EXIT
     return 0 if told else EXIT_REFUSED
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -23,7 +24,7 @@ _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 ROLE_SECONDS: Final = 5.0
-"""How long after the role was bound a refusal may mean that the API server does not know of it yet."""
+"""How long a refusal may mean that the API server does not know of the role that was bound yet, or, just started, of any role."""
 _ROLE_PAUSES: Final = (0.01, 0.02, 0.05, 0.1, 0.25)
 
 
@@ -235,14 +236,16 @@ class Enclosure:
         return f"{root}/{version}/namespaces/{self.name}/{kind}"
 
     async def _create(self, version: str, kind: str, document: Document, *, readable: bool = False) -> Document:
-        """A role that was bound a moment ago may not have reached the server's authorizer: for so long *forbidden* is asked again."""
-        loop = asyncio.get_running_loop()
-        end, tries = loop.time() + ROLE_SECONDS, 0
+        """A role that was bound a moment ago may not have reached the server's authorizer, nor may any where the server has just been started anew: for so
+        long *forbidden* is asked again, from when that is first said."""
+        loop, tries = asyncio.get_running_loop(), 0
+        end = math.inf
         while True:
             try:
                 return await self._cluster.api.create(self._path(version, kind), document, readable=readable)
             except ApiRefused as refused:
                 pause = _ROLE_PAUSES[min(tries, len(_ROLE_PAUSES) - 1)]
+                end = min(end, loop.time() + ROLE_SECONDS)
                 if not _role_unknown(refused) or loop.time() + pause > end:
                     raise
             tries += 1

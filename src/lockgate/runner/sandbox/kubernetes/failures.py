@@ -131,7 +131,8 @@ def pod_end(pod: Mapping[str, Any] | None, last: Mapping[str, Any] | None = None
         return PodEnd("lost", None, None, _deleted(last or {}))
     status = pod.get("status", {})
     terminated = _terminated(status)
-    if status.get("phase") not in ("Succeeded", "Failed") and not terminated:
+    over = status.get("phase") in ("Succeeded", "Failed")
+    if not over and (terminated is None or _is_to_be_explained(pod, terminated)):
         return None
     code = terminated.get("exitCode") if terminated else None
     code = code if isinstance(code, int) else None
@@ -149,6 +150,13 @@ def pod_end(pod: Mapping[str, Any] | None, last: Mapping[str, Any] | None = None
     if pod.get("metadata", {}).get("deletionTimestamp"):  # its processes were told to end: how they did says nothing
         return PodEnd("lost", code, number, _deleted(pod))
     return PodEnd("exit" if number is None else "signal", code, number, "")
+
+
+def _is_to_be_explained(pod: Mapping[str, Any], terminated: Mapping[str, Any]) -> bool:
+    """Whether the node may have more to say of a container's end: why it evicted a pod it says with the pod's last phase, a moment later."""
+    if terminated.get("reason") == "OOMKilled" or pod.get("metadata", {}).get("deletionTimestamp"):
+        return False
+    return terminated.get("exitCode") != 0
 
 
 def _deleted(pod: Mapping[str, Any]) -> str:

@@ -82,7 +82,7 @@ class KubernetesRun:
             await asyncio.wait({told, claimed}, return_when=asyncio.FIRST_COMPLETED)
             if not told.done():
                 # Its word came first; what the kernel or the node did to it only the node knows.
-                await asyncio.wait({told}, timeout=self._patience(claimed.result()))
+                await asyncio.wait({told}, timeout=patience(claimed.result(), ours=self._cause is not None))
             else:
                 await asyncio.wait({claimed}, timeout=_LAST_WORDS_SECONDS)
             end = told.result() if told.done() else None
@@ -92,11 +92,6 @@ class KubernetesRun:
             for task in (told, claimed):
                 task.cancel()
         return self._report(end, claim)
-
-    def _patience(self, claim: ExitReport | None) -> float:
-        """How long the node's word is waited for: of an end that was ordered elsewhere only the node and the cluster know why."""
-        elsewhere = claim is not None and claim.cause == "destroyed" and self._cause is None
-        return _ELSEWHERE_SECONDS if elsewhere else _NODE_SECONDS
 
     async def _pod_end(self) -> PodEnd | None:
         try:
@@ -125,6 +120,15 @@ class KubernetesRun:
         if claim is not None:
             return claim
         return ExitReport("lost", reason="nobody told how it ended")
+
+
+def patience(claim: ExitReport | None, *, ours: bool) -> float:
+    """Seconds for which the node's word is waited for: of an end that was ordered elsewhere, or came without a word, only the node and the cluster know why.
+
+    `ours`: we ordered it.
+    """
+    elsewhere = claim is None or claim.cause == "destroyed"
+    return _ELSEWHERE_SECONDS if elsewhere and not ours else _NODE_SECONDS
 
 
 def explains(end: PodEnd, claim: ExitReport | None) -> bool:

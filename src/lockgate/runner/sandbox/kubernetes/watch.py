@@ -22,7 +22,7 @@ _OURS_NO_MORE: Final = (401, 403, 404)
 TOLD_AFTER: Final = 5
 """Failures in a row, before anybody is told: a cut watch is nothing to tell of."""
 FIRST_SECONDS: Final = 5.0
-"""How long a refusal is taken for a role that the API server does not yet know of."""
+"""How long a refusal is taken for a role that the API server does not yet know of: in the beginning, and once it answers again."""
 
 
 class PodWatch:
@@ -96,6 +96,7 @@ class PodWatch:
                 failures = 0
             except (ApiUnavailable, SandboxUnavailable) as error:
                 failures += 1
+                refused_until = loop.time() + FIRST_SECONDS  # it may come back without its roles
                 self.silent = error if isinstance(error, ApiUnavailable) else ApiUnavailable(str(error))
                 if failures == TOLD_AFTER:  # its own credential cannot be read, say; it may be there again later
                     LOG.error("pods cannot be watched", path=self._path, error=str(error)[:500])

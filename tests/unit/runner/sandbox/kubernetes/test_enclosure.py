@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.unit.runner.sandbox.kubernetes.conftest import Answer, ScriptedServer
+from tests.unit.runner.sandbox.kubernetes.conftest import Answer, ScriptedServer, status_of
 from tests.unit.runner.sandbox.kubernetes.test_ordered import ORDER, PLACED, held
 
+from lockgate.runner.sandbox.kubernetes import enclosure as module
 from lockgate.runner.sandbox.kubernetes.api import Api
 from lockgate.runner.sandbox.kubernetes.cluster import Cluster, PodRef, Standing
 from lockgate.runner.sandbox.kubernetes.enclosure import Enclosure
@@ -91,6 +92,18 @@ async def test_a_pod_that_is_made_as_it_was_ordered_is_taken(enclosure: Enclosur
     server.answers("GET", POD, Answer(200, kept()))
     await enclosure.check_again(PLACED, pod)
     assert [one.body for one in server.asked if one.path == PODS] == [ORDER]
+
+
+async def test_a_server_that_comes_back_without_its_roles_is_asked_again_from_then_on(
+    enclosure: Enclosure, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was away for longer than a role may take to be known."""
+    monkeypatch.setattr(module, "ROLE_SECONDS", 0.02)
+    away = Answer(503, status_of("ServiceUnavailable", "away"), headers={"retry-after": "1"})
+    unknown = Answer(403, status_of("Forbidden", 'user "x" cannot create resource "secrets": no such role'))
+    server.answers("POST", f"{SPACE}/secrets", away, unknown)
+    takes(server, kept())
+    assert await enclosure.make(PLACED, [], b"t" * 32)
 
 
 async def test_a_pod_that_was_changed_on_its_way_is_not_waited_for(

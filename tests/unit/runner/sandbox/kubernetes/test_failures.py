@@ -115,6 +115,18 @@ def test_a_pod_that_is_gone_was_deleted_by_somebody_and_one_that_runs_has_not_en
     assert pod_end(pod(phase="Running", containerStatuses=container(running={}))) is None
 
 
+def test_an_end_that_its_node_may_still_explain_is_none_before_it_has():
+    """An evicted pod's container is seen to end first, and why with the pod's last phase."""
+    seen = pod(phase="Running", containerStatuses=container(terminated={"exitCode": 143}))
+    assert pod_end(seen) is None
+    why = {"reason": "Evicted", "message": 'Usage of EmptyDir volume "x" exceeds the limit'}
+    end = pod_end(pod(phase="Failed", containerStatuses=container(terminated={"exitCode": 143}), **why))
+    assert end is not None and end.cause == "disk"
+    for terminated, cause in (({"exitCode": 0}, "exit"), ({"exitCode": 137, "reason": "OOMKilled"}, "oom")):
+        end = pod_end(pod(phase="Running", containerStatuses=container(terminated=terminated)))
+        assert end is not None and end.cause == cause, "nothing is added to these"
+
+
 def test_who_disrupted_a_pod_that_is_gone_is_told_from_what_was_last_seen_of_it():
     told = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "a drain"}
     gone = pod_end(None, pod(phase="Running", conditions=[{"type": "Ready", "status": "True"}, told]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lockgate.runner.sandbox.kubernetes.failures import PodEnd
-from lockgate.runner.sandbox.kubernetes.run import explains
+from lockgate.runner.sandbox.kubernetes.run import explains, patience
 from lockgate.runner.sandbox.port import ExitReport
 
 
@@ -26,3 +26,9 @@ def test_a_job_that_ended_by_itself_has_ended_so_whatever_became_of_its_pod():
 
 def test_where_the_pod_said_nothing_the_node_is_all_there_is():
     assert explains(PodEnd("exit", 1, None, ""), None)
+
+
+def test_an_end_that_nobody_here_ordered_and_the_pod_cannot_explain_is_waited_for_longer():
+    by_itself = patience(ExitReport("exit", 0), ours=False)
+    assert patience(ExitReport("destroyed"), ours=False) == patience(None, ours=False) > by_itself
+    assert patience(ExitReport("destroyed"), ours=True) == patience(None, ours=True) == by_itself

@@ -110,6 +110,25 @@ async def test_a_role_that_is_not_known_yet_is_waited_for_and_one_that_is_taken_
     await later.close()
 
 
+async def test_a_server_that_comes_back_without_its_roles_is_waited_for(
+    server: ScriptedServer, watch: PodWatch, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(watching, "FIRST_SECONDS", 0.0)
+    dies = asyncio.Event()
+    server.answers(
+        "GET",
+        PODS,
+        Answer(events=[event("ADDED", pod("u1", "Pending", "11"))], holds=dies, ends=False),
+        Answer(403, status_of("Forbidden", "cannot watch")),
+        Answer(events=[event("MODIFIED", pod("u1", "Running", "12"))], holds=asyncio.Event()),
+    )
+    watch.open()
+    assert await watch.until("u1", phase("Pending"), SECONDS)
+    monkeypatch.setattr(watching, "FIRST_SECONDS", SECONDS)
+    dies.set()
+    assert await watch.until("u1", phase("Running"), SECONDS)
+
+
 async def test_a_credential_that_cannot_be_read_for_a_while_is_told_and_the_watch_goes_on(
     server: ScriptedServer, watch: PodWatch, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ):
