@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import secrets
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from tests.cluster.running import Cluster
 from tests.cluster.test_provider import WAITS, bench, clean, made, provider, runner
 
 from lockgate.runner.image.archive import Image
+from lockgate.runner.sandbox.kubernetes import api as client
 from lockgate.runner.sandbox.kubernetes.objects import namespace_name
 from lockgate.runner.sandbox.port import SandboxUnavailable
 from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
@@ -24,6 +28,8 @@ from lockgate.testing.sandbox import Bench
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
 PRESSURE = "node.kubernetes.io/memory-pressure"
+AGES = 300.0
+"""Seconds; more than any wait of a test that is not broken."""
 
 
 async def test_a_pod_that_a_drain_evicts_is_lost_by_the_clusters_own_word(cluster: Cluster, bench: Bench) -> None:
@@ -114,6 +120,105 @@ def a_node_under_pressure(cluster: Cluster, name: str) -> Iterator[None]:
 
 def taints(cluster: Cluster, name: str) -> list[str]:
     return [each["key"] for each in cluster.api.ask("GET", f"/api/v1/nodes/{name}")["spec"].get("taints") or ()]
+
+
+async def test_a_server_that_is_too_busy_for_us_is_asked_until_it_is_not(
+    cluster: Cluster, bench: Bench, runner: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own fairness: for this namespace no request of a runner's has a seat."""
+    monkeypatch.setattr(client, "PATIENCE_SECONDS", AGES)
+    place = namespace_name(bench.enclosure)
+    with no_seat(cluster, place) as rule:
+        await soon(lambda: asked(runner, place), 429)
+        before = rejected(cluster, rule)
+        assert before > 0
+        starting = asyncio.create_task(bench.provider.start(bench.spec(WAITS)))
+        await soon(lambda: rejected(cluster, rule) > before)
+        assert not starting.done()
+    run = await asyncio.wait_for(starting, AGES)
+    assert (await run.channel.receive())["type"] == "hello"
+    assert (await bench.provider.destroy(run.id)).torn_down
+    await clean(cluster, bench)
+
+
+@contextmanager
+def no_seat(cluster: Cluster, place: str) -> Iterator[str]:
+    """A level without seats lets one request in where none is, so one is there: of somebody else, held up by an admission that never answers."""
+    name, group = f"lockgate-test-{secrets.token_hex(4)}", "flowcontrol.apiserver.k8s.io/v1"
+    seats = {"nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0}
+    level = {"type": "Limited", "limited": {**seats, "limitResponse": {"type": "Reject"}}}
+    with cluster.namespace() as theirs, socket.create_server(("127.0.0.1", 0)) as silent:
+        rules = [flow(NAMESPACE, ACCOUNT, place), flow(theirs, "default", theirs)]
+        spec = {"matchingPrecedence": 2, "priorityLevelConfiguration": {"name": name}, "rules": rules}
+        cluster.apply(
+            {"apiVersion": group, "kind": "PriorityLevelConfiguration", "metadata": {"name": name}, "spec": level},
+            {"apiVersion": group, "kind": "FlowSchema", "metadata": {"name": name}, "spec": spec},
+            hook(name, theirs, silent.getsockname()[1]),
+        )
+        cluster.kubectl(
+            "create", "rolebinding", "x", "--clusterrole=edit", f"--serviceaccount={theirs}:default", "-n", theirs
+        )
+        token, admin, over = (
+            cluster.kubectl("create", "token", "default", "-n", theirs).stdout.strip(),
+            cluster.access,
+            threading.Event(),
+        )
+        somebody = Api(Access(admin.server, admin.authority, b"", b"", token))
+        holders = [threading.Thread(target=hold, args=(somebody, theirs, over), daemon=True) for _ in range(2)]
+        for each in holders:
+            each.start()
+        try:
+            yield name
+        finally:
+            over.set()
+            cluster.kubectl("delete", "flowschema,prioritylevelconfiguration,validatingwebhookconfiguration", name)
+    for each in holders:
+        each.join(AGES)
+
+
+def flow(namespace: str, account: str, place: str) -> dict[str, Any]:
+    """Whatever this account asks for in this place."""
+    every = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": [place]}
+    who = {"kind": "ServiceAccount", "serviceAccount": {"name": account, "namespace": namespace}}
+    return {"subjects": [who], "resourceRules": [every]}
+
+
+def hook(name: str, place: str, port: int) -> dict[str, Any]:
+    one = {
+        "name": "silent.lockgate.test",
+        "clientConfig": {"url": f"https://127.0.0.1:{port}/"},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]}],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": place}},
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "timeoutSeconds": 30,
+    }
+    kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
+    return {**kind, "metadata": {"name": name}, "webhooks": [one]}
+
+
+def hold(somebody: Api, place: str, over: threading.Event) -> None:
+    """Ask for what is not answered; the next one takes the seat when that is given up."""
+    while not over.is_set():
+        with suppress(Refused, OSError, http.client.HTTPException):
+            somebody.ask("POST", f"/api/v1/namespaces/{place}/secrets?dryRun=All", {"metadata": {"generateName": "x"}})
+        over.wait(0.05)
+
+
+def asked(runner: Identity, place: str) -> int:
+    """What the API server answers a runner that asks for this namespace, which there is not yet."""
+    try:
+        runner.api.ask("GET", f"/api/v1/namespaces/{place}")
+    except Refused as refused:
+        return refused.status
+    return 200
+
+
+def rejected(cluster: Cluster, rule: str) -> int:
+    """How many requests this rule has refused, by the API server's own count."""
+    counted = "apiserver_flowcontrol_rejected_requests_total{"
+    lines = [line for line in cluster.api.text("/metrics").splitlines() if line.startswith(counted) and rule in line]
+    return sum(int(float(line.split()[-1])) for line in lines)
 
 
 __all__ = ["bench", "provider", "runner"]
