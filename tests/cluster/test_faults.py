@@ -21,8 +21,9 @@ from tests.cluster.test_provider import WAITS, bench, clean, made, provider, run
 
 from lockgate.runner.image.archive import Image
 from lockgate.runner.sandbox.kubernetes import api as client
+from lockgate.runner.sandbox.kubernetes import run as running
 from lockgate.runner.sandbox.kubernetes.objects import namespace_name
-from lockgate.runner.sandbox.port import SandboxUnavailable
+from lockgate.runner.sandbox.port import Bind, SandboxUnavailable
 from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
 from lockgate.testing.sandbox import Bench
 
@@ -219,6 +220,27 @@ def rejected(cluster: Cluster, rule: str) -> int:
     counted = "apiserver_flowcontrol_rejected_requests_total{"
     lines = [line for line in cluster.api.text("/metrics").splitlines() if line.startswith(counted) and rule in line]
     return sum(int(float(line.split()[-1])) for line in lines)
+
+
+async def test_a_job_that_fills_the_nodes_disk_is_evicted_and_its_node_says_why(
+    cluster: Cluster, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_ELSEWHERE_SECONDS", AGES)
+    shown = bench.shown()
+    (shown / "file").write_text("x")
+    program = (
+        "begin()\n"
+        "for number in range(16):\n"
+        "    with open(f'/shown/{number}', 'wb') as file: file.write(b'x' * (1 << 20))\n"
+        "channel.recv(1)\n"
+    )
+    async with bench.running(program, binds=(Bind(shown, "/shown"),)) as run:
+        await run.channel.receive()
+        await run.channel.send({"type": "inputs"})
+        report = await asyncio.wait_for(run.wait(), AGES)
+    assert report.cause == "disk", report
+    assert "the node evicted the pod" in report.reason
+    await clean(cluster, bench)
 
 
 __all__ = ["bench", "provider", "runner"]
