@@ -1,0 +1,74 @@
+"""Parts of a real cluster that die in the middle of a start or a run: it ends with its reason, or goes on once they are back, and leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cluster.attempts import soon
+from tests.cluster.identity import Identity
+from tests.cluster.node import Node
+from tests.cluster.running import Cluster
+from tests.cluster.test_provider import clean, made, runner
+
+from lockgate.runner.image.archive import Image
+from lockgate.runner.sandbox.kubernetes import watch as watches
+from lockgate.runner.sandbox.kubernetes.failures import pod_end
+from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
+from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
+from lockgate.testing.sandbox import Bench
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
+AGES = 300.0
+"""Seconds; more than any wait of a test that is not broken."""
+Benches = Callable[..., Bench]
+
+
+@pytest.fixture
+async def benches(
+    cluster: Cluster, runner: Identity, job_image: Image, tmp_path: Path
+) -> AsyncIterator[Callable[..., Bench]]:
+    """Benches of providers with other settings than usual."""
+    opened: list[KubernetesSandbox] = []
+
+    def bench_with(**changes: Any) -> Bench:
+        patient = {"start_seconds": int(AGES), "teardown_seconds": int(AGES)}
+        opened.append(made(cluster, runner, job_image.pinned, **patient | changes))
+        return Bench(opened[-1], JobRoot(Path(INSIDE), "", {}), tmp_path, copies=True)
+
+    yield bench_with
+    for each in opened:
+        await each.close()
+
+
+async def test_a_run_outlives_an_api_server_that_dies_and_its_end_is_seen(
+    cluster: Cluster, benches: Benches, cluster_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its watch is cut, and what the new server remembers begins later than what was last seen."""
+    monkeypatch.setattr(watches, "FIRST_SECONDS", AGES)
+    bench = benches()
+    async with bench.running("begin()\nframes.read_frame(channel)\nresult()\n", stage="apply") as run:
+        await run.channel.receive()
+        await run.channel.send({"type": "inputs"})
+        await run.channel.receive()
+        assert isinstance(bench.provider, KubernetesSandbox)
+        (enclosure,) = bench.provider._enclosures.values()
+        (uid,) = enclosure.watch.pods
+        cluster_node.kill("kube-apiserver")
+        await soon(lambda: enclosure.watch.silent is not None)
+        enclosure.watch._version = "1"  # as of one that was away for hours
+        await asyncio.to_thread(cluster_node.mend)
+        await soon(lambda: enclosure.watch.silent is None)
+        assert enclosure.watch.lists > 0, "the server said that it does not remember"
+        await run.channel.send({"type": "go"})
+        assert (await run.channel.receive())["type"] == "result"
+        report = await asyncio.wait_for(run.wait(), AGES)
+        assert (report.cause, report.exit_code) == ("exit", 0), report
+        assert await enclosure.watch.until(uid, pod_end, AGES) is not None, "by its node's word too"
+    await clean(cluster, bench)
+
+
+__all__ = ["runner"]
