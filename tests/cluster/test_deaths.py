@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,16 @@ from tests.cluster.attempts import soon
 from tests.cluster.identity import Identity
 from tests.cluster.node import Node
 from tests.cluster.running import Cluster
-from tests.cluster.test_provider import clean, made, runner
+from tests.cluster.test_provider import WAITS, clean, made, runner
 
 from lockgate.runner.image.archive import Image
+from lockgate.runner.sandbox.kubernetes import api as client
+from lockgate.runner.sandbox.kubernetes import enclosure as enclosures
 from lockgate.runner.sandbox.kubernetes import watch as watches
+from lockgate.runner.sandbox.kubernetes.enclosure import Enclosure
 from lockgate.runner.sandbox.kubernetes.failures import pod_end
 from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
+from lockgate.runner.sandbox.port import SandboxUnavailable
 from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
 from lockgate.testing.sandbox import Bench
 
@@ -68,6 +72,74 @@ async def test_a_run_outlives_an_api_server_that_dies_and_its_end_is_seen(
         report = await asyncio.wait_for(run.wait(), AGES)
         assert (report.cause, report.exit_code) == ("exit", 0), report
         assert await enclosure.watch.until(uid, pod_end, AGES) is not None, "by its node's word too"
+    await clean(cluster, bench)
+
+
+MOMENTS = pytest.mark.parametrize("moment", ["before its pod is ordered", "after its pod was ordered"])
+
+
+def at(patch: pytest.MonkeyPatch, moment: str, fault: Callable[[Enclosure], Awaitable[None]]) -> None:
+    """Have something happen at this moment of a start, exactly."""
+    make = Enclosure.make
+
+    async def with_fault(self: Enclosure, *given: Any) -> Any:
+        if moment.startswith("before"):
+            await fault(self)
+        pod = await make(self, *given)
+        if moment.startswith("after"):
+            await fault(self)
+        return pod
+
+    patch.setattr(Enclosure, "make", with_fault)
+
+
+@MOMENTS
+async def test_an_api_server_that_dies_in_the_middle_of_a_start_ends_it_and_nothing_is_left(
+    cluster: Cluster, benches: Benches, cluster_node: Node, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    bench = benches(start_seconds=1)
+    cluster_node.stop("kube-scheduler")  # so that the pod is not quicker
+
+    async def fault(enclosure: Enclosure) -> None:
+        cluster_node.kill("kube-apiserver")
+        await soon(lambda: enclosure.watch.silent is not None)
+        impatient.setattr(client, "PATIENCE_SECONDS", 1.0)  # of a server that stays away
+
+    with monkeypatch.context() as impatient:
+        at(impatient, moment, fault)
+        with pytest.raises(SandboxUnavailable, match="the API server does not answer"):
+            await bench.provider.start(bench.spec(WAITS))
+    await asyncio.to_thread(cluster_node.mend)
+    await clean(cluster, bench)
+
+
+@MOMENTS
+async def test_a_start_goes_on_with_an_api_server_that_is_back(
+    cluster: Cluster, benches: Benches, cluster_node: Node, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Before it knows its roles again, it refuses."""
+    bench, died = benches(), asyncio.Event()
+    monkeypatch.setattr(client, "PATIENCE_SECONDS", AGES)
+    monkeypatch.setattr(enclosures, "ROLE_SECONDS", AGES)
+    monkeypatch.setattr(watches, "FIRST_SECONDS", AGES)
+    cluster_node.stop("kube-scheduler")
+
+    async def fault(enclosure: Enclosure) -> None:
+        cluster_node.kill("kube-apiserver")
+        died.set()
+
+    at(monkeypatch, moment, fault)
+    starting = asyncio.create_task(bench.provider.start(bench.spec(WAITS)))
+    await asyncio.wait_for(died.wait(), AGES)
+    await asyncio.to_thread(cluster_node.mend)
+    await works(cluster, bench, starting)
+
+
+async def works(cluster: Cluster, bench: Bench, starting: asyncio.Task[Any]) -> None:
+    """What was started is there, and ends as ever."""
+    run = await asyncio.wait_for(starting, AGES)
+    assert (await run.channel.receive())["type"] == "hello"
+    assert (await bench.provider.destroy(run.id)).torn_down
     await clean(cluster, bench)
 
 
