@@ -20,6 +20,7 @@ from lockgate.runner.sandbox.kubernetes import enclosure as enclosures
 from lockgate.runner.sandbox.kubernetes import watch as watches
 from lockgate.runner.sandbox.kubernetes.enclosure import Enclosure
 from lockgate.runner.sandbox.kubernetes.failures import pod_end
+from lockgate.runner.sandbox.kubernetes.objects import namespace_name
 from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
 from lockgate.runner.sandbox.port import SandboxUnavailable
 from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
@@ -141,6 +142,55 @@ async def works(cluster: Cluster, bench: Bench, starting: asyncio.Task[Any]) -> 
     assert (await run.channel.receive())["type"] == "hello"
     assert (await bench.provider.destroy(run.id)).torn_down
     await clean(cluster, bench)
+
+
+PARTS = pytest.mark.parametrize("part", ["kubelet", "containerd"])
+
+
+@PARTS
+async def test_a_node_whose_part_dies_in_the_middle_of_a_start_runs_nothing_and_nothing_is_left(
+    cluster: Cluster, benches: Benches, cluster_node: Node, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    bench = benches(start_seconds=5, teardown_seconds=4)
+
+    async def fault(enclosure: Enclosure) -> None:
+        cluster_node.kill(part)
+
+    at(monkeypatch, "before its pod is ordered", fault)
+    with pytest.raises(SandboxUnavailable, match=r"the pod did not start in time|no node takes the pod"):
+        await bench.provider.start(bench.spec(WAITS))
+    await asyncio.to_thread(cluster_node.mend)
+    async with asyncio.timeout(AGES):
+        while not await proven(bench):  # noqa: ASYNC110  (each look waits by itself)
+            await asyncio.sleep(0.2)
+    await clean(cluster, bench)
+
+
+async def proven(bench: Bench) -> bool:
+    """Whether the end of its namespace can be shown by now."""
+    proof = await bench.provider.release(bench.enclosure)
+    return proof is not None and proof.torn_down
+
+
+@PARTS
+async def test_a_start_goes_on_with_a_node_whose_part_is_back(
+    cluster: Cluster, benches: Benches, cluster_node: Node, part: str
+) -> None:
+    """The pod is held in the middle of its start: without the agent of its policies it gets no network."""
+    bench = benches()
+    place = namespace_name(bench.enclosure)
+    cluster_node.stop("netpol")
+    starting = asyncio.create_task(bench.provider.start(bench.spec(WAITS)))
+    await soon(lambda: "FailedCreatePodSandBox" in events(cluster, place))
+    assert not starting.done()
+    cluster_node.kill(part)
+    await asyncio.to_thread(cluster_node.mend)
+    await works(cluster, bench, starting)
+
+
+def events(cluster: Cluster, place: str) -> set[str]:
+    """What the cluster's parts told of a namespace, in one word each."""
+    return {each["reason"] for each in cluster.api.ask("GET", f"/api/v1/namespaces/{place}/events")["items"]}
 
 
 __all__ = ["runner"]
