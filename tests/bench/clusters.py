@@ -86,12 +86,8 @@ async def measure(place: Path, size: Size) -> list[Figure]:
 @contextlib.contextmanager
 def _cluster() -> Iterator[Cluster]:
     place, programs = standing(), built()
-    started = lifecycle.up(place, programs)
-    try:
+    with lifecycle.held(place, programs):
         yield Cluster(place.kubeconfig, programs.kubernetes, place)
-    finally:
-        if started:
-            lifecycle.down(place)
 
 
 def _bench(cluster: Cluster, base: Path) -> Bench:

@@ -28,12 +28,8 @@ def cluster() -> Iterator[Cluster]:
     if given and Path(given) != place.kubeconfig:
         yield Cluster(Path(given), programs.kubernetes, None)
         return
-    started = lifecycle.up(place, programs)
-    try:
+    with lifecycle.held(place, programs):
         yield Cluster(place.kubeconfig, programs.kubernetes, place)
-    finally:
-        if started:
-            lifecycle.down(place)
 
 
 @pytest.fixture(scope="session")

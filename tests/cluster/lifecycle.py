@@ -106,6 +106,17 @@ def missing_parts(place: Place) -> list[str]:
     return [part for part in (HOLDER, *STARTS) if processes.recorded(place, part) is None]
 
 
+@contextlib.contextmanager
+def held(place: Place, programs: Programs) -> Iterator[None]:
+    """A cluster that stands meanwhile; it is ended afterwards if it did not stand before. Raises ClusterError."""
+    started = up(place, programs)
+    try:
+        yield
+    finally:
+        if started:
+            down(place)
+
+
 def mend(place: Place) -> None:
     """Start the parts that do not run, in order, and return when all of it answers; raises ClusterError, also where the holder is gone."""
     missing = missing_parts(place)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.cluster.attempts import made_marks
-from tests.cluster.identity import NAMESPACE, Identity, account_identity, runner_identity
+from tests.cluster.identity import NAMESPACE, Identity, account_identity
 from tests.cluster.running import Cluster, until
 
 from lockgate.runner.image.archive import Image
@@ -22,11 +22,6 @@ from lockgate.runner.sandbox.port import SandboxUnavailable
 from lockgate.runner.sandbox.uids import UidRange
 
 pytestmark = pytest.mark.kubernetes
-
-
-@pytest.fixture(scope="module")
-def runner(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    return runner_identity(cluster, tmp_path_factory.mktemp("runner"))
 
 
 @pytest.fixture

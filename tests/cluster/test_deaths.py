@@ -11,8 +11,9 @@ import pytest
 from tests.cluster.attempts import soon
 from tests.cluster.identity import Identity
 from tests.cluster.node import Node
+from tests.cluster.providers import made
 from tests.cluster.running import Cluster
-from tests.cluster.test_provider import WAITS, clean, made, runner
+from tests.cluster.test_provider import WAITS, clean
 
 from lockgate.runner.image.archive import Image
 from lockgate.runner.sandbox.kubernetes import api as client
@@ -191,6 +192,3 @@ async def test_a_start_goes_on_with_a_node_whose_part_is_back(
 def events(cluster: Cluster, place: str) -> set[str]:
     """What the cluster's parts told of a namespace, in one word each."""
     return {each["reason"] for each in cluster.api.ask("GET", f"/api/v1/namespaces/{place}/events")["items"]}
-
-
-__all__ = ["runner"]

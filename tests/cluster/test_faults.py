@@ -16,8 +16,9 @@ import pytest
 from tests.cluster.api import Access, Api, Refused
 from tests.cluster.attempts import soon
 from tests.cluster.identity import ACCOUNT, NAMESPACE, Identity
+from tests.cluster.providers import made
 from tests.cluster.running import Cluster
-from tests.cluster.test_provider import WAITS, bench, clean, made, provider, runner
+from tests.cluster.test_provider import WAITS, clean
 
 from lockgate.runner.image.archive import Image
 from lockgate.runner.sandbox.kubernetes import api as client
@@ -241,6 +242,3 @@ async def test_a_job_that_fills_the_nodes_disk_is_evicted_and_its_node_says_why(
     assert report.cause == "disk", report
     assert "the node evicted the pod" in report.reason
     await clean(cluster, bench)
-
-
-__all__ = ["bench", "provider", "runner"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 from tests.cluster.api import Api
-from tests.cluster.identity import MANIFESTS, Identity, may, run_of, runner_identity
+from tests.cluster.identity import MANIFESTS, Identity, may, run_of
 from tests.cluster.pods import DENY_ALL, one_hole, restricted
 from tests.cluster.running import Cluster, until
 
@@ -36,11 +36,6 @@ for port in {ports}:
         said[port] = "nothing came back"
 print(json.dumps(said))
 """
-
-
-@pytest.fixture(scope="module")
-def runner(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    return runner_identity(cluster, tmp_path_factory.mktemp("runner"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.cluster.attempts import attempts, begun, ended, made_marks
-from tests.cluster.identity import MANIFESTS, NAMESPACE, USER, Identity, runner_identity
+from tests.cluster.identity import MANIFESTS, NAMESPACE, USER, Identity
 from tests.cluster.running import Cluster
 
 from lockgate.runner.image.archive import Image
@@ -80,11 +80,6 @@ def granted() -> set[Right]:
                     for resource in rule["resources"]
                 }
     return found
-
-
-@pytest.fixture(scope="module")
-def runner(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    return runner_identity(cluster, tmp_path_factory.mktemp("runner"))
 
 
 async def test_whole_attempts_use_every_right_they_have_and_no_other(

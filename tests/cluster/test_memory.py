@@ -11,8 +11,9 @@ import pytest
 from tests.cluster.attempts import soon
 from tests.cluster.identity import Identity
 from tests.cluster.node import Node
+from tests.cluster.providers import made
 from tests.cluster.running import Cluster
-from tests.cluster.test_provider import WAITS, made, runner
+from tests.cluster.test_provider import WAITS
 
 from lockgate.runner.enclosure import enclosure_of
 from lockgate.runner.image.archive import Image
@@ -68,6 +69,3 @@ async def test_after_a_restart_nothing_is_gone_before_its_node_says_so(
     assert (await again.release(bench.enclosure)).torn_down
     await again.close()
     journal.close()
-
-
-__all__ = ["runner"]

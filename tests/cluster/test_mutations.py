@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from tests.cluster.identity import USER, Identity, unheld
+from tests.cluster.providers import made
 from tests.cluster.running import Cluster, until
-from tests.cluster.test_provider import WAITS, bench, clean, made, provider, runner
+from tests.cluster.test_provider import WAITS, clean
 
 from lockgate.runner.image.archive import Image
 from lockgate.runner.sandbox.kubernetes import objects
@@ -146,6 +147,3 @@ async def test_a_pod_that_gets_a_container_while_it_runs_ends_at_once(
     assert report.cause == "lost"
     assert report.reason == "the pod was changed while it ran: spec.ephemeralContainers was added (debugger)"
     await clean(cluster, bench)
-
-
-__all__ = ["bench", "provider", "runner"]

@@ -2,53 +2,24 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.attempts import made_marks
-from tests.cluster.identity import SYSTEM, Identity, runner_identity
+from tests.cluster.identity import SYSTEM, Identity
+from tests.cluster.providers import made
 from tests.cluster.running import Cluster, until
 
 from lockgate.runner.image.archive import Image
 from lockgate.runner.sandbox.kubernetes import objects
 from lockgate.runner.sandbox.kubernetes.objects import namespace_name
-from lockgate.runner.sandbox.kubernetes.opening import Wanted, open_kubernetes
 from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
-from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
 from lockgate.runner.sandbox.port import Bind, SandboxSpec, SandboxUnavailable
 from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot
-from lockgate.runner.sandbox.uids import UidRange
 from lockgate.testing.sandbox import Bench
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
 WAITS = "begin()\nchannel.recv(1)\n"
-
-
-@pytest.fixture(scope="module")
-def runner(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    return runner_identity(cluster, tmp_path_factory.mktemp("runner"))
-
-
-def made(cluster: Cluster, who: Identity, image: str, name: str = "", **changes: Any) -> KubernetesSandbox:
-    name = name or f"faults-{secrets.token_hex(4)}"
-    given: dict[str, Any] = {"channel_address": cluster.node_ip, "kubeconfig": who.kubeconfig, "image_pull": "Never"}
-    wanted = Wanted(name, image, {"gvisor": "there-is-no-such-class"}, UidRange())
-    return open_kubernetes(KubernetesSettings(**(given | changes)), wanted, partial(made_marks, name))
-
-
-@pytest.fixture
-async def provider(cluster: Cluster, runner: Identity, job_image: Image) -> AsyncIterator[KubernetesSandbox]:
-    found = made(cluster, runner, job_image.pinned)
-    yield found
-    await found.close()
-
-
-@pytest.fixture
-def bench(provider: KubernetesSandbox, tmp_path: Path) -> Bench:
-    return Bench(provider, JobRoot(Path(INSIDE), "", {}), tmp_path, copies=True)
 
 
 async def clean(cluster: Cluster, bench: Bench) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.cluster.api import Refused
-from tests.cluster.identity import NAMESPACE, USER, Identity, run_name, runner_identity
+from tests.cluster.identity import NAMESPACE, USER, Identity, run_name
 from tests.cluster.running import Cluster, until
 
 pytestmark = pytest.mark.kubernetes
@@ -30,11 +30,6 @@ def binding(role: str = "lockgate-run", kind: str = "ClusterRole", *subjects: An
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
         "subjects": list(subjects) or [mine],
     }
-
-
-@pytest.fixture(scope="module")
-def runner(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    return runner_identity(cluster, tmp_path_factory.mktemp("runner"))
 
 
 @pytest.fixture(scope="module")

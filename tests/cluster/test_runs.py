@@ -16,7 +16,6 @@ from tests.cluster.identity import (
     account_identity,
     may,
     run_of,
-    runner_identity,
 )
 from tests.cluster.pods import DENY_ALL, restricted
 from tests.cluster.running import Cluster, until
@@ -45,11 +44,6 @@ def binding(*subjects: Any, name: str = "lockgate-runner") -> dict[str, Any]:
 
 def account(namespace: str, name: str) -> dict[str, str]:
     return {"kind": "ServiceAccount", "namespace": namespace, "name": name}
-
-
-@pytest.fixture(scope="module")
-def runner(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    return runner_identity(cluster, tmp_path_factory.mktemp("runner"))
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.identity import Identity, runner_identity
+from tests.cluster.identity import Identity
+from tests.cluster.providers import made
 from tests.cluster.running import Cluster, until
-from tests.cluster.test_provider import WAITS, clean, made
+from tests.cluster.test_provider import WAITS, clean
 
 from lockgate.runner.image.archive import Image
 from lockgate.runner.sandbox.kubernetes.objects import namespace_name
@@ -25,23 +25,6 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
 PLAN = "/lockgate-plan/plan"
 READS = f'begin()\nresult(plan=open("{PLAN}").read(100), size=os.path.getsize("{PLAN}"))\n'
 PATIENCE = 120.0
-
-
-@pytest.fixture(scope="module")
-def runner(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    return runner_identity(cluster, tmp_path_factory.mktemp("runner"))
-
-
-@pytest.fixture
-async def provider(cluster: Cluster, runner: Identity, job_image: Image) -> AsyncIterator[KubernetesSandbox]:
-    found = made(cluster, runner, job_image.pinned)
-    yield found
-    await found.close()
-
-
-@pytest.fixture
-def bench(provider: KubernetesSandbox, tmp_path: Path) -> Bench:
-    return Bench(provider, JobRoot(Path(INSIDE), "", {}), tmp_path, copies=True)
 
 
 def pods(cluster: Cluster, bench: Bench) -> dict[str, str]:

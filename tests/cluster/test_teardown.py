@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.cluster.attempts import Attempts, attempts, begun, ended, made_marks, soon
-from tests.cluster.identity import SYSTEM, Identity, run_name, run_namespace, runner_identity
+from tests.cluster.identity import SYSTEM, Identity, run_name, run_namespace
 from tests.cluster.node import Node
 from tests.cluster.running import Cluster
 
@@ -21,11 +21,6 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
 
 PROVEN = {"namespace": True, "processes": True}
 SHORT = 4
-
-
-@pytest.fixture(scope="module")
-def runner(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Identity:
-    return runner_identity(cluster, tmp_path_factory.mktemp("runner"))
 
 
 def clean(node: Node, where: Enclosure, pod: Any = None) -> None:
