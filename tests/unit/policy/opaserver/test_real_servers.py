@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.halting import halt
 from tests.opaservers import Opa, answering, opa_server
 from tests.ports import free_ports
 
@@ -150,7 +151,7 @@ async def test_an_opa_that_hangs_denies_at_the_deadline_and_is_asked_again_when_
     engine = ask_of(server, bundle, deadline=0.2)
     await answering(server, engine)
     assert server.process is not None
-    server.process.send_signal(signal.SIGSTOP)
+    halt(server.process.pid)
     assert [rules(await ask(engine)) for _ in range(3)] == [["lockgate.engine.timeout"]] * 3
     server.process.send_signal(signal.SIGCONT)
     await answering(server, engine)
