@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from tests.cluster.identity import Identity
-from tests.cluster.running import Cluster
+from tests.cluster.running import PATIENCE, Cluster, never
 
 from lockgate.runner.sandbox.kubernetes import cluster as provided
 from lockgate.runner.sandbox.kubernetes.access import open_access
@@ -30,7 +30,6 @@ PYTHON = f"{INSIDE}/python/bin/python3"
 LIMITS = SandboxLimits(wall_seconds=600)
 SCRATCH = 8 << 20
 SLEEPS = "import time; time.sleep(600)"
-PATIENCE = 120.0
 
 
 def made_marks(runner: str, cluster_uid: str, seconds: int = lifetime(900)) -> RegionMarks:
@@ -59,7 +58,7 @@ class Attempts:
 
 @asynccontextmanager
 async def attempts(
-    cluster: Cluster, who: Identity, image: str, runner: str = "runner-1", seconds: int = 60
+    cluster: Cluster, who: Identity, image: str, runner: str = "runner-1", seconds: int = int(PATIENCE)
 ) -> AsyncIterator[Attempts]:
     """`seconds` is how long an end is waited for before it counts as not proven."""
     api = Api(open_access(who.kubeconfig))
@@ -117,8 +116,19 @@ async def ended(where: Enclosure, pod: Mapping[str, Any]) -> Mapping[str, Any]:
     return state
 
 
-async def soon(what: Any, wanted: Any = True) -> None:
-    """Wait until `what()` is `wanted`, in the loop."""
-    async with asyncio.timeout(PATIENCE):
-        while await asyncio.to_thread(what) != wanted:  # noqa: ASYNC110  (what is looked at has no event)
-            await asyncio.sleep(0.1)
+async def soon(what: Callable[[], Any], wanted: Any = True) -> None:
+    """Wait until `what()` is `wanted`, in the loop; a failure names both in its first line."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    while (seen := await asyncio.to_thread(what)) != wanted:
+        assert loop.time() < deadline, never(what, seen, f"wanted: {wanted!r}")
+        await asyncio.sleep(0.1)
+
+
+async def proven(release: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    """Ask for an end until it is shown as `wanted`: each look waits by itself, and what was killed a moment ago may not answer yet."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    while (seen := await release()) != wanted:
+        assert loop.time() < deadline, never(release, seen, f"wanted: {wanted!r}")
+        await asyncio.sleep(0.2)

@@ -21,7 +21,7 @@ from tests.cluster.api import Access, Api, Refused
 from tests.cluster.parts import HOLDER, MOUNTED, STARTS, STOPS, Programs
 from tests.cluster.place import ClusterError, Place
 
-READY_SECONDS = 180.0
+READY_SECONDS = 300.0
 LOOK_SECONDS = 0.05
 PAUSE = threading.Event()
 IMPORT_SECONDS = 300
@@ -129,6 +129,10 @@ def mend(place: Place) -> None:
         place.netpol_socket.unlink(missing_ok=True)
     for part in sorted(missing, key=(HOLDER, *STARTS).index):
         start_part(place, part)
+        if (
+            part == "kube-apiserver"
+        ):  # refused for ten seconds, as by one that has yet to read its roles, the controllers end
+            _wait_api(place)
     wait_ready(place)
 
 
@@ -152,8 +156,7 @@ def _start(place: Place, programs: Programs) -> None:
     wait_until((place.home / "etcd.sock").exists, "etcd's socket", place, "etcd")
     start_part(place, "kube-apiserver")
     _import_pause(place, programs.pod)
-    api = Api(Access.read(place.kubeconfig))
-    wait_until(lambda: api.text("/readyz") == "ok", "the API server", place, "kube-apiserver")
+    api = _wait_api(place)
     for path, item in settings.netpol_access():
         api.ask("POST", path, item)
     for part in STARTS[STARTS.index("netpol") :]:
@@ -225,7 +228,7 @@ def holds_image(place: Place, reference: str) -> bool:
     return reference in ctr(place, "images", "ls", "--quiet").stdout.splitlines()
 
 
-def ctr(place: Place, *words: str, seconds: float = 30.0) -> subprocess.CompletedProcess[str]:
+def ctr(place: Place, *words: str, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
     """One of containerd's own commands, in the namespace of Kubernetes."""
     argv = ["ctr", "--address", str(place.containerd_socket), "--namespace", "k8s.io", *words]
     return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=seconds)
@@ -238,13 +241,22 @@ def containerd_answers(place: Place) -> bool:
 
 def wait_ready(place: Place) -> None:
     """Return when the API answers, the node is ready, pods may be made and policies are enforced; raises ClusterError after READY_SECONDS."""
-    api = Api(Access.read(place.kubeconfig))
-    wait_until(lambda: api.text("/readyz") == "ok", "the API server", place, "kube-apiserver")
+    api = _wait_api(place)
     wait_until(lambda: node_ready(api, place.node), "the node", place, "kubelet")
     wait_until(lambda: has_account(api), "service accounts", place, "kube-controller-manager")
     wait_until(
         lambda: machine.has_table(place) and place.netpol_socket.exists(), "the NetworkPolicy agent", place, "netpol"
     )
+    dead = missing_parts(place)
+    if dead:
+        raise ClusterError(f"{dead[0]} ended; the end of its log:\n{processes.last_words(place.log(dead[0]))}")
+
+
+def _wait_api(place: Place) -> Api:
+    """The API as an administrator, once the server knows all that it stores."""
+    api = Api(Access.read(place.kubeconfig))
+    wait_until(lambda: api.text("/readyz") == "ok", "the API server", place, "kube-apiserver")
+    return api
 
 
 def node_ready(api: Api, node: str) -> bool:

@@ -27,6 +27,8 @@ PLUGINS = ("ptp", "host-local", "loopback")
 PLUGIN_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 PLUGIN_PACKAGE = "containernetworking-plugins"
 CGROUPS = Path("/sys/fs/cgroup")
+PODS_WEIGHT = {"cpu.shares": 8192, "cpu.weight": 800}
+"""All pods together weigh what eight other processes do: they have little to do, and are waited for by who has given them their time."""
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 CAP_SYS_RESOURCE = 24
@@ -107,6 +109,9 @@ def make_cgroups(place: Place) -> None:
         for name in ("cpuset.cpus", "cpuset.mems"):  # version 1: a group without both takes no process
             if (hierarchy / name).exists() and not (hierarchy / "cgroup.controllers").exists():
                 (group / name).write_text((hierarchy / name).read_text())
+        for name, weight in PODS_WEIGHT.items():
+            if (group / name).exists():
+                (group / name).write_text(str(weight))
 
 
 def cgroups(place: Place) -> Iterator[Path]:

@@ -21,12 +21,12 @@ from pathlib import Path
 import structlog
 from tests.bench.machine import resident_bytes
 from tests.cluster import lifecycle
-from tests.cluster.attempts import PATIENCE, made_marks, running
+from tests.cluster.attempts import made_marks, running
 from tests.cluster.identity import Identity, run_of, runner_identity
 from tests.cluster.place import ClusterError, Place
 from tests.cluster.pretended import pretended
 from tests.cluster.programs import built
-from tests.cluster.running import Cluster
+from tests.cluster.running import PATIENCE, Cluster
 
 from lockgate.runner.sandbox.kubernetes import objects
 from lockgate.runner.sandbox.kubernetes.marks import lifetime

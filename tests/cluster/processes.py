@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.cluster.place import ClusterError, Place
 
 STOP_SECONDS = 15.0
-KILL_SECONDS = 10.0
+KILL_SECONDS = 60.0
 _START = 'umask 022; log=$1; shift; setsid "$@" </dev/null >>"$log" 2>&1 & echo $!'
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -17,8 +18,8 @@ from typing import Any, TypeVar
 from tests.cluster.api import Access, Api
 from tests.cluster.place import ClusterError, Place
 
-PATIENCE = 120.0
-"""Seconds; a deadline only keeps a broken test from waiting for ever."""
+PATIENCE = 300.0
+"""Seconds; a deadline only keeps a broken test from waiting for ever, on a machine that is busy with others too."""
 
 KUBECTL_SECONDS = 120.0
 _PAUSE = threading.Event()
@@ -130,10 +131,19 @@ def has_account(api: Api, namespace: str) -> bool:
     return any(each["metadata"]["name"] == "default" for each in listed["items"])
 
 
-def until(what: Callable[[], Found], told: Callable[[], str] = lambda: "it never came") -> Found:
-    """The first true answer."""
+def until(what: Callable[[], Found], told: Callable[[], str] = str) -> Found:
+    """The first true answer; a failure names what was waited for in its first line, and what was last seen."""
     deadline = time.monotonic() + PATIENCE
     while not (found := what()):
-        assert time.monotonic() < deadline, told()
+        assert time.monotonic() < deadline, never(what, found, told())
         _PAUSE.wait(0.05)
     return found
+
+
+def never(what: Callable[..., Any], seen: object, told: str = "") -> str:
+    """That something did not come to be: as it stands in its source, what it was at last, and then whatever else is `told`."""
+    try:
+        asked = " ".join("".join(inspect.getsourcelines(what)[0]).split())
+    except (OSError, TypeError):
+        asked = repr(what)
+    return f"not within {PATIENCE:.0f} s: {asked[:200]}; last seen: {str(seen)[:200]!r}\n{told}"

@@ -102,8 +102,7 @@ def test_the_audit_log_tells_who_asked_for_what_and_what_it_was_answered(cluster
     with cluster.namespace() as namespace:
         with pytest.raises(Refused):
             cluster.api.ask("GET", f"/api/v1/namespaces/{namespace}/configmaps/none")
-        found = [
-            (each["verb"], each["objectRef"]["resource"], each["responseStatus"]["code"])
-            for each in cluster.audit_events(user="admin", requestURI=f"/api/v1/namespaces/{namespace}/configmaps/none")
-        ]
+        uri = f"/api/v1/namespaces/{namespace}/configmaps/none"
+        events = until(lambda: cluster.audit_events(user="admin", requestURI=uri))
+        found = [(each["verb"], each["objectRef"]["resource"], each["responseStatus"]["code"]) for each in events]
     assert found == [("get", "configmaps", 404)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.attempts import soon
+from tests.cluster.attempts import proven, soon
 from tests.cluster.identity import Identity
 from tests.cluster.node import Node
 from tests.cluster.providers import made
@@ -41,8 +42,7 @@ async def benches(
     opened: list[KubernetesSandbox] = []
 
     def bench_with(**changes: Any) -> Bench:
-        patient = {"start_seconds": int(AGES), "teardown_seconds": int(AGES)}
-        opened.append(made(cluster, runner, job_image.pinned, **patient | changes))
+        opened.append(made(cluster, runner, job_image.pinned, **changes))
         return Bench(opened[-1], JobRoot(Path(INSIDE), "", {}), tmp_path, copies=True)
 
     yield bench_with
@@ -161,13 +161,11 @@ async def test_a_node_whose_part_dies_in_the_middle_of_a_start_runs_nothing_and_
     with pytest.raises(SandboxUnavailable, match=r"the pod did not start in time|no node takes the pod"):
         await bench.provider.start(bench.spec(WAITS))
     await asyncio.to_thread(cluster_node.mend)
-    async with asyncio.timeout(AGES):
-        while not await proven(bench):  # noqa: ASYNC110  (each look waits by itself)
-            await asyncio.sleep(0.2)
+    await proven(partial(released, bench), True)
     await clean(cluster, bench)
 
 
-async def proven(bench: Bench) -> bool:
+async def released(bench: Bench) -> bool:
     """Whether the end of its namespace can be shown by now."""
     proof = await bench.provider.release(bench.enclosure)
     return proof is not None and proof.torn_down

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pytest
 import yaml
-from tests.cluster.attempts import attempts, begun, ended, made_marks
+from tests.cluster.attempts import attempts, begun, ended
 from tests.cluster.identity import MANIFESTS, NAMESPACE, USER, Identity
-from tests.cluster.running import Cluster
+from tests.cluster.providers import made
+from tests.cluster.running import Cluster, until
 
 from lockgate.runner.image.archive import Image
-from lockgate.runner.sandbox.kubernetes.opening import Wanted, open_kubernetes
 from lockgate.runner.sandbox.kubernetes.orphans import ApiNamespaces
-from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
-from lockgate.runner.sandbox.uids import UidRange
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
 
@@ -87,9 +84,7 @@ async def test_whole_attempts_use_every_right_they_have_and_no_other(
 ) -> None:
     began = datetime.datetime.now(datetime.UTC)
     # The provider's own probe: a pod that comes, is looked at, is given its order, ends, and is looked for.
-    settings = KubernetesSettings(channel_address=cluster.node_ip, kubeconfig=runner.kubeconfig, image_pull="Never")
-    wanted = Wanted("runner-1", job_image.pinned, {}, UidRange())
-    sandbox = open_kubernetes(settings, wanted, partial(made_marks, "runner-1"))
+    sandbox = made(cluster, runner, job_image.pinned, "runner-1")
     probed = await sandbox.probe()
     assert not any("does not prove" in note for note in probed.notes)
     assert all(proof.torn_down for proof in await sandbox.reap(()))
@@ -112,11 +107,9 @@ async def test_whole_attempts_use_every_right_they_have_and_no_other(
         assert await after.enclosure(left.enclosure).release() == PROVEN
         assert await after.enclosure(left.enclosure).release() == PROVEN, "and again, by one that knows no node"
 
-    heard = [
-        event
-        for event in cluster.audit_events(user=USER)
-        if datetime.datetime.fromisoformat(event["requestReceivedTimestamp"]) >= began and "objectRef" in event
-    ]
+    # A watch is in the log once the server has seen that nobody listens to it any more.
+    until(lambda: not_in_the_log(heard_since(cluster, began)) <= NOT_IN_THE_LOG)
+    heard = heard_since(cluster, began)
     used = {Used.of(event) for event in heard}
     refused = {Used.of(event) for event in heard if event["responseStatus"]["code"] == 403}
     done = {Used.of(event) for event in heard if event["responseStatus"]["code"] < 400}
@@ -124,8 +117,23 @@ async def test_whole_attempts_use_every_right_they_have_and_no_other(
     asked_of_ours = {item for item in used if (item.verb, item.group, item.resource) not in EVERYBODYS}
     assert {item for item in asked_of_ours if not any(right.covers(item) for right in rights)} == set(), "lacking"
     assert refused <= done, "a right that was bound a moment ago may be refused once, and is then given"
-    unused = {right for right in rights if not any(right.covers(item) for item in used)}
-    assert {(right.place, right.verb, right.group, right.resource) for right in unused} == NOT_IN_THE_LOG
+    assert not_in_the_log(heard) == NOT_IN_THE_LOG, "given, and not used"
+
+
+def heard_since(cluster: Cluster, began: datetime.datetime) -> list[dict[str, Any]]:
+    """What the API server was asked by runners, and answered."""
+    return [
+        event
+        for event in cluster.audit_events(user=USER)
+        if datetime.datetime.fromisoformat(event["requestReceivedTimestamp"]) >= began and "objectRef" in event
+    ]
+
+
+def not_in_the_log(heard: list[dict[str, Any]]) -> set[tuple[str, str, str, str]]:
+    """Every right of a runner that none of these requests needs."""
+    used = {Used.of(event) for event in heard}
+    unused = {right for right in granted() if not any(right.covers(item) for item in used)}
+    return {(right.place, right.verb, right.group, right.resource) for right in unused}
 
 
 async def test_without_the_right_to_ask_kubelets_nothing_is_proven_gone(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.cluster.attempts import soon
+from tests.cluster.attempts import proven, soon
 from tests.cluster.identity import Identity
 from tests.cluster.node import Node
 from tests.cluster.providers import made
@@ -58,14 +57,16 @@ async def test_after_a_restart_nothing_is_gone_before_its_node_says_so(
     await soon(lambda: cluster.kubectl("get", "namespace", place, check=False).returncode, 1)
     journal = Journal(tmp_path / "journal.jsonl")
     again = process(first._cluster.runner)
+
+    async def torn_down() -> bool:
+        return (await again.destroy(spec.id)).torn_down
+
     assert await again.reap(()) == [], "the API server knows of nothing"
     assert (await again.destroy(spec.id)).checks == {"pod": True, "processes": False}
     assert (await again.release(bench.enclosure)).checks == {"namespace": True, "processes": False}
     cluster_node.start("kubelet")
     await soon(lambda: cluster_node.pod_processes(uid), set())
-    async with asyncio.timeout(120):
-        while not (await again.destroy(spec.id)).torn_down:  # noqa: ASYNC110  (each look waits by itself)
-            await asyncio.sleep(0.2)
+    await proven(torn_down, True)
     assert (await again.release(bench.enclosure)).torn_down
     await again.close()
     journal.close()

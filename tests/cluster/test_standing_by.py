@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.cluster.identity import Identity
 from tests.cluster.providers import made
-from tests.cluster.running import Cluster, until
+from tests.cluster.running import PATIENCE, Cluster, until
 from tests.cluster.test_provider import WAITS, clean
 
 from lockgate.runner.image.archive import Image
@@ -24,7 +24,6 @@ from lockgate.testing.sandbox import Bench, converse
 pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
 PLAN = "/lockgate-plan/plan"
 READS = f'begin()\nresult(plan=open("{PLAN}").read(100), size=os.path.getsize("{PLAN}"))\n'
-PATIENCE = 120.0
 
 
 def pods(cluster: Cluster, bench: Bench) -> dict[str, str]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tests.cluster.attempts import Attempts, attempts, begun, ended, made_marks, soon
+from tests.cluster.attempts import attempts, begun, ended, made_marks, proven, soon
 from tests.cluster.identity import SYSTEM, Identity, run_name, run_namespace
 from tests.cluster.node import Node
-from tests.cluster.running import Cluster
+from tests.cluster.running import PATIENCE, Cluster
 
 from lockgate.runner.image.archive import Image
+from lockgate.runner.sandbox.kubernetes import api as client
 from lockgate.runner.sandbox.kubernetes.enclosure import Enclosure
 from lockgate.runner.sandbox.kubernetes.orphans import ApiNamespaces
-from lockgate.runner.sandbox.kubernetes.reaper import STUCK_AFTER, Reaper, Verdict
+from lockgate.runner.sandbox.kubernetes.reaper import STUCK_AFTER, Reaper, Verdict, stuck_because
 from lockgate.runner.sandbox.port import SandboxUnavailable
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
@@ -109,9 +111,7 @@ async def test_behind_a_dead_kubelet_nothing_is_proven_until_it_is_back(
         assert await where.release() == {"namespace": True, "processes": False}
         cluster_node.start("kubelet")
         await soon(lambda: cluster_node.pod_processes(pod["metadata"]["uid"]), set())
-        async with asyncio.timeout(120):
-            while await where.release() != PROVEN:  # noqa: ASYNC110  (each look waits by itself)
-                await asyncio.sleep(0.2)
+        await proven(where.release, PROVEN)
         clean(cluster_node, where, pod)
 
 
@@ -126,36 +126,37 @@ async def test_behind_a_dead_container_runtime_nothing_is_proven_until_it_is_bac
         assert said["processes"] is False
         assert cluster_node.pod_processes(pod["metadata"]["uid"]) != set(), "it still runs"
         cluster_node.start("containerd")
-        async with asyncio.timeout(120):
-            while await where.release() != PROVEN:  # noqa: ASYNC110  (each look waits by itself)
-                await asyncio.sleep(0.2)
+        await proven(where.release, PROVEN)
         clean(cluster_node, where, pod)
 
 
 async def test_without_an_api_server_nobody_says_that_anything_is_gone(
-    cluster: Cluster, runner: Identity, job_image: Image, cluster_node: Node
+    cluster: Cluster, runner: Identity, job_image: Image, cluster_node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with attempts(cluster, runner, job_image.pinned) as ours:
         where = ours.enclosure()
         pod = await begun(where, job_image.pinned)
         cluster_node.kill("kube-apiserver")
-        with pytest.raises(SandboxUnavailable, match="cannot be seen"):
-            await where.release()
+        with monkeypatch.context() as impatient:
+            impatient.setattr(client, "PATIENCE_SECONDS", 1.0)  # of a server that stays away
+            with pytest.raises(SandboxUnavailable, match="cannot be seen"):
+                await where.release()
         cluster_node.mend()
-        assert await where.release() == PROVEN
+        await proven(where.release, PROVEN)  # a server that has just been started refuses what it does not know yet
         clean(cluster_node, where, pod)
 
 
 async def test_a_namespace_that_somebody_holds_is_not_gone_and_told_of_with_what_holds_it(
     cluster: Cluster, runner: Identity, job_image: Image, cluster_node: Node
 ) -> None:
-    async with attempts(cluster, runner, job_image.pinned, seconds=20) as ours:
+    async with attempts(cluster, runner, job_image.pinned, seconds=SHORT) as ours:
         where = ours.enclosure()
         await begun(where, job_image.pinned)
         held = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "held", "namespace": where.name}}
         held["metadata"]["finalizers"] = ["example.com/hold"]  # type: ignore[index]
         cluster.apply(held, by=SYSTEM)
         assert (await where.release())["namespace"] is False
+        await soon(lambda: "example.com/hold" in stuck_because(document(cluster, where)))
         reaper = Reaper(made_marks("runner-1", ours.cluster_uid))
         listed, now = await ApiNamespaces(ours.cluster.api).run_namespaces()
         (mine,) = [item for item in listed if item["metadata"]["name"] == where.name]
@@ -165,8 +166,13 @@ async def test_a_namespace_that_somebody_holds_is_not_gone_and_told_of_with_what
         cluster.kubectl(
             "patch", "configmap", "held", "-n", where.name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
         )
-        assert await where.release() == PROVEN
+        await proven(where.release, PROVEN)
         clean(cluster_node, where)
+
+
+def document(cluster: Cluster, where: Enclosure) -> Mapping[str, Any]:
+    """The namespace as the API server has it."""
+    return cluster.api.ask("GET", f"/api/v1/namespaces/{where.name}")
 
 
 async def test_reapers_remove_what_outlived_its_time_and_leave_what_bears_no_mark_of_its_own(
@@ -188,8 +194,9 @@ async def test_reapers_remove_what_outlived_its_time_and_leave_what_bears_no_mar
         try:
             view = ApiNamespaces(ours.cluster.api)
             created = (await view.run_namespaces())[1]
-            async with asyncio.timeout(60):
-                while (await view.run_namespaces())[1] < created + 2 * STUCK_AFTER / STUCK_AFTER.seconds:  # noqa: ASYNC110
+            two_seconds = 2 * STUCK_AFTER / STUCK_AFTER.seconds
+            async with asyncio.timeout(PATIENCE):
+                while (await view.run_namespaces())[1] < created + two_seconds:  # noqa: ASYNC110  (its clock has no event)
                     await asyncio.sleep(0.2)
             reapers = [Reaper(made_marks(f"runner-{number}", ours.cluster_uid)) for number in range(2, 6)]
             rounds = await asyncio.gather(*(one.round(view, tuple) for one in reapers))
@@ -204,6 +211,3 @@ async def test_reapers_remove_what_outlived_its_time_and_leave_what_bears_no_mar
         finally:
             for name in marks:
                 cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
-
-
-__all__ = ["Attempts"]
