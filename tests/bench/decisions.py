@@ -74,11 +74,13 @@ class Took:
     decided: list[float]
     durable: list[float]
 
-    def p99(self, name: str) -> list[Figure]:
-        """Both, the second under the name that carries the goal."""
+    def of(self, name: str, detail: str = "", note: str = "") -> list[Figure]:
+        """p50 and p99 of both; goals stand under the name of the last."""
         return [
-            Figure(name, percentile(self.decided, 0.99), "ms"),
-            Figure(f"{name}, durable", percentile(self.durable, 0.99), "ms", "until its record and audit entry are committed: one fsync, nobody else writes"),
+            Figure(f"{name} p50{detail}", percentile(self.decided, 0.5), "ms", note),
+            Figure(f"{name} p50{detail}, durable", percentile(self.durable, 0.5), "ms"),
+            Figure(f"{name} p99{detail}", percentile(self.decided, 0.99), "ms"),
+            Figure(f"{name} p99{detail}, durable", percentile(self.durable, 0.99), "ms", "until its record and audit entry are committed: one fsync, nobody else writes"),
         ]  # fmt: skip
 
 
@@ -128,14 +130,10 @@ async def figures(engine: PolicyEngine, place: Path, name: str, count: int) -> l
     async with opened(place) as store:
         request = await latencies(engine, store, Question.REQUEST, count)
         note = f"{count} distinct inputs, one at a time: check, encode, evaluate, read the answer"
-        found = [
-            Figure(f"{name}request decision p50", percentile(request.decided, 0.5), "ms", note),
-            Figure(f"{name}request decision p50, durable", percentile(request.durable, 0.5), "ms"),
-            *request.p99(f"{name}request decision p99"),
-        ]
+        found = request.of(f"{name}request decision", note=note)
         for changes, number in PLANS:
             plans = await latencies(engine, store, Question.PLAN, number, changes)
-            found += plans.p99(f"{name}plan decision p99, {changes} changes")
+            found += plans.of(f"{name}plan decision", f", {changes} changes")
     return found
 
 
