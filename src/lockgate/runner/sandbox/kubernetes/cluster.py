@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Final, Protocol
 
-from lockgate.runner.sandbox.kubernetes.api import Api
+from lockgate.runner.sandbox.kubernetes.api import Api, ApiRefused
 from lockgate.runner.sandbox.kubernetes.marks import RegionMarks
 from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
 
 _ACCOUNT_PREFIX = "system:serviceaccount:"
+PODS_FIRST_SINCE: Final = (1, 34)
+"""From this version on no setting switches `OrderedNamespaceDeletion` off: what holds a namespace's pods stays until the last of them is gone."""
+_LEADING_DIGITS: Final = re.compile(r"[0-9]{1,6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +87,14 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Standing:
-    """Who this runner is to the cluster, by name and as the subject of a RoleBinding, and how it marks what it makes there."""
+    """Who this runner is to the cluster, by name and as the subject of a RoleBinding, and how it marks what it makes there.
+
+    ``pods_first``: whether a namespace that is being removed keeps its policies, and our rights in it, for as long as a pod is in it.
+    """
 
     user: str
     marks: RegionMarks
+    pods_first: bool = False
 
     @property
     def subject(self) -> Mapping[str, str]:
@@ -99,7 +107,23 @@ async def standing(cluster: Cluster) -> Standing:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
     answer = await cluster.api.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
     system = await cluster.api.get("/api/v1/namespaces/kube-system")
-    return Standing(str(answer["status"]["userInfo"]["username"]), cluster.marks(str(system["metadata"]["uid"])))
+    marks = cluster.marks(str(system["metadata"]["uid"]))
+    return Standing(str(answer["status"]["userInfo"]["username"]), marks, await _pods_first(cluster.api))
+
+
+async def _pods_first(api: Api) -> bool:
+    """Raises ApiUnavailable. What does not say its version is taken for an old one."""
+    try:
+        return ends_pods_first(await api.get("/version"))
+    except ApiRefused:
+        return False
+
+
+def ends_pods_first(version: Mapping[str, Any]) -> bool:
+    """By an API server's `/version`; clouds write minors such as ``34+``."""
+    numbers = [_LEADING_DIGITS.match(str(version.get(name, ""))) for name in ("major", "minor")]
+    found = tuple(int(number.group()) for number in numbers if number is not None)
+    return len(found) == len(PODS_FIRST_SINCE) and found >= PODS_FIRST_SINCE
 
 
 def subject(user: str) -> dict[str, str]:

@@ -42,7 +42,7 @@ class Enclosure:
         """Whether every pod that was ever made in it is in ``made``: not of one that a dead process had, nor after an order whose answer was lost."""
         self._uid = ""
         self.closes = False
-        """Whether no more pods come: then the namespace goes as soon as the last one's object is gone."""
+        """Whether no more pods come: then the namespace goes with the last one (ADR 46)."""
         self._opening: asyncio.Task[None] | None = None
         self._removal: asyncio.Task[Document | None] | None = None
         self._closed: float | None = None
@@ -139,27 +139,47 @@ class Enclosure:
 
     async def end(self, pod: Pod) -> dict[str, bool]:
         """End one pod and look: its object is gone, and its node runs it no more. Raises SandboxUnavailable."""
-        uid, seconds = str(pod["metadata"]["uid"]), self._cluster.settings.teardown_seconds
+        uid = str(pod["metadata"]["uid"])
         try:
             known = self.watch.pods.get(uid)
             if known is not None:
                 self.runs_on(known)
-            await self.order_end(pod)
-            left = await absence.gone(
-                self._cluster.api, self._path("v1", "pods"), pod["metadata"]["name"], uid, seconds
-            )
+            absent = await self._ended(pod)
         except (ApiRefused, ApiUnavailable) as error:
-            if self._removal is not None and isinstance(error, ApiRefused) and error.status == _FORBIDDEN:
-                # Our rights in it go with the namespace, whose end shows the rest.
-                return {"pod": False, "processes": False}
             raise _unseen(f"pod {pod['metadata']['name']} in {self.name}", error) from None
-        absent = left is None
-        if absent and self.closes and self._removal is None:
-            self._removal = asyncio.get_running_loop().create_task(self._remove())
         none_left = absent and await self._cluster.nodes.run_none_of([self.made[uid]])
         if none_left:  # and nothing of it begins any more
             self.made[uid] = replace(self.made[uid], ran_by=self._cluster.nodes.now())
         return {"pod": absent, "processes": none_left}
+
+    async def _ended(self, pod: Pod) -> bool:
+        """Order one pod's end, and its namespace's if no more come; whether the pod's object is gone. Raises ApiRefused, ApiUnavailable, SandboxUnavailable."""
+        metadata, seconds = pod["metadata"], self._cluster.settings.teardown_seconds
+        try:
+            await self.order_end(pod)
+            if self._standing.pods_first:  # else its policies, and our rights in it, could go before the pod
+                self._close()
+            pods = self._path("v1", "pods")
+            left = await absence.gone(self._cluster.api, pods, metadata["name"], str(metadata["uid"]), seconds)
+        except ApiRefused as refused:
+            if self._removal is None or refused.status != _FORBIDDEN:
+                raise
+            # Our rights in it went with what was in it; where the namespace itself is gone, so is the pod.
+            return await self._is_gone(await self._removal)
+        if left is None:
+            self._close()
+        return left is None
+
+    def _close(self) -> None:
+        """Have the namespace go, once no more pods come. Its controller waits for five seconds before it does anything, so it is told early."""
+        if self.closes and self._removal is None:
+            self._removal = asyncio.get_running_loop().create_task(self._remove())
+
+    async def _is_gone(self, namespace: Document | None) -> bool:
+        if namespace is None:
+            return True
+        uid, seconds = str(namespace["metadata"]["uid"]), self._cluster.settings.teardown_seconds
+        return await absence.gone(self._cluster.api, NAMESPACES, self.name, uid, seconds) is None
 
     async def release(self) -> dict[str, bool]:
         """Everything goes: pods first, with their short grace, then the namespace, then a look at the nodes. Raises SandboxUnavailable."""
@@ -170,13 +190,9 @@ class Enclosure:
             await asyncio.wait([self._removal])
             self._removal.exception()  # the same is done again below
         try:
-            namespace, left = await self._remove(), None
-            if namespace is not None:
-                uid, seconds = str(namespace["metadata"]["uid"]), self._cluster.settings.teardown_seconds
-                left = await absence.gone(self._cluster.api, NAMESPACES, self.name, uid, seconds)
+            absent = await self._is_gone(await self._remove())
         except (ApiRefused, ApiUnavailable) as error:
             raise _unseen(f"namespace {self.name}", error) from None
-        absent = left is None
         before = [pod for pod in pods_of(self._cluster.memory, self.enclosure) if pod.uid not in self.made]
         pods = [*self.made.values(), *before]
         none_left = absent and await self._cluster.nodes.run_none_in(self.name, pods, self._closed, whole=self.whole)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.unit.runner.sandbox.kubernetes.test_ordered import ORDER, PLACED, hel
 
 from lockgate.runner.sandbox.kubernetes import enclosure as module
 from lockgate.runner.sandbox.kubernetes.api import Api
-from lockgate.runner.sandbox.kubernetes.cluster import Cluster, PodRef, Standing
+from lockgate.runner.sandbox.kubernetes.cluster import Cluster, PodRef, Standing, ends_pods_first, standing
 from lockgate.runner.sandbox.kubernetes.enclosure import Enclosure
 from lockgate.runner.sandbox.kubernetes.marks import MarkKey, RegionMarks
 from lockgate.runner.sandbox.kubernetes.memory import Forgetful
@@ -22,6 +23,7 @@ from lockgate.runner.sandbox.port import SandboxUnavailable
 SPACE = "/api/v1/namespaces/lockgate-run-" + "0" * 32
 PODS = f"{SPACE}/pods"
 POD = f"{PODS}/{PLACED.name}"
+SPACES = "/api/v1/namespaces"
 MARKS = RegionMarks(MarkKey(b"r" * 32), "cluster", "eu", "runner-1", "i", 60)
 
 
@@ -60,9 +62,20 @@ def memory() -> Forgetful:
     return Forgetful()
 
 
+STANDING = Standing("system:serviceaccount:lockgate:runner", MARKS)
+
+
 @pytest.fixture
 def enclosure(shared: Cluster) -> Enclosure:
-    return Enclosure(shared, Standing("system:serviceaccount:lockgate:runner", MARKS), "0" * 32)
+    return Enclosure(shared, STANDING, "0" * 32)
+
+
+@pytest.fixture
+def ordered(shared: Cluster) -> Enclosure:
+    """In a cluster that ends a namespace's pods before what holds them; no more pods come."""
+    made = Enclosure(shared, replace(STANDING, pods_first=True), "0" * 32)
+    made.closes = True
+    return made
 
 
 @pytest.fixture
@@ -134,3 +147,131 @@ async def test_another_pod_under_the_name_of_the_one_that_was_let_in_is_sent_not
     server.answers("GET", POD, Answer(200, other))
     with pytest.raises(SandboxUnavailable, match="had the UID u1, and has u2"):
         await enclosure.check_again(PLACED, pod)
+
+
+GONE = Answer(404, status_of("NotFound", "gone"))
+FORBIDDEN = Answer(403, status_of("Forbidden", "no such role"))
+
+
+def goes(server: ScriptedServer, *after: Answer) -> None:
+    """The namespace is there when its end is ordered; what is said of it from then on."""
+    name = SPACE.rpartition("/")[2]
+    held = {"metadata": {"name": name, "uid": "n1", "resourceVersion": "7", "annotations": MARKS.annotations(name)}}
+    server.answers("GET", SPACE, Answer(200, held), *[Answer(200, held) if one.status == 200 else one for one in after])
+    server.answers("DELETE", SPACE, Answer(200, held))
+
+
+async def made(enclosure: Enclosure, server: ScriptedServer) -> Any:
+    takes(server, kept())
+    return await enclosure.make(PLACED, [], b"t" * 32)
+
+
+async def test_when_no_more_pods_come_the_namespace_is_told_to_go_while_the_last_one_ends(
+    ordered: Enclosure, server: ScriptedServer
+) -> None:
+    pod = await made(ordered, server)
+    told = asyncio.Event()
+    server.answers("DELETE", POD, Answer(200, {}), Answer(200, {}))
+    server.answers("GET", POD, replace(GONE, holds=told))
+    server.answers("GET", PODS, Answer(200, {"metadata": {}, "items": [kept()]}))
+    goes(server)
+    ending = asyncio.create_task(ordered.end(pod))
+    await server.has_heard(SPACE, 2)
+    assert not ending.done(), "the pod is still there"
+    told.set()
+    assert await ending == {"pod": True, "processes": True}
+    paths = server.paths()
+    assert paths.index(f"DELETE {POD}") < paths.index(f"DELETE {SPACE}"), "pods first"
+    [ended, *_], [removed] = (
+        [one.body for one in server.asked if (one.method, one.path) == ("DELETE", path)] for path in (POD, SPACE)
+    )
+    assert (ended["gracePeriodSeconds"], ended["preconditions"]) == (1, {"uid": "u1"})
+    assert removed["preconditions"] == {"uid": "n1"}
+
+
+async def test_where_policies_could_go_before_the_pod_that_they_hold_the_namespace_is_told_once_it_is_gone(
+    enclosure: Enclosure, server: ScriptedServer
+) -> None:
+    enclosure.closes = True
+    pod = await made(enclosure, server)
+    told = asyncio.Event()
+    server.answers("DELETE", POD, Answer(200, {}))
+    server.answers("GET", POD, replace(GONE, holds=told))
+    server.answers("GET", PODS, Answer(200, {"metadata": {}, "items": []}))
+    goes(server)
+    ending = asyncio.create_task(enclosure.end(pod))
+    await server.has_heard(POD, 2)
+    assert enclosure._removal is None, "its pod is still there"
+    told.set()
+    assert await ending == {"pod": True, "processes": True}
+    await server.has_heard(SPACE, 2)
+
+
+async def test_a_pod_that_more_follow_leaves_its_namespace_alone(ordered: Enclosure, server: ScriptedServer) -> None:
+    ordered.closes = False
+    pod = await made(ordered, server)
+    server.answers("DELETE", POD, Answer(200, {}))
+    assert await ordered.end(pod) == {"pod": True, "processes": True}
+    assert ordered._removal is None
+
+
+@pytest.mark.parametrize("runs_nothing", [True, False])
+async def test_where_the_right_to_look_went_with_the_namespace_its_end_shows_the_pods_and_the_nodes_are_asked(
+    ordered: Enclosure, server: ScriptedServer, nodes: AskedNodes, runs_nothing: bool
+) -> None:
+    nodes.answer = runs_nothing
+    pod = await made(ordered, server)
+    server.answers("DELETE", POD, Answer(200, {}))
+    server.answers("GET", POD, FORBIDDEN)
+    server.answers("GET", PODS, FORBIDDEN)
+    goes(server, GONE)
+    assert await ordered.end(pod) == {"pod": True, "processes": runs_nothing}
+    assert [one.uid for one in nodes.pods] == ["u1"]
+
+
+async def test_where_the_right_to_look_went_and_the_namespace_stays_no_pod_is_called_gone(
+    ordered: Enclosure, server: ScriptedServer, nodes: AskedNodes
+) -> None:
+    pod = await made(ordered, server)
+    server.answers("DELETE", POD, Answer(200, {}))
+    server.answers("GET", POD, FORBIDDEN)
+    server.answers("GET", PODS, FORBIDDEN)
+    goes(server, Answer(200))
+    server.answers("GET", SPACES, Answer(200, events=[], holds=asyncio.Event()))
+    assert await ordered.end(pod) == {"pod": False, "processes": False}
+    assert nodes.pods == [], "nobody is asked of what is still there"
+
+
+@pytest.mark.parametrize(
+    ("version", "first"),
+    [
+        ({"major": "1", "minor": "34"}, True),
+        ({"major": "1", "minor": "36+"}, True),
+        ({"major": "2", "minor": "0"}, True),
+        ({"major": "1", "minor": "33"}, False),
+        ({"major": "1", "minor": "9"}, False),
+        ({"major": "1", "minor": ""}, False),
+        ({"major": "1", "minor": "v36"}, False),
+        ({"major": 1}, False),
+        ({}, False),
+    ],
+)
+def test_clusters_that_may_still_remove_in_any_order_are_known_by_their_version(
+    version: dict[str, Any], first: bool
+) -> None:
+    assert ends_pods_first(version) is first
+
+
+@pytest.mark.parametrize(
+    ("answer", "first"),
+    [(Answer(200, {"major": "1", "minor": "36"}), True), (FORBIDDEN, False)],
+    ids=["1.36", "refused"],
+)
+async def test_a_cluster_is_asked_for_its_version_and_need_not_tell(
+    shared: Cluster, server: ScriptedServer, answer: Answer, first: bool
+) -> None:
+    review = {"status": {"userInfo": {"username": STANDING.user}}}
+    server.answers("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", Answer(201, review))
+    server.answers("GET", f"{SPACES}/kube-system", Answer(200, {"metadata": {"uid": "cluster"}}))
+    server.answers("GET", "/version", answer)
+    assert await standing(shared) == replace(STANDING, pods_first=first)
