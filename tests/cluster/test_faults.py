@@ -36,8 +36,11 @@ AGES = 300.0
 """Seconds; more than any wait of a test that is not broken."""
 
 
-async def test_a_pod_that_a_drain_evicts_is_lost_by_the_clusters_own_word(cluster: Cluster, bench: Bench) -> None:
+async def test_a_pod_that_a_drain_evicts_is_lost_by_the_clusters_own_word(
+    cluster: Cluster, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its first process is told nothing but SIGTERM."""
+    monkeypatch.setattr(running, "_ELSEWHERE_SECONDS", AGES)
     async with bench.running(WAITS) as run:
         place = namespace_name(bench.enclosure)
         (pod,) = cluster.api.ask("GET", f"/api/v1/namespaces/{place}/pods")["items"]

@@ -53,13 +53,14 @@ PATCHES = {
 
 
 @pytest.fixture
-def classed(cluster: Cluster, runner: Identity, job_image: Image) -> KubernetesSandbox:
+async def classed(cluster: Cluster, runner: Identity, job_image: Image) -> AsyncIterator[KubernetesSandbox]:
     """A provider whose sandboxes of the class gvisor get a RuntimeClass that runs here."""
     kind = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass"}
     cluster.apply({**kind, "metadata": {"name": CLASS}, "handler": "runc"})
     found = made(cluster, runner, job_image.pinned)
     found._cluster = replace(found._cluster, runtime_classes={"gvisor": CLASS})
-    return found
+    yield found
+    await found.close()
 
 
 @asynccontextmanager
@@ -121,7 +122,6 @@ async def test_a_pod_that_was_changed_on_its_way_is_refused_by_the_place_that_di
             assert said in refused.value.reason
             assert "mutating" in refused.value.fix
     await clean(cluster, bench)
-    await classed.close()
 
 
 async def test_a_pod_that_gets_a_container_while_it_runs_ends_at_once(

@@ -12,6 +12,7 @@ from tests.cluster.running import PATIENCE, Cluster, until
 
 from lockgate.runner.image.archive import Image
 from lockgate.runner.sandbox.kubernetes import objects
+from lockgate.runner.sandbox.kubernetes import run as runs
 from lockgate.runner.sandbox.kubernetes.objects import namespace_name
 from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
 from lockgate.runner.sandbox.port import Bind, SandboxSpec, SandboxUnavailable
@@ -130,7 +131,10 @@ async def test_a_namespace_that_a_human_deletes_ends_its_run_as_lost(cluster: Cl
     await clean(cluster, bench)
 
 
-async def test_a_job_that_uses_up_its_memory_is_ended_as_that_by_its_nodes_word(cluster: Cluster, bench: Bench) -> None:
+async def test_a_job_that_uses_up_its_memory_is_ended_as_that_by_its_nodes_word(
+    cluster: Cluster, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_ELSEWHERE_SECONDS", PATIENCE)
     program = (
         "begin()\nblock = bytearray(1 << 30)\nfor at in range(0, len(block), 4096): block[at] = 1\nresult(held=True)\n"
     )

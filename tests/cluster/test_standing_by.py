@@ -15,6 +15,7 @@ from tests.cluster.running import PATIENCE, Cluster, until
 from tests.cluster.test_provider import WAITS, clean
 
 from lockgate.runner.image.archive import Image
+from lockgate.runner.sandbox.kubernetes import provider as module
 from lockgate.runner.sandbox.kubernetes.objects import namespace_name
 from lockgate.runner.sandbox.kubernetes.provider import KubernetesSandbox
 from lockgate.runner.sandbox.port import InjectedFile, SandboxSpec, SandboxUnavailable
@@ -24,6 +25,12 @@ from lockgate.testing.sandbox import Bench, converse
 pytestmark = [pytest.mark.kubernetes, pytest.mark.node]
 PLAN = "/lockgate-plan/plan"
 READS = f'begin()\nresult(plan=open("{PLAN}").read(100), size=os.path.getsize("{PLAN}"))\n'
+
+
+@pytest.fixture(autouse=True)
+def stands_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long this machine takes to end the last one."""
+    monkeypatch.setattr(module, "STANDS_SECONDS", PATIENCE)
 
 
 def pods(cluster: Cluster, bench: Bench) -> dict[str, str]:

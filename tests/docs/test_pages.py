@@ -48,9 +48,9 @@ def test_a_page_does_what_it_says(page, shared_reader):
     follow(page.to_run, shared_reader)
 
 
-def follow(blocks: tuple[Block, ...], reader: Reader) -> None:
-    """Do what a page's blocks say, in order."""
-    names = Names()
+def follow(blocks: tuple[Block, ...], reader: Reader, names: Names | None = None) -> None:
+    """Do what a page's blocks say, in order; `names`: what the page has shown before them."""
+    names = names or Names()
     for block in blocks:
         if "file" in block.notes:
             reader.write(block.notes["file"], block.text)

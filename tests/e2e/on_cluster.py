@@ -105,10 +105,14 @@ class Governed:
         assert status == 200, told
 
     def receipts(self, operation: str, count: int) -> list[dict[str, Any]]:
-        """The receipts of an operation's attempts, in the order of these, once there are so many: a runner sends one when the attempt is gone."""
+        """The receipts of an operation's attempts, in the order of these, once there are so many: a runner sends one when the attempt is gone.
+
+        Of an attempt whose check grew old before it was started nothing counts: another one has taken its place.
+        """
 
         def found() -> list[dict[str, Any]]:
-            return [item["payload"] for item in self.details(operation)["envelopes"] if item["kind"] == "receipt"]
+            sent = [item["payload"] for item in self.details(operation)["envelopes"] if item["kind"] == "receipt"]
+            return [each for each in sent if "check" not in (did := stages(each)) or "verify" in did]
 
         until(lambda: len(found()) >= count, self.deployment.logs)
         return sorted(found(), key=lambda receipt: int(receipt["fence"]))
@@ -137,6 +141,11 @@ class Governed:
     def cluster_uid(self) -> str:
         """Who the cluster is."""
         return str(self.cluster.api.ask("GET", "/api/v1/namespaces/kube-system")["metadata"]["uid"])
+
+
+def stages(receipt: Mapping[str, Any]) -> list[str]:
+    """What an attempt's sandboxes were for, in order."""
+    return [box["stage"] for box in receipt["sandboxes"]]
 
 
 class Watched:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Mapping
 from typing import Final
 
@@ -123,12 +124,14 @@ class KubernetesRun:
 
 
 def patience(claim: ExitReport | None, *, ours: bool) -> float:
-    """Seconds for which the node's word is waited for: of an end that was ordered elsewhere, or came without a word, only the node and the cluster know why.
+    """Seconds for which the node's word is waited for: of an end that was ordered elsewhere, or came without a word, or by SIGKILL, which whoever runs out of
+    memory gets, only the node and the cluster know why.
 
     `ours`: we ordered it.
     """
+    killed = claim is not None and (claim.cause, claim.signal) == ("signal", signal.SIGKILL)
     elsewhere = claim is None or claim.cause == "destroyed"
-    return _ELSEWHERE_SECONDS if elsewhere and not ours else _NODE_SECONDS
+    return _ELSEWHERE_SECONDS if (elsewhere or killed) and not ours else _NODE_SECONDS
 
 
 def explains(end: PodEnd, claim: ExitReport | None) -> bool:

@@ -31,4 +31,11 @@ def test_where_the_pod_said_nothing_the_node_is_all_there_is():
 def test_an_end_that_nobody_here_ordered_and_the_pod_cannot_explain_is_waited_for_longer():
     by_itself = patience(ExitReport("exit", 0), ours=False)
     assert patience(ExitReport("destroyed"), ours=False) == patience(None, ours=False) > by_itself
+    assert patience(ExitReport("signal", None, 15), ours=False) == by_itself
     assert patience(ExitReport("destroyed"), ours=True) == patience(None, ours=True) == by_itself
+
+
+def test_of_a_job_that_was_killed_the_node_is_asked_for_longer_whether_its_memory_was_used_up():
+    """On a busy node it says so seconds later than the pod's first process, which saw SIGKILL and cannot know whose it was."""
+    killed = patience(ExitReport("signal", None, 9), ours=False)
+    assert killed == patience(None, ours=False) > patience(ExitReport("exit", 0), ours=False)
