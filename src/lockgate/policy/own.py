@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from lockgate.policy.brought import RESERVED_ROOTS
-from lockgate.policy.opa import OpaFailed, run_opa
+from lockgate.policy.imports import is_test, require_own_names
 from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.syntax import Rule, RulePath, Syntax, read_syntax
 
 MAX_FILES: Final = 1_000
 MAX_FILE_BYTES: Final = 1 << 20
@@ -23,34 +23,28 @@ PREFIX: Final = "own"
 """Below which modules of one's own lie in a bundle; the library's lie elsewhere."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.+@-]+")
-_TEST: Final = "_test.rego"
-
-RulePath = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OwnRule:
-    """Where a rule is first defined, and whether it takes arguments."""
-
-    file: str
-    line: int
-    function: bool
 
 
 @dataclass(frozen=True, slots=True)
 class OwnFile:
-    """One module: `place` in a bundle, `file` as the author knows it, its text as it is, and the Rego version (0 or 1) it is written in."""
+    """One module: `place` in a bundle, `file` as the author knows it, its text as it is, and what it defines."""
 
     place: str
     file: str
     text: str
-    rego_version: int
-    package: RulePath
-    rules: Mapping[RulePath, OwnRule]
+    syntax: Syntax
+
+    @property
+    def rego_version(self) -> int:
+        return self.syntax.rego_version
+
+    @property
+    def rules(self) -> Mapping[RulePath, Rule]:
+        return self.syntax.rules
 
     @property
     def is_test(self) -> bool:
-        return self.place.endswith(_TEST)
+        return is_test(self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +57,9 @@ class OwnPolicy:
     @property
     def roots(self) -> tuple[str, ...]:
         """The first part of every package: the parts of `data` that are the author's."""
-        return tuple(sorted({file.package[0] for file in self.files}))
+        return tuple(sorted({file.syntax.package[0] for file in self.files}))
 
-    def rule(self, path: RulePath) -> OwnRule | None:
+    def rule(self, path: RulePath) -> Rule | None:
         """The rule of exactly this path, if a module that is no test defines it."""
         return next((file.rules[path] for file in self.files if not file.is_test and path in file.rules), None)
 
@@ -93,6 +87,7 @@ def read_own(folders: Sequence[Path], opa: Path) -> OwnPolicy:
                 raise PolicyLoadError(str(folder), f"holds more than {MAX_FILES} modules")
     if folders and not files:
         raise PolicyLoadError(str(folders[0]), "holds no Rego: there is no *.rego file in it")
+    require_own_names({file.file: file.syntax for file in files})
     return OwnPolicy(tuple(files), data)
 
 
@@ -146,48 +141,8 @@ def _module(place: str, path: Path, opa: Path) -> OwnFile:
             str(path), "has a name that no bundle can hold: rename it to letters, digits and any of . _ + @ -"
         )
     text = _text(path)
-    version, tree = _parsed(path, opa)
-    package = tuple(part["value"] for part in tree["package"]["path"][1:])
-    if package[0] in RESERVED_ROOTS:
-        line = tree["package"]["location"]["row"]
-        problem = f"the package is `{'.'.join(package)}`: `{package[0]}` is not yours; a rule of your own lies in a package of your own"
-        raise PolicyLoadError(str(path), problem, line=line)
-    rules: dict[RulePath, OwnRule] = {}
-    for rule in tree.get("rules", ()):
-        known = OwnRule(str(path), rule["location"]["row"], "args" in rule["head"])
-        rules.setdefault((*package, *_ground(rule["head"]["ref"])), known)
-    return OwnFile(place, str(path), text, version, package, rules)
-
-
-def _ground(ref: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The constant beginning of a rule's reference: of `deny[msg]` and `deny contains msg` it is `deny`."""
-    yield ref[0]["value"]
-    for part in ref[1:]:
-        if part["type"] != "string":
-            return
-        yield part["value"]
-
-
-def _parsed(path: Path, opa: Path) -> tuple[int, dict[str, Any]]:
-    """The version a module is written in and its syntax tree: Rego v1 where it reads as that, else v0 as before OPA 1.0."""
-    faults: list[dict[str, Any]] = []
-    for version, more in ((1, ()), (0, ("--v0-compatible",))):
-        arguments = ["parse", "--format", "json", "--json-include", "locations,-comments", *more, path.name]
-        try:
-            tree: dict[str, Any] = json.loads(run_opa(opa, arguments, folder=path.parent))
-        except OpaFailed as failed:
-            faults = faults or _faults(failed)
-        else:
-            return version, tree
-    where = faults[0].get("location", {})
-    problem = f"is Rego neither of v1 nor of v0: {faults[0].get('message', '')[:300]}"
-    raise PolicyLoadError(str(path), problem, line=where.get("row") or 1)
-
-
-def _faults(failed: OpaFailed) -> list[dict[str, Any]]:
-    """What the parser found, first first. Raises the failure itself where it says something else."""
-    try:
-        errors: list[dict[str, Any]] = json.loads(str(failed))["errors"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise failed from None
-    return errors or [{}]
+    syntax = read_syntax(path, opa)
+    if syntax.package[0] in RESERVED_ROOTS:
+        problem = f"the package is `{'.'.join(syntax.package)}`: `{syntax.package[0]}` is not yours; a rule of your own lies in a package of your own"
+        raise PolicyLoadError(str(path), problem, line=syntax.package_line)
+    return OwnFile(place, str(path), text, syntax)

@@ -12,11 +12,13 @@ from typing import Any
 from lockgate.policy.bundle import LIBRARY, ROOT
 from lockgate.policy.compile import CAPABILITIES_NAME, rego_modules
 from lockgate.policy.coverage import FileCoverage, read_coverage
+from lockgate.policy.imports import require_own_names
 from lockgate.policy.opa import OpaFailed, find_opa, run_opa
 from lockgate.policy.own import read_own
 from lockgate.policy.port import PolicyLoadError
 from lockgate.policy.purity import explained
 from lockgate.policy.staging import staged
+from lockgate.policy.syntax import read_syntax
 
 RUN_TESTS = ("test", "--bundle", ".", "--timeout", "60s")
 """OPA gives a test five seconds by itself, which a busy machine may need for one of many cases."""
@@ -36,9 +38,9 @@ class RegoTest:
 
 
 def check_policies(source: Path, opa: Path | None = None) -> None:
-    """`opa check --strict` of the bundle folder under its capabilities, or those that are shipped: no clock, network or randomness.
+    """`opa check --strict` of the bundle folder under its capabilities, or those that are shipped: no clock, network or randomness; and no import hides a rule.
 
-    Raises OpaMissing, or OpaFailed with every error's file and line, and why a built-in may not be used.
+    Raises OpaMissing; OpaFailed with every error's file and line, and why a built-in may not be used; PolicyLoadError with an import's file and line.
     """
     opa, own = opa or find_opa(), source / CAPABILITIES_NAME
     with as_file(LIBRARY.joinpath(CAPABILITIES_NAME)) as shipped:
@@ -47,6 +49,7 @@ def check_policies(source: Path, opa: Path | None = None) -> None:
             run_opa(opa, ["check", "--strict", "--bundle", str(source), "--capabilities", str(capabilities)])
         except OpaFailed as failed:
             raise OpaFailed(explained(str(failed))) from None
+    require_own_names({str(path): read_syntax(path, opa) for path in sorted(source.rglob("*.rego"))})
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,25 @@ def test_policy_check_names_file_line_and_reason_of_a_built_in_that_is_not_allow
     assert "time.now_ns: not allowed in a policy: it reads the clock" in fault["message"]
 
 
+@pytest.mark.opa
+def test_policy_check_and_build_refuse_an_import_that_takes_a_rules_name_by_file_and_line(
+    run: Run, home: Path, opa: Path, tmp_path: Path
+) -> None:
+    made(home)
+    mine, bundle = tmp_path / "rules" / "mine.rego", tmp_path / "policy.tar.gz"
+    mine.parent.mkdir()
+    mine.write_text("package mine\n\nimport data.other.found\n\nfound := []\n\ndeny contains x if some x in found\n")
+    ran = run("policy", "check", "--json", "--source", str(mine.parent))
+    assert ran.exit == Exit.FAILED
+    (fault,) = ran.document["errors"]
+    assert (fault["file"], fault["line"]) == (str(mine), 3)
+    assert "takes the name of the rule `found`" in fault["message"]
+    ran = run("policy", "build", "--json", "--source", str(mine.parent), "--output", str(bundle))
+    assert ran.exit == Exit.USAGE
+    assert f"{mine}:3: the import of data.other.found takes the name" in ran.document["error"]["message"]
+    assert not bundle.exists()
+
+
 def test_a_broken_settings_file_is_named_by_line(run: Run, home: Path) -> None:
     made(home)
     with (home / "gateway.yaml").open("a") as file:
