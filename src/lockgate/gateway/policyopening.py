@@ -32,16 +32,18 @@ def open_keeper(settings: GatewaySettings, observer: Observer, clocks: Clocks = 
     """The keeper of a gateway, with no policy yet. Reads the pinned keys. Raises KeyFileError."""
     policy = settings.policy
     served = ServedEngine(policy.opa, dev=settings.dev) if policy.engine == "opa" else None
+    source = bundle_source(settings)
+    kept = policy.source == "http" and policy.persist
     keeper = PolicyKeeper(
         in_force=PolicyInForce(clocks),
-        source=bundle_source(settings),
+        source=source,
         trust=policy_trust(policy, dev=settings.dev),
         make=served or complete_engine,
         clocks=clocks,
         pause=policy.poll if policy.source == "http" else settings.timing.reload,
         jitter=random.random,
         count=observer.metrics.count,
-        copy=LastGood(settings.store.parent / COPY_FOLDER) if policy.source == "http" and policy.persist else None,
+        copy=LastGood(settings.store.parent / COPY_FOLDER, source.name) if kept else None,
     )
     if served is not None:
         served.look = keeper.look

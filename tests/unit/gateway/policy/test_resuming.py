@@ -20,10 +20,12 @@ from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.bundles.archive import pack, unpack
 from lockgate.policy.bundles.keys import BundleKey
 from lockgate.policy.bundles.signature import Verifier
-from lockgate.policy.sources.lastgood import FILE, LastGood
+from lockgate.policy.sources.lastgood import LastGood
 from lockgate.policy.sources.port import Fetched, SourceUnavailable
 from lockgate.telemetry.metrics import Metrics
 from lockgate.testing.policy_engine import example_input
+
+NAME = "https://bundles.example/policy.tar.gz"
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Server:
     """A source that has what it is given, or is away."""
 
     has: bytes | None = None
-    name: str = "https://bundles.example/policy.tar.gz"
+    name: str = NAME
     brought: bytes | None = field(default=None, init=False)
 
     async def look(self) -> Fetched | None:
@@ -59,7 +61,7 @@ class Site:
 
     @property
     def copy(self) -> Path:
-        return self.folder / FILE
+        return Path(LastGood(self.folder, NAME).name)
 
     def signed(self, bundle: PolicyBundle) -> bytes:
         return pack(signed_files(bundle, self.key))
@@ -68,7 +70,7 @@ class Site:
         """As the program does it: remember, look, resume, record."""
         trust = Trust(Acceptance(signed=True, **acceptance), verifier or self.verifier)
         made = keeper(server, trust, self.time, Light)
-        made.copy, made.count = LastGood(self.folder), self.counted.append
+        made.copy, made.count = LastGood(self.folder, server.name), self.counted.append
         await made.remember(self.gate.core)
         await made.look()
         await made.resume()
@@ -137,6 +139,23 @@ async def test_a_copy_by_a_key_that_was_withdrawn_is_not_believed(site: Site) ->
     assert not (await site.started(Server(), verifier=Verifier({}))).ready
 
 
+async def test_a_copy_from_another_place_is_not_gone_on_with_and_gives_way_to_the_new_ones(site: Site) -> None:
+    await site.started(Server(site.signed(released(7))))
+    elsewhere = Server(name="https://bundles.example/staging.tar.gz")
+    made = await site.started(elsewhere)
+    assert (made.ready, made.told()["reasons"]) == (False, ["no_policy", "source_unavailable"])
+    elsewhere.has = site.signed(other(8))
+    await made.look()
+    assert [path.name for path in site.folder.iterdir()] == [LastGood(site.folder, elsewhere.name).file]
+    assert (await site.started(Server(name=elsewhere.name))).in_force.revision == other(8).revision
+    assert not (await site.started(Server())).ready
+
+
+async def test_a_copy_signed_for_another_scope_is_not_believed(site: Site) -> None:
+    await site.started(Server(site.signed(released(7))))
+    assert not (await site.started(Server(), verifier=Verifier(site.verifier.keys, "production"))).ready
+
+
 async def test_an_older_copy_is_no_way_back(site: Site) -> None:
     await site.started(Server(site.signed(released(7))))
     older = site.copy.read_bytes()
@@ -157,11 +176,11 @@ async def test_a_copy_that_is_too_old_denies(site: Site) -> None:
 
 
 async def test_a_copy_is_replaced_whole_and_a_link_is_not_followed(site: Site, tmp_path: Path) -> None:
-    kept = LastGood(site.folder)
+    kept = LastGood(site.folder, NAME)
     kept.write({"a.rego": b"package a\n"})
-    (site.folder / ".bundle.tar.gz.new").write_bytes(b"of a gateway that was killed")
+    (site.folder / ".draft").write_bytes(b"of a gateway that was killed")
     kept.write({"b.rego": b"package b\n"})
-    assert [path.name for path in site.folder.iterdir()] == [FILE]
+    assert [path.name for path in site.folder.iterdir()] == [site.copy.name]
     found = kept.read()
     assert found is not None and found.files == {"b.rego": b"package b\n"}
     elsewhere = tmp_path / "elsewhere"
