@@ -101,7 +101,9 @@ class Line:
         try:
             answer = await handler(self.gate.runner().peer, attempt, from_document(BODIES[verb], dict(document)))
         except Refusal as refusal:
-            raise GatewayRefused(refusal.code, refusal.message, refusal.status) from None
+            raise GatewayRefused(
+                refusal.code, refusal.message, refusal.status, said=True, field=refusal.field
+            ) from None
         if verb in self.on_answer:
             await self.on_answer[verb]()
         result: dict[str, Any] = to_document(answer)

@@ -58,8 +58,9 @@ class AttemptLink:
                 answer = await self._post("heartbeat", Heartbeat(self.fence), HeartbeatAnswer)
             except GatewayUnavailable:
                 over = self._parts.clock() >= self.deadline
-            except GatewayRefused:
-                over = True
+            except GatewayRefused as error:
+                # Of what is not the gateway's own word the lease ends no sooner.
+                over = error.said or self._parts.clock() >= self.deadline
             else:
                 over = answer.cancel
                 if answer.lease_seconds > 0:
@@ -75,14 +76,15 @@ class AttemptLink:
         return answer
 
     async def report(self, stages: tuple[StageReport, ...]) -> None:
-        """Tell what happened, until the gateway has it or refuses it. Raises GatewayUnavailable after the last try."""
+        """Tell what happened, until the gateway has it or refuses it in its own words. Raises GatewayRefused; after the last try GatewayUnavailable, too."""
         for attempt in range(REPORT_TRIES):
             try:
                 ack = await self._post("report", Report(self.fence, stages), Ack)
-            except GatewayUnavailable as error:
-                if attempt == REPORT_TRIES - 1:
+            except (GatewayUnavailable, GatewayRefused) as error:
+                if attempt == REPORT_TRIES - 1 or (isinstance(error, GatewayRefused) and error.said):
                     raise
-                await asyncio.sleep(error.retry_after or min(2.0**attempt, 10.0))
+                asked = error.retry_after if isinstance(error, GatewayUnavailable) else None
+                await asyncio.sleep(asked or min(2.0**attempt, 10.0))
             else:
                 self.note(f"reported: {ack.state}")
                 return

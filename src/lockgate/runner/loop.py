@@ -98,8 +98,9 @@ class RunnerLoop:
         request = LeaseRequest(self._poll_id, drivers_served(parts), POLL_SECONDS, parts.witness, image)
         try:
             answer = await parts.gateway.post("/runner/v1/lease", to_document(request), POLL_SECONDS + 15)
-        except GatewayRefused:
-            self._poll_id = ""
+        except GatewayRefused as error:
+            if error.said:
+                self._poll_id = ""
             raise
         self._poll_id = ""
         try:

@@ -25,6 +25,8 @@ from lockgate.wire.client import GatewayRefused, GatewayUnavailable
 
 LOG = structlog.get_logger("lockgate.runner")
 RECEIPT_SECONDS = 15.0
+NO_SUCH_ATTEMPT = (404, "not_found", "attempt")
+"""Status, code and field of the gateway's word that it will never take a receipt of this attempt from this runner."""
 
 
 async def recover(parts: Parts) -> int:
@@ -120,9 +122,10 @@ async def end_credential(parts: Parts, credential: JournaledCredential) -> bool:
 
 
 async def deliver(parts: Parts, attempt: str, receipt: str) -> bool:
-    """Send one receipt; kept for the next time when the gateway cannot take it now, forgotten when it never will.
+    """Send one receipt. It is kept for the next time unless the gateway has it or says that it knows no such attempt: the target's lock waits for it.
 
-    Of one that proves nothing the attempt stays open, and is looked at again.
+    Any other refusal may pass (a certificate that expired, a keyset that is renewed, a proxy's page), and a receipt that is forgotten leaves the lock
+    to a human. Of one that proves nothing the attempt stays open, and is looked at again.
     """
     try:
         await parts.gateway.post(
@@ -132,7 +135,10 @@ async def deliver(parts: Parts, attempt: str, receipt: str) -> bool:
         LOG.warning("receipt kept for later", attempt=attempt, error=str(error))
         return False
     except GatewayRefused as error:
-        LOG.error("receipt refused", attempt=attempt, error=str(error))
+        if not (error.said and (error.status, error.code, error.field) == NO_SUCH_ATTEMPT):
+            LOG.error("receipt refused, kept for later", attempt=attempt, error=str(error))
+            return False
+        LOG.error("receipt refused for ever", attempt=attempt, error=str(error))
         parts.journal.attempt_ended(attempt)
     else:
         parts.journal.receipt_taken(attempt)

@@ -20,6 +20,11 @@ MAX_JSON_DEPTH: Final = 64
 IDLE_SECONDS: Final = 30.0
 MAX_IDLE: Final = 4
 _READ_CHUNK: Final = 1 << 16
+ENDS: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+GARBLED: Final = frozenset(
+    {"DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "WRONG_VERSION_NUMBER", "TLSV1_ALERT_INTERNAL_ERROR"}
+)
+"""Reasons of OpenSSL's that say nothing of trust: bytes were changed on the way, no TLS answered (a proxy without a gateway), the other side is in trouble."""
 
 
 class GatewayUnavailable(Exception):
@@ -35,13 +40,21 @@ class GatewayUnavailable(Exception):
 
 
 class GatewayRefused(Exception):
-    """Permanent: the gateway said no, or what answers is not our gateway; the same call will fail again. `code` is stable."""
+    """The gateway said no, or what answers is not our gateway: the same call will fail again until somebody changes something. `code` is stable.
 
-    def __init__(self, code: str, message: str, status: int | None = None) -> None:
+    `said`: the gateway itself said so, in its own words, which name the faulty `field`. Without it (no trust by TLS, another's page, no JSON) nothing
+    is known of what the gateway would say; who may not lose its word asks again.
+    """
+
+    def __init__(
+        self, code: str, message: str, status: int | None = None, *, said: bool = False, field: str = ""
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
+        self.said = said
+        self.field = field
 
 
 class _Connection:
@@ -86,10 +99,7 @@ class GatewayClient:
         except TimeoutError:
             raise GatewayUnavailable(f"no answer within {timeout:g} s", sent=progress.sent) from None
         except ssl.SSLError as error:
-            # Also the other side's alert, if it was sent: in TLS 1.3 a refused client certificate shows only when the answer is read.
-            raise GatewayRefused(
-                "tls", f"the TLS connection was refused: {error.reason or type(error).__name__}"
-            ) from None
+            raise _broken(error, progress) from None
         except (OSError, asyncio.IncompleteReadError) as error:
             raise GatewayUnavailable(
                 f"connection failed: {type(error).__name__}: {error}", sent=progress.sent
@@ -176,6 +186,15 @@ async def _read(reader: asyncio.StreamReader) -> Response:
             return response
 
 
+def _broken(error: ssl.SSLError, progress: _Progress) -> GatewayRefused | GatewayUnavailable:
+    """What a failed TLS means: no trust, of ours or by the other side's alert, or only a line that ended or garbled what it carried."""
+    why = error.reason or type(error).__name__
+    if isinstance(error, ENDS) or why in GARBLED:
+        return GatewayUnavailable(f"the TLS connection broke: {why}", sent=progress.sent)
+    # In TLS 1.3 the alert of a refused client certificate shows only when the answer is read.
+    return GatewayRefused("tls", f"the TLS connection was refused: {why}")
+
+
 def _document(response: Response) -> dict[str, Any]:
     try:
         value = strictjson.loads(response.body, max_bytes=MAX_BODY_BYTES, max_depth=MAX_JSON_DEPTH)
@@ -197,7 +216,8 @@ def _refusal(status: int, document: dict[str, Any]) -> GatewayRefused | GatewayU
     if status >= 500 or status in (408, 425, 429) or document.get("retry") is True:
         wait = float(after) if isinstance(after, int | float) and 0 <= after <= 3600 else None
         return GatewayUnavailable(f"status {status}: {message}", sent=True, retry_after=wait)
-    return GatewayRefused(str(document.get("code") or f"http_{status}")[:100], message, status)
+    code, field = document.get("code"), str(document.get("field") or "")[:100]
+    return GatewayRefused(str(code or f"http_{status}")[:100], message, status, said=bool(code), field=field)
 
 
 def _address(url: str) -> tuple[str, int]:

@@ -94,7 +94,8 @@ async def _through_thief(stage: Stage, gateway: GatewayClient, offer: dict[str, 
         try:
             document = await gateway.post(path, body | ({"wait_seconds": 0} if lease else {}), CALL_SECONDS)
         except GatewayRefused as error:
-            return JSONResponse({"code": error.code, "message": error.message, "retry": False}, error.status or 400)
+            said = {"code": error.code, "message": error.message, "field": error.field, "retry": False}
+            return JSONResponse(said, error.status or 400)
         return JSONResponse(document | ({"offer": offer} if lease and not refusal.done() else {}))
 
     port = free_ports().runners
