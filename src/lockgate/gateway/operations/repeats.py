@@ -21,7 +21,9 @@ class Repeats:
         texts = [value for value in known if isinstance(value, str)]
         self._redactor = Redactor(texts)
         self._texts = frozenset(texts)  # those too short to be looked for inside others are still found whole
-        self._numbers = frozenset(value for value in known if not isinstance(value, str))
+        numbers = {value for value in known if not isinstance(value, str)}
+        # A rule may have read a number out of a text: it is as much a repeat of it.
+        self._numbers = frozenset(numbers | {_spelt(text) for text in texts if _is_number(text)})
 
     def out_of(self, value: Any) -> Any:
         """A JSON value with a mask in place of every known one, keys included."""
@@ -51,6 +53,14 @@ class Repeats:
         return ".".join(MASK if self._is_known(part) else part for part in said.split(".")) if "." in said else said
 
     def _is_known(self, said: str) -> bool:
-        spelt = int(said) if said.lstrip("-").isdigit() else float(said)
+        spelt = _spelt(said)
         # `8080-8081` and `v-3`: what stands before a number is not always its sign.
         return spelt in self._numbers or abs(spelt) in self._numbers
+
+
+def _is_number(text: str) -> bool:
+    return len(text) <= _MOST_DIGITS and _NUMBER.fullmatch(text) is not None
+
+
+def _spelt(number: str) -> int | float:
+    return int(number) if number.lstrip("-").isdigit() else float(number)

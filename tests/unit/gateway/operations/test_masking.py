@@ -156,6 +156,21 @@ def test_a_masked_text_too_short_to_look_for_inside_others_is_found_whole() -> N
     assert kept["violations"][0]["details"] == {"saw": MASK, "about": ["abc", MASK], MASK: 1}
 
 
+def test_a_number_that_policy_read_out_of_a_masked_text_is_masked() -> None:
+    masking = Masking(KEY, mask=(read_pointer("/arguments/*"),))
+    details = {"port": 22, "ports": [22.0, "22", "port 22", 2200], "most": 0.5, "version": "v1.22.3", "high": 1e99}
+    said: dict[str, Any] = {"violations": [{"rule": "ports", "details": details}]}
+    given = document(arguments={"port": "22", "rate": "5e-1", "long": "9" * 500, "name": "1.2.3"})
+    _, kept, _ = masking.masked(given, said)
+    assert kept["violations"][0]["details"] == {
+        "port": MASK,
+        "ports": [MASK, MASK, f"port {MASK}", 2200],
+        "most": MASK,
+        "version": f"v1.{MASK}.3",
+        "high": 1e99,
+    }
+
+
 def test_a_masked_truth_changes_no_other_truth() -> None:
     masking = Masking(KEY, mask=(read_pointer("/arguments/on"),))
     said: dict[str, Any] = {"violations": [{"rule": "on", "details": {"waitable": True, "count": 1}}]}
