@@ -10,16 +10,20 @@ from collections.abc import Mapping
 from typing import Final
 
 from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.purity import ALLOWED
 from lockgate.policy.syntax import Import, Rule, RulePath, Syntax
 
 DOCUMENTS: Final = frozenset({"data", "input"})
+OPERATORS: Final = frozenset(name for name in ALLOWED if "." not in name) | {"internal"}
+"""Built-ins of one word, and what OPA makes of operators: `a > b` is `gt(a, b)`, `a in b` is of `internal`. A function of that name elsewhere would be asked instead."""
+
 _KEYWORDS: Final = frozenset({"rego", "future"})
 
 
 def require_own_names(modules: Mapping[str, Syntax]) -> None:
-    """No import of a module (file → syntax) has the name of a rule of its package, of a document, or of another import. Raises PolicyLoadError with its file and line.
+    """No import of a module (file → syntax) has the name of a rule of its package, of a document, a built-in or another import.
 
-    An import of exactly the rule that has the name changes nothing, and passes. What only tests define is no name for a module that is none.
+    Raises PolicyLoadError with its file and line. An import of exactly the rule that has the name changes nothing, and passes. What only tests define is no name for a module that is none.
     """
     rules: dict[RulePath, dict[str, Rule]] = {}
     tested: dict[RulePath, dict[str, Rule]] = {}
@@ -48,6 +52,8 @@ def _require_free(file: str, module: Syntax, names: Mapping[str, Rule]) -> None:
         before = seen.setdefault(item.name, item)
         if item.name in DOCUMENTS and item.path != (item.name,):
             raise _refused(file, item, f"`{item.name}` itself: the module would no longer see it")
+        if item.name in OPERATORS:
+            raise _refused(file, item, f"the built-in `{item.name}`")
         if rule is not None and item.path != ("data", *module.package, item.name):
             what = "function" if rule.function else "rule"
             raise _refused(file, item, f"the {what} `{item.name}` of this package ({rule.file}:{rule.line})")

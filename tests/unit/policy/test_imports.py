@@ -38,7 +38,7 @@ def denied(opa: Path, folder: Path, text: str) -> list[str]:
     """What OPA itself makes of `data.team.deny` for an empty input, after its own strict check."""
     (folder / "rule.rego").write_text(text)
     run_opa(opa, ["check", "--strict", "."], folder=folder)
-    said = run_opa(opa, ["eval", "--format", "json", "--data", "rule.rego", "data.team.deny"], folder=folder)
+    said = run_opa(opa, ["eval", "--format", "json", "--data", ".", "data.team.deny"], folder=folder)
     reasons: list[str] = json.loads(said)["result"][0]["expressions"][0]["value"]
     return reasons
 
@@ -49,6 +49,13 @@ def test_opa_takes_such_an_import_without_a_word_and_the_rule_denies_nothing_any
     """The reason for all of this. Should OPA come to refuse it, this test says so."""
     assert denied(opa, tmp_path, RULE) == ["no owner"]
     assert denied(opa, tmp_path, SHADOWED) == []
+
+
+def test_opa_takes_an_import_for_its_own_operators(opa: Path, tmp_path: Path) -> None:
+    rule = 'package team\n\ndeny contains "three" if 3 > 2\n'
+    (tmp_path / "other.rego").write_text("package x\n\ngt(_, _) := false\n")
+    assert denied(opa, tmp_path, rule) == ["three"]
+    assert denied(opa, tmp_path, rule.replace("team\n", "team\n\nimport data.x.gt\n")) == []
 
 
 def test_an_import_of_a_rules_name_is_refused_with_file_and_line(opa: Path, tmp_path: Path) -> None:
@@ -69,6 +76,9 @@ def test_an_import_of_a_rules_name_is_refused_with_file_and_line(opa: Path, tmp_
         ("import data.x.nested", r"the rule `nested`"),
         ("import data.x.input", r"`input` itself"),
         ("import data.x.data", r"`data` itself"),
+        ("import data.x.count", r"the built-in `count`"),
+        ("import data.x.gt", r"the built-in `gt`"),
+        ("import data.x as internal", r"the built-in `internal`"),
     ],
 )
 def test_every_name_that_means_something_in_the_package_is_its_own(
