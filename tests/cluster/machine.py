@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -29,6 +32,8 @@ PLUGIN_PACKAGE = "containernetworking-plugins"
 CGROUPS = Path("/sys/fs/cgroup")
 PODS_WEIGHT = {"cpu.shares": 8192, "cpu.weight": 800}
 """All pods together weigh what eight other processes do: they have little to do, and are waited for by who has given them their time."""
+BUSY_SECONDS = 60.0
+_PAUSE = threading.Event()
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 CAP_SYS_RESOURCE = 24
@@ -122,10 +127,23 @@ def cgroups(place: Place) -> Iterator[Path]:
 
 
 def remove_cgroups(place: Place) -> None:
-    """Remove what holds no process any more."""
+    """Remove what holds no process any more; raises ClusterError naming one that still does.
+
+    The kernel counts a process that has ended until it has left its processor for the last time, which is after anybody was told of its end.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
     for group in cgroups(place):
-        with contextlib.suppress(FileNotFoundError):
-            group.rmdir()
+        while True:
+            try:
+                group.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno == errno.EBUSY and time.monotonic() < deadline:
+                    _PAUSE.wait(0.05)
+                    continue
+                raise ClusterError(f"{group}: {error.strerror}; see its cgroup.procs") from None
+            break
 
 
 def has_address(place: Place) -> bool:

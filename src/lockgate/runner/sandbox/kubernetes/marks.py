@@ -63,27 +63,38 @@ class MarkKey:
 
     def read(self, annotation: object, *, name: str, cluster: str) -> Mark:
         """The mark in an annotation of the namespace `name` of `cluster`. Raises MarkRefused: nobody of this region made it for that."""
-        if not isinstance(annotation, str) or not annotation:
-            raise MarkRefused("it has no mark")
-        if len(annotation) > MAX_BYTES or not annotation.isascii():
-            raise MarkRefused("its mark is none")
-        said, _, mac = annotation.rpartition(" ")
-        if not hmac.compare_digest(self._mac(said.encode()), mac):
+        said, mac = _parts(annotation)
+        if not hmac.compare_digest(self._mac(said), mac):
             raise MarkRefused("its mark was not made in this region")
-        try:
-            mark = from_document(Mark, strictjson.loads(said.encode()))
-        except (DocumentError, ValueError) as error:
-            raise MarkRefused(f"its mark cannot be read: {error}") from None
-        if mark.v != VERSION or not 0 < mark.seconds <= MAX_SECONDS:
-            raise MarkRefused("its mark is of another version")
-        if mark.name != name:
-            raise MarkRefused("its mark is another namespace's")
-        if mark.cluster != cluster:
-            raise MarkRefused("its mark is another cluster's")
-        return mark
+        return _meant_for(said, name, cluster)
 
     def _mac(self, said: bytes) -> str:
         return hmac.digest(self._key, said, "sha256").hex()
+
+
+def _parts(annotation: object) -> tuple[bytes, str]:
+    """What a mark says, and its MAC. Raises MarkRefused."""
+    if not isinstance(annotation, str) or not annotation:
+        raise MarkRefused("it has no mark")
+    if len(annotation) > MAX_BYTES or not annotation.isascii():
+        raise MarkRefused("its mark is none")
+    said, _, mac = annotation.rpartition(" ")
+    return said.encode(), mac
+
+
+def _meant_for(said: bytes, name: str, cluster: str) -> Mark:
+    """The mark, if it is one for this namespace of this cluster. Raises MarkRefused."""
+    try:
+        mark = from_document(Mark, strictjson.loads(said))
+    except (DocumentError, ValueError) as error:
+        raise MarkRefused(f"its mark cannot be read: {error}") from None
+    if mark.v != VERSION or not 0 < mark.seconds <= MAX_SECONDS:
+        raise MarkRefused("its mark is of another version")
+    if mark.name != name:
+        raise MarkRefused("its mark is another namespace's")
+    if mark.cluster != cluster:
+        raise MarkRefused("its mark is another cluster's")
+    return mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +127,24 @@ class RegionMarks:
 
 def marked(key: MarkKey, cluster: str, namespace: Mapping[str, object]) -> Mark:
     """The mark that a namespace's whole document carries for itself. Raises MarkRefused."""
+    name, annotation = _carried(namespace)
+    return key.read(annotation, name=name, cluster=cluster)
+
+
+def claimed_region(cluster: str, namespace: Mapping[str, object]) -> str:
+    """The region whose mark a namespace says it carries, for itself; "" when it says none. Nobody has verified it: it decides how loudly it is told of, and nothing else."""
+    name, annotation = _carried(namespace)
+    try:
+        return _meant_for(_parts(annotation)[0], name, cluster).region
+    except MarkRefused:
+        return ""
+
+
+def _carried(namespace: Mapping[str, object]) -> tuple[str, object]:
     metadata = namespace.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
     annotations = metadata.get("annotations")
-    annotation = annotations.get(ANNOTATION) if isinstance(annotations, Mapping) else None
-    return key.read(annotation, name=str(metadata.get("name", "")), cluster=cluster)
+    return str(metadata.get("name", "")), annotations.get(ANNOTATION) if isinstance(annotations, Mapping) else None
 
 
 def lifetime(wall_seconds: int) -> int:

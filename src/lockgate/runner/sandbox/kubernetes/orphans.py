@@ -74,5 +74,5 @@ class Told:
         if found.verdict in (Verdict.KEPT, Verdict.GOING) or (found.uid, found.verdict) in self._before:
             return
         self._before.add((found.uid, found.verdict))
-        say = LOG.info if found.verdict is Verdict.ORPHAN else LOG.error
+        say = LOG.info if found.verdict in (Verdict.ORPHAN, Verdict.ELSEWHERE) else LOG.error
         say("namespace", name=found.name, verdict=found.verdict.value, runner=found.runner, why=found.why)

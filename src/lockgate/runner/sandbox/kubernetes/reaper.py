@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-from lockgate.runner.sandbox.kubernetes.marks import MarkRefused, RegionMarks, marked
+from lockgate.contract.shown import flat
+from lockgate.runner.sandbox.kubernetes.marks import MarkRefused, RegionMarks, claimed_region, marked
 from lockgate.runner.sandbox.kubernetes.objects import PREFIX
 
 FINALIZERS_REMAIN: Final = (
@@ -32,6 +33,8 @@ class Verdict(StrEnum):
     """Of a run that lives, or may live."""
     FOREIGN = "foreign"
     """It carries no mark of this region for itself: it is left alone, and told of."""
+    ELSEWHERE = "elsewhere"
+    """As foreign, but it says that it is another region's, whose own runners look after it."""
     ORPHAN = "orphan"
     """Its attempt is over: it is deleted."""
     GOING = "going"
@@ -90,7 +93,10 @@ class Reaper:
             mark = marked(self.marks.key, self.marks.cluster, namespace)
             created = _time(metadata.get("creationTimestamp"))
         except MarkRefused as refused:
-            return Found(name, uid, Verdict.FOREIGN, why=str(refused))
+            region = claimed_region(self.marks.cluster, namespace)
+            if region in ("", self.marks.region):
+                return Found(name, uid, Verdict.FOREIGN, why=str(refused))
+            return Found(name, uid, Verdict.ELSEWHERE, why=f"it says that it is of the region {flat(region, limit=80)}")
         except ValueError:
             return Found(name, uid, Verdict.FOREIGN, why="the API server does not say when it was created")
         if name in live:

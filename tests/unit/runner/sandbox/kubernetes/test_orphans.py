@@ -69,8 +69,8 @@ def test_what_people_must_look_at_is_said_once_and_what_is_in_order_never() -> N
             for verdict in Verdict:
                 hear(Found(f"lockgate-run-{verdict}", verdict.value, verdict, "runner-2", "why"))
     told = {line["verdict"]: line["log_level"] for line in said}
-    assert told == {"foreign": "error", "orphan": "info", "stuck": "error"}
-    assert len(said) == 3
+    assert told == {"foreign": "error", "elsewhere": "info", "orphan": "info", "stuck": "error"}
+    assert len(said) == 4
 
 
 async def test_rounds_go_on_after_one_that_failed_and_leave_what_lives(

@@ -91,7 +91,7 @@ OTHERS = {
     "no annotations": namespace("a", annotations=None),
     "annotations that are none": namespace("a", annotations=["lockgate.dev/mark"]),
     "a forged mark": namespace(
-        "a", annotations=RegionMarks(MarkKey(b"x" * 32), CLUSTER, "r", "r", "i", 1).annotations(name("a"))
+        "a", annotations=RegionMarks(MarkKey(b"x" * 32), CLUSTER, "eu-west", "r", "i", 1).annotations(name("a"))
     ),
     "a mark of another name": namespace("a", annotations=namespace("b")["metadata"]["annotations"]),
     "a mark of another cluster": namespace(
@@ -116,6 +116,26 @@ async def test_what_carries_no_mark_for_its_very_name_and_cluster_is_left_alone_
     (found,) = await REAPER.round(server, tuple)
     assert (found.verdict, bool(found.why)) == (Verdict.FOREIGN, True)
     assert server.deleted == []
+
+
+async def test_what_says_that_it_is_another_regions_is_left_alone_too_and_known_as_that() -> None:
+    """A word that nobody has verified: it makes nothing of it ours, however old it is."""
+    theirs = RegionMarks(MarkKey(b"x" * 32), CLUSTER, "us-east", "runner-2", "i-1", 1)
+    server = Apiserver(namespace("a", annotations=theirs.annotations(name("a"))))
+    server.now = T0 + datetime.timedelta(days=365)
+    (found,) = await REAPER.round(server, tuple)
+    assert (found.verdict, found.why, server.deleted) == (
+        Verdict.ELSEWHERE,
+        "it says that it is of the region us-east",
+        [],
+    )
+
+
+@pytest.mark.parametrize("region", ["eu-west", ""])
+async def test_a_mark_that_claims_our_own_region_and_does_not_verify_is_suspicious(region: str) -> None:
+    forged = RegionMarks(MarkKey(b"x" * 32), CLUSTER, region, "runner-2", "i-1", 1).annotations(name("a"))
+    (found,) = await REAPER.round(Apiserver(namespace("a", annotations=forged)), tuple)
+    assert found.verdict is Verdict.FOREIGN
 
 
 async def test_any_number_of_reapers_delete_each_orphan_once_and_again_changes_nothing() -> None:
