@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from lockgate.policy.opaserver.process import SERVER_ENVIRONMENT, server_argumen
 from lockgate.policy.port import PolicyEngine
 from lockgate.testing.policy_engine import example_input
 
-READY_SECONDS = 60
+READY_SECONDS = 120
 
 
 @dataclass
@@ -70,7 +71,13 @@ class Opa:
     def require_running(self) -> None:
         """Raises AssertionError with its log when it has ended."""
         assert self.process is not None
-        assert self.process.poll() is None, self.log.read_text()
+        ended = self.process.poll()
+        assert ended is None, f"OPA ended with {ended}: {self.last_words()}"
+
+    def last_words(self) -> str:
+        """Its log, the last line first: a summary shows one."""
+        log = self.log.read_text(errors="replace").splitlines()
+        return "\n".join([log[-1] if log else "its log is empty", *log])
 
 
 @contextlib.contextmanager
@@ -87,14 +94,16 @@ def opa_server(program: Path, folder: Path, bundle: PolicyBundle) -> Iterator[Op
 
 async def answering(server: Opa, engine: PolicyEngine, revision: str | None = None) -> None:
     """Until the OPA behind `engine` answers (under `revision`)."""
-    async with asyncio.timeout(READY_SECONDS):
-        while True:
-            decision = await engine.decide(Question.LIST, example_input(Question.LIST))
-            failed = any(
-                item.rule.startswith("lockgate.engine.") and item.rule != "lockgate.engine.no_allow"
-                for item in decision.violations
-            )
-            if not failed and revision in (None, decision.revision):
-                return
-            server.require_running()
-            await asyncio.sleep(0.02)
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        decision = await engine.decide(Question.LIST, example_input(Question.LIST))
+        failed = [
+            f"{item.rule} {dict(item.details)}"
+            for item in decision.violations
+            if item.rule.startswith("lockgate.engine.") and item.rule != "lockgate.engine.no_allow"
+        ]
+        if not failed and revision in (None, decision.revision):
+            return
+        server.require_running()
+        assert time.monotonic() < deadline, f"OPA does not answer: {failed or decision.revision}; {server.last_words()}"
+        await asyncio.sleep(0.02)

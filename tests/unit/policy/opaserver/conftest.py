@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.looptime import PassBy, pass_by
 
 from lockgate.contract.decision import Decision, Question
 from lockgate.policy.bundle import PolicyBundle
@@ -17,6 +18,21 @@ from lockgate.policy.opaserver.endpoint import Dialer, Endpoint
 from lockgate.policy.opaserver.engine import OpaServer, ServerSettings
 from lockgate.testing.policy_engine import example_input
 
+__all__ = [
+    "ALLOW",
+    "BUNDLE",
+    "DEADLINE",
+    "Fake",
+    "Make",
+    "PassBy",
+    "Script",
+    "answer",
+    "ask",
+    "http",
+    "only_rule",
+    "pass_by",
+]
+DEADLINE = 30
 BUNDLE = PolicyBundle(wasm=b"", data=b"{}")
 ALLOW = {"allow": True, "violations": [], "obligations": {}}
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -81,7 +97,7 @@ async def make(fake: Fake) -> AsyncIterator[Callable[..., OpaServer]]:
     engines: list[OpaServer] = []
 
     def made(bundle: PolicyBundle = BUNDLE, look: Any = None, **settings: Any) -> OpaServer:
-        settings = {"deadline": 30, **settings}
+        settings = {"deadline": DEADLINE, **settings}
         dialer = Dialer(Endpoint.parse(f"unix://{fake.place}"), None, max_body=4096)
         engines.append(OpaServer(bundle, dialer, ServerSettings(**settings), look=look))
         return engines[-1]

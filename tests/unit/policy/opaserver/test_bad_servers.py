@@ -9,7 +9,19 @@ import asyncio
 import json
 
 import pytest
-from tests.unit.policy.opaserver.conftest import ALLOW, BUNDLE, Fake, Make, Script, answer, ask, http, only_rule
+from tests.unit.policy.opaserver.conftest import (
+    ALLOW,
+    BUNDLE,
+    DEADLINE,
+    Fake,
+    Make,
+    PassBy,
+    Script,
+    answer,
+    ask,
+    http,
+    only_rule,
+)
 
 from lockgate.contract.decision import ENGINE_FAULTS, Question
 from lockgate.policy.opaserver.endpoint import Dialer, Endpoint
@@ -33,8 +45,14 @@ async def endless_head(_: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         await writer.drain()
 
 
-async def never(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    await reader.read()
+def never(pass_by: PassBy) -> Script:
+    """Says nothing, and the deadline passes."""
+
+    async def said(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        pass_by(DEADLINE + 1)
+        await reader.read()
+
+    return said
 
 
 async def test_what_the_gateway_sends_is_one_question_and_asks_for_the_revision(fake: Fake, make: Make) -> None:
@@ -138,20 +156,19 @@ async def test_an_opa_that_is_not_there_denies_and_is_found_when_it_is(fake: Fak
 
 
 async def test_one_that_never_answers_is_given_up_at_the_deadline_and_its_connection_with_it(
-    fake: Fake, make: Make
+    fake: Fake, make: Make, pass_by: PassBy
 ) -> None:
-    engine = make(deadline=0.05)
-    fake.says = [never, answer()]
+    engine = make()
+    fake.says = [never(pass_by), answer()]
     assert only_rule(await ask(engine)) == "lockgate.engine.timeout"
     assert (await ask(engine)).allow
     assert (fake.connections, len(fake.requests)) == (2, 2)
 
 
-async def test_waiting_for_a_connection_counts_towards_the_deadline(fake: Fake, make: Make) -> None:
-    engine = make(deadline=0.05, connections=1)
-    fake.says = [never]
-    async with asyncio.timeout(20):
-        first, second = await asyncio.gather(ask(engine), ask(engine))
+async def test_waiting_for_a_connection_counts_towards_the_deadline(fake: Fake, make: Make, pass_by: PassBy) -> None:
+    engine = make(connections=1)
+    fake.says = [never(pass_by), answer()]
+    first, second = await asyncio.gather(ask(engine), ask(engine))
     assert {only_rule(first), only_rule(second)} == {"lockgate.engine.timeout"}
     assert len(fake.requests) == 1, "the second one had no time left when its turn came"
 
@@ -199,9 +216,20 @@ async def test_a_new_connection_is_never_tried_twice(fake: Fake, make: Make) -> 
     assert len(fake.requests) == 1
 
 
-async def test_the_second_attempt_has_what_is_left_of_the_one_deadline(fake: Fake, make: Make) -> None:
-    engine = make(connections=1, deadline=0.05)
-    fake.says = [answer(), hang_up, never]
+async def test_the_second_attempt_has_what_is_left_of_the_one_deadline(fake: Fake, make: Make, pass_by: PassBy) -> None:
+    async def hang_up_late(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pass_by(DEADLINE * 2 / 3)
+        writer.transport.abort()
+
+    async def answer_late(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """By itself it would be in time."""
+        pass_by(DEADLINE * 2 / 3)
+        for _turn in range(100):
+            await asyncio.sleep(0)
+        writer.write(answer())
+
+    engine = make(connections=1)
+    fake.says = [answer(), hang_up_late, answer_late]
     assert (await ask(engine)).allow
     assert only_rule(await ask(engine)) == "lockgate.engine.timeout"
     assert len(fake.requests) == 3
