@@ -26,6 +26,12 @@ async def pass_by(monkeypatch: pytest.MonkeyPatch) -> PassBy:
     return passed
 
 
+async def turns(count: int = 100) -> None:
+    """Leave the loop so many turns: whatever is late by then is done with."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 @contextlib.asynccontextmanager
 async def comes_about(what: str, seconds: float = 120) -> AsyncIterator[None]:
     """The block ends in time, or the failure says what did not come about: `TimeoutError` alone tells nobody anything."""

@@ -9,6 +9,7 @@ import asyncio
 import json
 
 import pytest
+from tests.looptime import turns
 from tests.unit.policy.opaserver.conftest import (
     ALLOW,
     BUNDLE,
@@ -45,12 +46,13 @@ async def endless_head(_: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         await writer.drain()
 
 
-def never(pass_by: PassBy) -> Script:
-    """Says nothing, and the deadline passes."""
+def too_late(pass_by: PassBy, seconds: float = DEADLINE + 1) -> Script:
+    """Says yes once so many seconds have gone by, and those who wait no longer have left."""
 
-    async def said(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-        pass_by(DEADLINE + 1)
-        await reader.read()
+    async def said(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pass_by(seconds)
+        await turns()
+        writer.write(answer())
 
     return said
 
@@ -159,7 +161,7 @@ async def test_one_that_never_answers_is_given_up_at_the_deadline_and_its_connec
     fake: Fake, make: Make, pass_by: PassBy
 ) -> None:
     engine = make()
-    fake.says = [never(pass_by), answer()]
+    fake.says = [too_late(pass_by), answer()]
     assert only_rule(await ask(engine)) == "lockgate.engine.timeout"
     assert (await ask(engine)).allow
     assert (fake.connections, len(fake.requests)) == (2, 2)
@@ -167,7 +169,7 @@ async def test_one_that_never_answers_is_given_up_at_the_deadline_and_its_connec
 
 async def test_waiting_for_a_connection_counts_towards_the_deadline(fake: Fake, make: Make, pass_by: PassBy) -> None:
     engine = make(connections=1)
-    fake.says = [never(pass_by), answer()]
+    fake.says = [too_late(pass_by), answer()]
     first, second = await asyncio.gather(ask(engine), ask(engine))
     assert {only_rule(first), only_rule(second)} == {"lockgate.engine.timeout"}
     assert len(fake.requests) == 1, "the second one had no time left when its turn came"
@@ -221,15 +223,8 @@ async def test_the_second_attempt_has_what_is_left_of_the_one_deadline(fake: Fak
         pass_by(DEADLINE * 2 / 3)
         writer.transport.abort()
 
-    async def answer_late(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """By itself it would be in time."""
-        pass_by(DEADLINE * 2 / 3)
-        for _turn in range(100):
-            await asyncio.sleep(0)
-        writer.write(answer())
-
     engine = make(connections=1)
-    fake.says = [answer(), hang_up_late, answer_late]
+    fake.says = [answer(), hang_up_late, too_late(pass_by, DEADLINE * 2 / 3)]
     assert (await ask(engine)).allow
     assert only_rule(await ask(engine)) == "lockgate.engine.timeout"
     assert len(fake.requests) == 3

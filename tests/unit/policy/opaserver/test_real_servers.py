@@ -98,7 +98,8 @@ async def test_a_policy_that_loops_denies_at_the_deadline_and_opa_goes_on(
             await asyncio.sleep(0.02)
     assert not asking.done(), await asking
     pass_by(DEADLINE + 1)
-    assert [rules(decision) for decision in await asking] == [["lockgate.engine.timeout"]] * 8
+    async with comes_about("the deadline ends the questions"):
+        assert [rules(decision) for decision in await asking] == [["lockgate.engine.timeout"]] * 8
     # OPA stops what nobody waits for any more: it is not left with eight loops of hours each.
     assert (await ask(engine, Question.LIST)).allow
     async with comes_about("OPA rests, and no longer evaluates what nobody waits for"):
@@ -171,7 +172,8 @@ async def test_an_opa_that_hangs_denies_at_the_deadline_and_is_asked_again_when_
         asking = asyncio.create_task(ask(engine))
         await asyncio.sleep(0)  # it has begun, and its deadline with it
         pass_by(DEADLINE + 1)
-        assert rules(await asking) == ["lockgate.engine.timeout"]
+        async with comes_about("the deadline ends the question"):
+            assert rules(await asking) == ["lockgate.engine.timeout"]
     server.process.send_signal(signal.SIGCONT)
     await answering(server, engine)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+from tests.looptime import turns
 from tests.unit.policy.opaserver.conftest import ALLOW, BUNDLE, DEADLINE, Fake, Make, PassBy, answer, ask, only_rule
 
 from lockgate.contract.decision import Question
@@ -141,7 +142,7 @@ async def test_a_look_that_finds_nothing_denies_and_one_that_takes_too_long_is_a
 
     async def long() -> None:
         pass_by(DEADLINE + 1)
-        await asyncio.Event().wait()
+        await turns()
 
     fake.says = [answer(revision=NEXT.revision)]
     assert only_rule(await ask(make(look=nothing))) == "lockgate.engine.revision"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.bundleserver import Authority, BundleServer, bundle_server, response
-from tests.looptime import PassBy, comes_about, pass_by
+from tests.looptime import PassBy, comes_about, pass_by, turns
 
 from lockgate.policy.bundles.archive import MAX_ARCHIVE_BYTES, pack
 from lockgate.policy.port import PolicyLoadError
@@ -112,7 +112,7 @@ async def test_a_server_that_drips_is_left_at_the_deadline(server: BundleServer,
 async def test_a_server_that_says_nothing_is_left_at_the_deadline(server: BundleServer, pass_by: PassBy) -> None:
     async def nothing(writer: asyncio.StreamWriter) -> None:
         pass_by(31)
-        await writer.wait_closed()
+        await turns()
 
     server.answer = nothing
     assert "did not answer within 30 s" in await unavailable(HttpSource(Server(server.url(), deadline=30)))
