@@ -16,12 +16,13 @@ from pathlib import Path
 
 from tests.bench.figures import Figure, median, percentile
 from tests.bench.processes import ROOT
+from tests.grants import planning
 
 from lockgate.cli.bootstrap.making import sandbox_base
 from lockgate.contract import jobchannel
 from lockgate.contract.canonical import canonical, sha256
 from lockgate.contract.codec import to_document
-from lockgate.contract.grant import GRANT_TYPE, PERMIT_TYPE, Grant, GrantedPolicy, Limits, Permit
+from lockgate.contract.grant import GRANT_TYPE, PERMIT_TYPE, Limits, Permit
 from lockgate.contract.intent import Phase, Stage
 from lockgate.contract.jobchannel import JobInputs
 from lockgate.contract.keyset import PAYLOAD_TYPE, KeyRole, Keyset
@@ -133,32 +134,7 @@ def plan_stage(base: Path, root: JobRoot, source: Path) -> tuple[SandboxSpec, Jo
 
 
 def _permission(signer: FileSigner, inputs_sha256: str) -> tuple[str, str]:
-    grant = Grant(
-        version=1,
-        deployment="bench",
-        dev=True,
-        tenant="default",
-        operation="op_1",
-        attempt="at_1",
-        phase=Phase.PLAN,
-        fence=1,
-        lease="le_1",
-        intent_sha256=DIGEST,
-        action_sha256=DIGEST,
-        target_sha256=DIGEST,
-        inputs_sha256=None,
-        plan=None,
-        policy=GrantedPolicy(DIGEST, "dec_1"),
-        approvals=(),
-        region="local",
-        runner="runner-1",
-        sandbox="bubblewrap",
-        limits=LIMITS,
-        egress=(),
-        credential_scope="read",
-        issued_at=1,
-        not_after=60_001,
-    )
+    grant = planning(deployment="bench", fence=1, limits=LIMITS, not_after=60_001)
     envelope = write_signed(grant, GRANT_TYPE, signer)
     named = (envelope_sha256(envelope), "op_1", "at_1", 1, Phase.PLAN, inputs_sha256, None, "broker", 1, 60_001)
     permit = write_signed(Permit(1, "bench", "pe_1", *named), PERMIT_TYPE, signer)

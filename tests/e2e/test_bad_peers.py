@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.grants import planning
 
 from lockgate.contract.canonical import digest
 from lockgate.contract.codec import to_document
 from lockgate.contract.drivers import declarations
-from lockgate.contract.grant import GRANT_TYPE, Grant, GrantedPolicy
+from lockgate.contract.grant import GRANT_TYPE, Grant
 from lockgate.contract.intent import Phase
 from lockgate.contract.keyset import Keyset
 from lockgate.contract.runnerapi import Heartbeat, LeaseOffer, LeaseRequest, StartRequest
@@ -117,29 +118,13 @@ def offering(deployment: Any) -> Iterator[Offering]:
     action, target = catalog.actions["set_replicas"].spec, catalog.targets["web-dev"].spec
     intent = {"action": action.name, "target": target.name, "arguments": {"service": "shop", "replicas": 1}}
     digests = {"action": digest(to_document(action)), "target": digest(to_document(target)), "intent": digest(intent)}
-    grant = Grant(
-        version=1,
+    grant = planning(
         deployment="e2e",
-        dev=True,
-        tenant="default",
-        operation="op_x",
-        attempt="at_x",
-        phase=Phase.PLAN,
-        fence=1,
-        lease="poll",
         intent_sha256=digests["intent"],
         action_sha256=digests["action"],
         target_sha256=digests["target"],
-        inputs_sha256=None,
-        plan=None,
-        policy=GrantedPolicy("sha256:" + "0" * 64, "d"),
-        approvals=(),
-        region="local",
         runner=load_runner_settings(home / "runner.yaml").id,
-        sandbox="bubblewrap",
         limits=target.limits,
-        egress=(),
-        credential_scope="read",
         issued_at=NOW,
         not_after=NOW + 60_000,
     )

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.grants import Key
 from tests.invariants.parties import (
     INPUTS,
     REASON,
     SNAPSHOT,
     TENANT,
     Clock,
-    Key,
     Keys,
     Shelf,
     agent,

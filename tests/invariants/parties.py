@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.grants import Key
 
 from lockgate.contract.canonical import canonical
 from lockgate.contract.codec import to_document
 from lockgate.contract.drivers import declarations
 from lockgate.contract.intent import Principal, PrincipalKind
-from lockgate.contract.keyset import PAYLOAD_TYPE, KeyEntry, KeyRole, Keyset, keyid_of
+from lockgate.contract.keyset import PAYLOAD_TYPE, KeyRole, Keyset
 from lockgate.contract.plan import Fidelity, PlanDocument
 from lockgate.contract.signed import write_signed
 from lockgate.gateway.catalog.load import load_texts
@@ -71,22 +70,6 @@ kind: Target
 metadata: {name: web-prod, labels: {tier: web}}
 spec: {driver: runbook, source: service, environment: production, region: local, limits: {wall_seconds: 60}, settings: {state_dir: /target}}
 """
-
-
-class Key:
-    """An Ed25519 key as an EnvelopeSigner."""
-
-    def __init__(self) -> None:
-        self._private = Ed25519PrivateKey.generate()
-        self.public = self._private.public_key().public_bytes_raw()
-        self.keyid = keyid_of(self.public)
-
-    def sign(self, message: bytes) -> bytes:
-        return self._private.sign(message)
-
-    def entry(self, role: KeyRole, holder: str | None = None, region: str | None = None) -> KeyEntry:
-        tenant = TENANT if holder else None
-        return KeyEntry(self.keyid, role, base64.b64encode(self.public).decode(), holder, region, tenant)
 
 
 @dataclass

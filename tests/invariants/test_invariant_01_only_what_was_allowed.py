@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +10,8 @@ import pytest
 from tests.invariants.conftest import MakeEngine
 from tests.invariants.gate import Gate, Lease
 from tests.invariants.parties import EMPTY, INPUTS, OTHER_INPUTS, REASON, agent, plan_bytes
-from tests.unit.job.conftest import CHILD, Desk, Dialogue
+from tests.unit.job.conftest import Desk
 
-import lockgate
 from lockgate.contract.intent import Phase, Stage
 from lockgate.contract.runnerapi import StageReport
 from lockgate.gateway.errors import BadInput, Refusal
@@ -136,34 +131,10 @@ async def test_the_grant_speaks_of_exactly_what_was_asked(gate: Gate) -> None:
     assert lease.offer.work.intent["reason"] == REASON
 
 
-class JobDesk(Desk):
-    """Starts the job of the tree under test: where these tests found `lockgate`, so does the child."""
-
-    def start(self) -> Dialogue:
-        ours, theirs = socket.socketpair()
-        ours.settimeout(300)
-        env = {
-            "LOCKGATE_CHANNEL_FD": str(theirs.fileno()),
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(Path(lockgate.__file__).parents[1]),
-        }
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(self.base)],
-            env=env,
-            pass_fds=[theirs.fileno()],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
-        theirs.close()
-        self.children.append(child)
-        return Dialogue(ours, child)
-
-
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     """A real job process over a socketpair, with a source whose commands leave a trace when they run."""
-    made = JobDesk(tmp_path)
+    made = Desk(tmp_path)
     source = tmp_path / "source"
     (source / "runbook.toml").write_text(
         'version = 1\n[tasks.touch]\ncheck = ["./check"]\napply = ["./apply"]\n[tasks.touch.parameters]\n'

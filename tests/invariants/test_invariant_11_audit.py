@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pysqlite3
 import pytest
+from tests.grants import Key
 from tests.invariants.gate import Gate
 from tests.invariants.parties import EMPTY, human
 
@@ -179,8 +180,6 @@ async def test_without_a_witness_it_says_so(copy: Copy) -> None:
 
 
 async def test_a_witness_by_a_stranger_counts_for_nothing(copy: Copy) -> None:
-    from tests.invariants.parties import Key
-
     copy.trust = Trust(Key().public, copy.trust.keysets)
     report = copy.verify()
     assert not report.ok

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.unit.contract.keys import Key
+from tests.grants import Key
 
 from lockgate.contract.dsse import EnvelopeError, VerifyingKey, pae, seal, unseal
 from lockgate.contract.evidence import CHECKPOINT_TYPE, Checkpoint

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.grants import DIGEST, GRANT, Key
 
-from lockgate.contract.grant import GRANT_TYPE, PERMIT_TYPE, Grant, GrantedPlan, GrantedPolicy, Limits, Permit
+import lockgate
+from lockgate.contract.grant import GRANT_TYPE, PERMIT_TYPE, Permit
 from lockgate.contract.intent import Phase, Stage
-from lockgate.contract.keyset import PAYLOAD_TYPE, KeyEntry, KeyRole, Keyset, keyid_of
+from lockgate.contract.keyset import PAYLOAD_TYPE, KeyRole, Keyset
 from lockgate.contract.signed import envelope_sha256, write_signed
 from lockgate.contract.snapshot import snapshot_digest
 from lockgate.job.source import walk
 from lockgate.wire.frames import read_frame, write_frame
 
-DIGEST = "sha256:" + "0" * 64
 CHILD = """
 import sys
 from pathlib import Path
@@ -40,55 +40,16 @@ raise SystemExit(main(places))
 """
 
 
-class Key:
-    """An Ed25519 key as an EnvelopeSigner."""
-
-    def __init__(self) -> None:
-        self._private = Ed25519PrivateKey.generate()
-        self.public = self._private.public_key().public_bytes_raw()
-        self.keyid = keyid_of(self.public)
-
-    def sign(self, message: bytes) -> bytes:
-        return self._private.sign(message)
-
-
 def sha256(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-LIMITS = Limits(1 << 28, 64, 60, 60, 256, 1 << 26, 1 << 28, 1 << 16)
-GRANT = Grant(
-    version=1,
-    deployment="test",
-    dev=True,
-    tenant="default",
-    operation="op_1",
-    attempt="at_1",
-    phase=Phase.APPLY,
-    fence=7,
-    lease="le_1",
-    intent_sha256=DIGEST,
-    action_sha256=DIGEST,
-    target_sha256=DIGEST,
-    inputs_sha256=DIGEST,
-    plan=GrantedPlan(DIGEST, DIGEST, "op_1"),
-    policy=GrantedPolicy(DIGEST, "de_1"),
-    approvals=(),
-    region="local",
-    runner="r1",
-    sandbox="bubblewrap",
-    limits=LIMITS,
-    egress=(),
-    credential_scope="write",
-    issued_at=1,
-    not_after=2,
-)
 PERMIT = Permit(1, "test", "pe_1", DIGEST, "op_1", "at_1", 7, Phase.APPLY, DIGEST, DIGEST, "broker", 1000, 61_000)
 
 
 @dataclass
 class Desk:
-    """A runner's side: writes the trust files, signs, starts the job and talks to it."""
+    """A runner's side: writes the trust files, signs, starts the job of the tree under test (as these tests found it) and talks to it."""
 
     base: Path
     root: Key = field(default_factory=Key)
@@ -103,9 +64,7 @@ class Desk:
 
     def publish(self, **changes: Any) -> None:
         keys = ((self.grant_key, KeyRole.GRANT), (self.log_key, KeyRole.LOG))
-        entries = tuple(
-            KeyEntry(key.keyid, role, base64.b64encode(key.public).decode(), None, None, None) for key, role in keys
-        )
+        entries = tuple(key.entry(role) for key, role in keys)
         keyset = replace(Keyset(1, "test", True, 0, 1 << 52, entries), **changes)
         (self.base / "keyset.json").write_bytes(write_signed(keyset, PAYLOAD_TYPE, self.root))
         (self.base / "root.pub").write_text(base64.b64encode(self.root.public).decode() + "\n")
@@ -140,7 +99,11 @@ class Desk:
     def start(self) -> Dialogue:
         ours, theirs = socket.socketpair()
         ours.settimeout(300)
-        env = {"LOCKGATE_CHANNEL_FD": str(theirs.fileno()), "PATH": os.environ["PATH"]}
+        env = {
+            "LOCKGATE_CHANNEL_FD": str(theirs.fileno()),
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(lockgate.__file__).parents[1]),
+        }
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(self.base)],
             env=env,

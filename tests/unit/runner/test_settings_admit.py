@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import grants
 
 from lockgate.contract.decision import SANDBOX_ORDER
-from lockgate.contract.grant import Grant, GrantedPlan, GrantedPolicy, Limits
+from lockgate.contract.grant import Grant, Limits
 from lockgate.contract.intent import Effect, Phase
 from lockgate.contract.work import ActionSpec, TargetSpec, Work
 from lockgate.runner.admit import OutsideConfiguration, admit
@@ -40,31 +41,14 @@ targets:
 """
 DIGEST = "sha256:" + "a" * 64
 LIMITS = Limits(100, 100, 100, 100, 100, 100, 100, 100)
-GRANT = Grant(
-    version=1,
+GRANT = replace(
+    grants.GRANT,
     deployment="acme",
     dev=False,
-    tenant="default",
-    operation="op",
-    attempt="at",
-    phase=Phase.APPLY,
-    fence=1,
-    lease="l",
-    intent_sha256=DIGEST,
-    action_sha256=DIGEST,
-    target_sha256=DIGEST,
-    inputs_sha256=DIGEST,
-    plan=GrantedPlan(DIGEST, DIGEST, "op_1"),
-    policy=GrantedPolicy(DIGEST, "d"),
-    approvals=(),
     region="eu-west",
-    runner="runner-1",
     sandbox="namespace",
     limits=LIMITS,
     egress=("api.example:443",),
-    credential_scope="write",
-    issued_at=0,
-    not_after=1,
     image="sha256:" + "b" * 64,
 )
 ACTION = ActionSpec("restart", Effect.CHANGE, "low", "runbook", "restart", {}, ())

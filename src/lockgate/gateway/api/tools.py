@@ -10,13 +10,7 @@ import jsonschema_rs
 from lockgate.contract.intent import Effect
 from lockgate.gateway.catalog.explain import explain
 from lockgate.gateway.catalog.model import pointer
-from lockgate.gateway.catalog.toolschema import (
-    IDEMPOTENCY_KEY_PATTERN,
-    MAX_IDEMPOTENCY_KEY,
-    MAX_REASON,
-    MAX_WAIT_SECONDS,
-    MIN_REASON,
-)
+from lockgate.gateway.catalog.toolschema import WAIT, WHY
 from lockgate.gateway.errors import BadInput
 from lockgate.gateway.operations.advice import APPLY_PLAN, CANCEL_OPERATION, EXPLAIN, GET_OPERATION
 from lockgate.gateway.operations.states import EffectShown, State
@@ -127,12 +121,6 @@ _OPERATION_ID: Final = {
     "maxLength": 64,
     "description": "The operation_id of an earlier answer.",
 }
-_WAIT: Final = {
-    "type": "integer",
-    "minimum": 0,
-    "maximum": MAX_WAIT_SECONDS,
-    "description": "Seconds to wait for the operation to end before answering with its current status.",
-}
 
 
 def _helper(
@@ -165,7 +153,7 @@ HELPERS: Final = {
             GET_OPERATION,
             "Look at an operation",
             "The current status of one of your operations; waits up to wait_seconds for it to end. Changes nothing.",
-            _object({"operation_id": _OPERATION_ID, "wait_seconds": _WAIT}, "operation_id"),
+            _object({"operation_id": _OPERATION_ID, "wait_seconds": WAIT}, "operation_id"),
             (True, False, True),
         ),
         _helper(
@@ -194,20 +182,8 @@ HELPERS: Final = {
                         "pattern": "^sha256:[0-9a-f]{64}$",
                         "description": "plan.digests.semantic_sha256 of the planned operation.",
                     },
-                    "reason": {
-                        "type": "string",
-                        "minLength": MIN_REASON,
-                        "maxLength": MAX_REASON,
-                        "description": "Why this change is wanted; approvers and the audit log see it.",
-                    },
-                    "idempotency_key": {
-                        "type": "string",
-                        "minLength": 1,
-                        "maxLength": MAX_IDEMPOTENCY_KEY,
-                        "pattern": IDEMPOTENCY_KEY_PATTERN,
-                        "description": "A key of your choice; the same key with the same call answers with the same operation.",
-                    },
-                    "wait_seconds": _WAIT,
+                    **WHY,
+                    "wait_seconds": WAIT,
                 },
                 "operation_id",
                 "semantic_sha256",

@@ -13,13 +13,13 @@ MAX_IDEMPOTENCY_KEY: Final = 128
 IDEMPOTENCY_KEY_PATTERN: Final = r"^[A-Za-z0-9._:-]+$"
 MAX_WAIT_SECONDS: Final = 60
 
-_WAIT: Final = {
+WAIT: Final = {
     "type": "integer",
     "minimum": 0,
     "maximum": MAX_WAIT_SECONDS,
     "description": "Seconds to wait for the operation to end before answering with its current status.",
 }
-_CHANGE: Final = {
+WHY: Final = {
     "reason": {
         "type": "string",
         "minLength": MIN_REASON,
@@ -33,8 +33,10 @@ _CHANGE: Final = {
         "pattern": IDEMPOTENCY_KEY_PATTERN,
         "description": "A key of your choice; the same key with the same call answers with the same operation.",
     },
-    "dry_run": {"type": "boolean", "description": "True: plan only, apply nothing."},
 }
+"""What every call that may change something is asked for, whichever tool it is: a reason and a key to repeat it by."""
+
+_DRY_RUN: Final = {"type": "boolean", "description": "True: plan only, apply nothing."}
 
 
 def tool_schema(arguments: dict[str, Any], effect: Effect, targets: Sequence[str]) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def call_schema(arguments: dict[str, Any], effect: Effect) -> dict[str, Any]:
 
 
 def _with_controls(arguments: dict[str, Any], effect: Effect, target: dict[str, Any]) -> dict[str, Any]:
-    properties: dict[str, Any] = {**arguments["properties"], "target": target, "wait_seconds": _WAIT}
+    properties: dict[str, Any] = {**arguments["properties"], "target": target, "wait_seconds": WAIT}
     if effect is not Effect.READ:
-        properties |= _CHANGE
+        properties |= {**WHY, "dry_run": _DRY_RUN}
     return {**arguments, "properties": properties, "additionalProperties": False}

@@ -1,18 +1,15 @@
 """A small deployment with real keys, and a store whose log a runner has witnessed."""
 
-import base64
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.grants import Key
 
 from lockgate.contract.canonical import sha256
 from lockgate.contract.dsse import seal
 from lockgate.contract.evidence import RECEIPT_TYPE, Receipt, Witness
-from lockgate.contract.keyset import PAYLOAD_TYPE, KeyEntry, KeyRole, Keyset, keyid_of
+from lockgate.contract.keyset import PAYLOAD_TYPE, KeyRole, Keyset
 from lockgate.contract.signed import write_signed
 from lockgate.gateway.audit.checkpoint import issue, root_text
 from lockgate.gateway.audit.entries import EntryKind
@@ -20,21 +17,6 @@ from lockgate.gateway.store.port import Append, EnvelopeRecord, GetEpoch, Transi
 from lockgate.gateway.store.sqlite import SqliteStore
 from lockgate.gateway.store.sqlite.rows import encode
 from lockgate.testing.records import DIGEST, NOW, admit, entry, operation
-
-
-class Key:
-    """An Ed25519 key made from a name, so that a test is the same every time."""
-
-    def __init__(self, name: str) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
-        self.public = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.keyid = keyid_of(self.public)
-
-    def sign(self, message: bytes) -> bytes:
-        return self._key.sign(message)
-
-    def entry(self, role: KeyRole) -> KeyEntry:
-        return KeyEntry(self.keyid, role, base64.b64encode(self.public).decode(), None, None, None)
 
 
 @dataclass

@@ -9,7 +9,8 @@ from typing import Any
 
 import pysqlite3
 import pytest
-from tests.unit.gateway.audit.conftest import Deployment, Key, Log
+from tests.grants import Key
+from tests.unit.gateway.audit.conftest import Deployment, Log
 
 from lockgate.contract.canonical import canonical, sha256
 from lockgate.contract.evidence import Witness
