@@ -101,7 +101,7 @@ class Enclosure:
             raise
         self.made[pod["metadata"]["uid"]] = PodRef(pod["metadata"]["uid"], "")
         await self.watch.knows(pod)
-        check_order(order, pod)
+        check_order(order, pod, self._cluster.settings.network_annotations)
         return pod
 
     async def check_again(self, plan: PodPlan, pod: Pod) -> None:
@@ -111,7 +111,7 @@ class Enclosure:
         except (ApiRefused, ApiUnavailable) as error:
             raise not_made(f"pod {plan.name} in {self.name}", error) from None
         check_same(pod, held)
-        check_running(objects.pod(plan), held)
+        check_running(objects.pod(plan), held, self._cluster.settings.network_annotations)
 
     def runs_on(self, pod: Pod) -> None:
         """Remember which node a pod came to, and when it was first seen to run there: that node is asked later whether it is gone."""

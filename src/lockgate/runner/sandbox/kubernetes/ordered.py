@@ -7,7 +7,7 @@ identity, and the pod that comes to the channel is still of the right UID. So al
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ MUTATED_FIX: Final = (
     'exempt namespaces labelled lockgate.dev/run: "true" from whatever changes pods: see '
     "`kubectl get mutatingwebhookconfigurations,mutatingadmissionpolicybindings`"
 )
+NOTED_FIX: Final = "; of an annotation that only says what the cluster's network plugin did: name it in sandbox.kubernetes.network_annotations"
 CHANGED_FIX: Final = "find out who changes pods of Lockgate's namespaces"
 _MAX_NAME: Final = 80
 _SUFFIXES: Final = {
@@ -50,19 +51,22 @@ _ANNOTATIONS: Final = frozenset(
 """What network plugins write down of what they did. One that orders something (another network, a runtime's switch) is not among them."""
 
 
-def check_order(order: Pod, held: Pod) -> None:
-    """Of a pod that was just made, ``held`` is what the API server keeps of ``order``. Raises SandboxUnavailable naming the first field that differs."""
-    found = _metadata(order, held) or difference(order, held)
+def check_order(order: Pod, held: Pod, noted: Collection[str] = ()) -> None:
+    """Of a pod that was just made, ``held`` is what the API server keeps of ``order``. Raises SandboxUnavailable naming the first field that differs.
+
+    ``noted``: keys of annotations that this cluster's network plugin writes beside those that are known here.
+    """
+    found = _metadata(order, held, noted) or difference(order, held)
     if found is not None:
         raise SandboxUnavailable(
             f"the cluster made another pod than was ordered: {found}; most likely a mutating webhook or policy changes pods",
-            MUTATED_FIX,
+            MUTATED_FIX + (NOTED_FIX if found.startswith("metadata.annotations") else ""),
         )
 
 
-def check_running(order: Pod, held: Pod) -> None:
+def check_running(order: Pod, held: Pod, noted: Collection[str] = ()) -> None:
     """As ``check_order``, of the pod as it is once it runs: one container, started once, nobody beside it. Raises SandboxUnavailable."""
-    check_order(order, held)
+    check_order(order, held, noted)
     found = _status(held)
     if found is not None:
         raise SandboxUnavailable(f"the pod does not run as it was ordered: {found}", CHANGED_FIX)
@@ -86,7 +90,7 @@ def difference(order: Pod, held: Pod) -> str | None:
     return _compare(wanted, spec, "spec", allowed)
 
 
-def _metadata(order: Pod, held: Pod) -> str | None:
+def _metadata(order: Pod, held: Pod, noted: Collection[str]) -> str | None:
     wanted, found = order["metadata"], held.get("metadata", {})
     if found.get("name") != wanted["name"]:
         return "metadata.name is another"
@@ -94,7 +98,8 @@ def _metadata(order: Pod, held: Pod) -> str | None:
         if found.get(name):
             return f"metadata.{name} was added"
     labels = {key: value for key, value in (found.get("labels") or {}).items() if key not in _LABELS}
-    annotations = {key: value for key, value in (found.get("annotations") or {}).items() if key not in _ANNOTATIONS}
+    passed = _ANNOTATIONS.union(noted)
+    annotations = {key: value for key, value in (found.get("annotations") or {}).items() if key not in passed}
     return _compare(wanted["labels"], labels, "metadata.labels", {}) or _compare(
         wanted["annotations"], annotations, "metadata.annotations", {}
     )

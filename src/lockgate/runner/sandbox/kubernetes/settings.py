@@ -15,6 +15,11 @@ from lockgate.wire.settingsfile import SettingInvalid, setting
 _PORTS = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?")
 _ACCOUNT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_ANNOTATION = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+MAX_ANNOTATIONS = 20
+ORDERS = ("k8s.v1.cni.cncf.io/networks", "v1.multus-cni.io/default-network")
+"""Annotations that have a network plugin do something."""
+OURS_AND_KUBERNETES = ("lockgate.dev", "kubernetes.io", "k8s.io")
 _ROLE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
@@ -43,6 +48,10 @@ class KubernetesSettings:
         "lockgate/look",
     )
     node_selector: dict[str, str] = setting("Labels of the nodes that sandboxes may run on.", factory=dict)
+    network_annotations: tuple[str, ...] = setting(
+        "Annotations, by their whole names, in which this cluster's network plugin writes down what it did to a pod, beside those that are known; any other on a pod is refused.",
+        (),
+    )
     cpu_millis: int = setting("CPU of one sandbox, in thousandths of a core.", 1000)
     start_seconds: int = setting("How long a pod may take from its order to its first word.", 60)
     teardown_seconds: int = setting(
@@ -66,6 +75,7 @@ class KubernetesSettings:
         for key, value in self.node_selector.items():
             if not _LABEL.fullmatch(key) or (value and not _LABEL.fullmatch(value)):
                 raise SettingInvalid(f"node_selector.{key[:80]}", "must be a label of nodes and its value")
+        self._check_annotations()
         for name, most in (("cpu_millis", 1_000_000), ("start_seconds", 600), ("teardown_seconds", 600)):
             if not 1 <= getattr(self, name) <= most:
                 raise SettingInvalid(name, f"must be 1 to {most}")
@@ -76,6 +86,18 @@ class KubernetesSettings:
             raise SettingInvalid("channel_ports", "must be first-last, from 1024 to 65535")
         if int(found[2]) - int(found[1]) < 2:
             raise SettingInvalid("channel_ports", "must be three ports at least: a stage needs as many")
+
+    def _check_annotations(self) -> None:
+        if len(self.network_annotations) > MAX_ANNOTATIONS:
+            raise SettingInvalid("network_annotations", f"must be {MAX_ANNOTATIONS} names at most")
+        for key in self.network_annotations:
+            if not _ANNOTATION.fullmatch(key):
+                raise SettingInvalid("network_annotations", f"{key[:80]!r} must be prefix/name, whole: no pattern")
+            if key in ORDERS or key.partition("/")[0].endswith(OURS_AND_KUBERNETES):
+                raise SettingInvalid(
+                    "network_annotations",
+                    f"{key[:80]!r} orders something of a cluster, or is none of a network plugin's: it cannot be let pass",
+                )
 
     @property
     def ports(self) -> range | None:

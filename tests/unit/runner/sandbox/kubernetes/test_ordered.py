@@ -12,7 +12,9 @@ from tests.unit.runner.sandbox.kubernetes.test_objects import PLAN
 
 from lockgate.runner.sandbox.kubernetes import objects
 from lockgate.runner.sandbox.kubernetes.ordered import check_order, check_running, check_same, difference
+from lockgate.runner.sandbox.kubernetes.settings import KubernetesSettings
 from lockgate.runner.sandbox.port import SandboxUnavailable
+from lockgate.wire.settingsfile import SettingInvalid
 
 Edit = Callable[[dict[str, Any]], Any]
 PLACED = replace(PLAN, cpu_millis=1000, environment={"A": "1", "EMPTY": ""}, node_selector={"disk": "fast"})
@@ -69,6 +71,35 @@ def test_what_a_cluster_may_well_do_to_every_pod_passes():
     found["metadata"]["labels"]["topology.kubernetes.io/zone"] = "eu-1"
     found["metadata"]["annotations"]["cni.projectcalico.org/podIP"] = "10.0.0.1/32"
     check_running(ORDER, found)
+
+
+NOTED = "netplugin.example/status"
+
+
+def test_what_a_clusters_own_network_plugin_writes_passes_by_its_whole_name_where_the_runner_lists_it():
+    found = held()
+    found["metadata"]["annotations"][NOTED] = "10.0.0.1"
+    with pytest.raises(SandboxUnavailable, match=NOTED) as refused:
+        check_running(ORDER, found)
+    assert "sandbox.kubernetes.network_annotations" in refused.value.fix
+    check_running(ORDER, found, (NOTED,))
+    found["metadata"]["annotations"][f"{NOTED}-2"] = "x"
+    with pytest.raises(SandboxUnavailable, match=f"{NOTED}-2"):
+        check_running(ORDER, found, (NOTED,))
+
+
+@pytest.mark.parametrize(
+    "listed",
+    ["netplugin.example/*", "status", "", "lockgate.dev/sandbox", "k8s.v1.cni.cncf.io/networks", "io.kubernetes.io/x"],
+)
+def test_no_annotation_that_orders_something_nor_any_pattern_is_let_pass(listed: str):
+    with pytest.raises(SettingInvalid, match="network_annotations"):
+        KubernetesSettings(network_annotations=(listed,))
+
+
+def test_the_list_of_annotations_is_bounded():
+    with pytest.raises(SettingInvalid, match="20 names at most"):
+        KubernetesSettings(network_annotations=tuple(f"a.example/{number}" for number in range(21)))
 
 
 def test_what_a_runtime_class_brings_passes_where_one_was_ordered_and_nowhere_else():
