@@ -44,7 +44,8 @@ class Enclosure:
         self.closes = False
         """Whether no more pods come: then the namespace goes with the last one (ADR 46)."""
         self._opening: asyncio.Task[None] | None = None
-        self._removal: asyncio.Task[Document | None] | None = None
+        self._removal: asyncio.Task[str | None] | None = None
+        self._told: set[str] = set()
         self._closed: float | None = None
         self._numbers = 0
 
@@ -136,6 +137,7 @@ class Enclosure:
         metadata = pod["metadata"]
         options = {"gracePeriodSeconds": objects.GRACE_SECONDS, "preconditions": {"uid": metadata["uid"]}}
         await self._cluster.api.delete(f"{self._path('v1', 'pods')}/{metadata['name']}", options)
+        self._told.add(metadata["uid"])
 
     async def end(self, pod: Pod) -> dict[str, bool]:
         """End one pod and look: its object is gone, and its node runs it no more. Raises SandboxUnavailable."""
@@ -173,13 +175,13 @@ class Enclosure:
     def _close(self) -> None:
         """Have the namespace go, once no more pods come. Its controller waits for five seconds before it does anything, so it is told early."""
         if self.closes and self._removal is None:
-            self._removal = asyncio.get_running_loop().create_task(self._remove())
+            every = self.whole and self.made.keys() <= self._told
+            self._removal = asyncio.get_running_loop().create_task(self._delete(self._uid) if every else self._remove())
 
-    async def _is_gone(self, namespace: Document | None) -> bool:
-        if namespace is None:
-            return True
-        uid, seconds = str(namespace["metadata"]["uid"]), self._cluster.settings.teardown_seconds
-        return await absence.gone(self._cluster.api, NAMESPACES, self.name, uid, seconds) is None
+    async def _is_gone(self, uid: str | None) -> bool:
+        """Of the namespace of that UID; None: there was none."""
+        seconds = self._cluster.settings.teardown_seconds
+        return uid is None or await absence.gone(self._cluster.api, NAMESPACES, self.name, uid, seconds) is None
 
     async def release(self) -> dict[str, bool]:
         """Everything goes: pods first, with their short grace, then the namespace, then a look at the nodes. Raises SandboxUnavailable."""
@@ -198,14 +200,13 @@ class Enclosure:
         none_left = absent and await self._cluster.nodes.run_none_in(self.name, pods, self._closed, whole=self.whole)
         return {"namespace": absent, "processes": none_left}
 
-    async def _remove(self) -> Document | None:
-        """Order the end of all that is left in it, and its own. None when there is none. Raises ApiRefused, ApiUnavailable, SandboxUnavailable."""
+    async def _remove(self) -> str | None:
+        """Order the end of all that is left in it, and its own: its UID. None when there is none. Raises ApiRefused, ApiUnavailable, SandboxUnavailable."""
         namespace = await self._found()
-        if namespace is not None:
-            await self._end_pods()
-            await self._delete(namespace)
-            self._closed = self._closed or self._cluster.nodes.now()  # nothing is made in what is being removed
-        return namespace
+        if namespace is None:
+            return None
+        await self._end_pods()
+        return await self._delete(str(namespace["metadata"]["uid"]))
 
     async def sandboxes(self) -> dict[str, Pod]:
         """Every pod that is in it, by the id of its sandbox, as the API server has it now. Raises ApiRefused, ApiUnavailable."""
@@ -239,13 +240,16 @@ class Enclosure:
             raise
         await _all(*(self.order_end(pod) for pod in pods.values()))
 
-    async def _delete(self, namespace: Document) -> None:
+    async def _delete(self, uid: str) -> str:
+        """Every pod of it was told to end."""
         try:
-            options = {"preconditions": {"uid": namespace["metadata"]["uid"]}, "propagationPolicy": "Background"}
+            options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
             await self._cluster.api.delete(f"{NAMESPACES}/{self.name}", options)
         except ApiRefused as refused:
             if refused.status != _CONFLICT:  # it is on its way already
                 raise
+        self._closed = self._closed or self._cluster.nodes.now()  # nothing is made in what is being removed
+        return uid
 
     def _path(self, version: str, kind: str) -> str:
         root = "/api" if version == "v1" else "/apis"

@@ -189,6 +189,37 @@ async def test_when_no_more_pods_come_the_namespace_is_told_to_go_while_the_last
     assert removed["preconditions"] == {"uid": "n1"}
 
 
+async def test_of_a_namespace_whose_every_pod_was_told_to_end_nothing_is_asked_before_it_is_told_too(
+    ordered: Enclosure, server: ScriptedServer
+) -> None:
+    pod = await made(ordered, server)
+    ordered.whole, ordered._uid = True, "n1"
+    server.answers("DELETE", POD, Answer(200, {}))
+    goes(server)
+    assert await ordered.end(pod) == {"pod": True, "processes": True}
+    await server.has_heard(SPACE, 1)
+    paths = server.paths()
+    assert paths.index(f"DELETE {POD}") < paths.index(f"DELETE {SPACE}"), "pods first"
+    assert {f"GET {SPACE}", f"GET {PODS}"}.isdisjoint(paths)
+
+
+async def test_a_pod_that_was_not_told_to_end_is_told_before_its_namespace(
+    ordered: Enclosure, server: ScriptedServer
+) -> None:
+    pod = await made(ordered, server)
+    ordered.whole, ordered._uid = True, "n1"
+    ordered.made["u2"] = PodRef("u2", "")
+    other = kept() | {"metadata": kept()["metadata"] | {"name": "stage-9", "uid": "u2"}}
+    for name in (PLACED.name, "stage-9"):
+        server.answers("DELETE", f"{PODS}/{name}", Answer(200, {}), Answer(200, {}))
+    server.answers("GET", PODS, Answer(200, {"metadata": {}, "items": [kept(), other]}))
+    goes(server)
+    await ordered.end(pod)
+    await server.has_heard(SPACE, 2)
+    paths = server.paths()
+    assert paths.index(f"DELETE {PODS}/stage-9") < paths.index(f"DELETE {SPACE}")
+
+
 async def test_where_policies_could_go_before_the_pod_that_they_hold_the_namespace_is_told_once_it_is_gone(
     enclosure: Enclosure, server: ScriptedServer
 ) -> None:
