@@ -17,6 +17,9 @@ from lockgate.keys.pki import CertificateAuthority
 from lockgate.runner.sandbox.kubernetes.access import Access, Token
 from lockgate.runner.sandbox.kubernetes.api import Api
 
+PATIENCE = 60.0
+"""Seconds: what a test waits for comes at once, or not at all."""
+
 
 @dataclass
 class Asked:
@@ -53,8 +56,11 @@ class ScriptedServer:
         self.script.setdefault((method, path), []).extend(answers)
 
     async def has_heard(self, path: str, times: int) -> None:
-        async with self.heard:
-            await self.heard.wait_for(lambda: sum(one.path == path for one in self.asked) >= times)
+        try:
+            async with asyncio.timeout(PATIENCE), self.heard:
+                await self.heard.wait_for(lambda: sum(one.path == path for one in self.asked) >= times)
+        except TimeoutError:
+            pytest.fail(f"{path} was not asked for {times} times: {self.paths()}")
 
     def paths(self) -> list[str]:
         return [f"{one.method} {one.path}" for one in self.asked]

@@ -161,6 +161,12 @@ def goes(server: ScriptedServer, *after: Answer) -> None:
     server.answers("DELETE", SPACE, Answer(200, held))
 
 
+async def removed(enclosure: Enclosure) -> str | None:
+    """The UID of the namespace whose end was ordered, once it was."""
+    assert enclosure._removal is not None, "its end was not ordered"
+    return await enclosure._removal
+
+
 async def made(enclosure: Enclosure, server: ScriptedServer) -> Any:
     takes(server, kept())
     return await enclosure.make(PLACED, [], b"t" * 32)
@@ -182,11 +188,11 @@ async def test_when_no_more_pods_come_the_namespace_is_told_to_go_while_the_last
     assert await ending == {"pod": True, "processes": True}
     paths = server.paths()
     assert paths.index(f"DELETE {POD}") < paths.index(f"DELETE {SPACE}"), "pods first"
-    [ended, *_], [removed] = (
+    [ended, *_], [gone] = (
         [one.body for one in server.asked if (one.method, one.path) == ("DELETE", path)] for path in (POD, SPACE)
     )
     assert (ended["gracePeriodSeconds"], ended["preconditions"]) == (1, {"uid": "u1"})
-    assert removed["preconditions"] == {"uid": "n1"}
+    assert gone["preconditions"] == {"uid": "n1"}
 
 
 async def test_of_a_namespace_whose_every_pod_was_told_to_end_nothing_is_asked_before_it_is_told_too(
@@ -197,7 +203,7 @@ async def test_of_a_namespace_whose_every_pod_was_told_to_end_nothing_is_asked_b
     server.answers("DELETE", POD, Answer(200, {}))
     goes(server)
     assert await ordered.end(pod) == {"pod": True, "processes": True}
-    await server.has_heard(SPACE, 1)
+    assert await removed(ordered) == "n1"
     paths = server.paths()
     assert paths.index(f"DELETE {POD}") < paths.index(f"DELETE {SPACE}"), "pods first"
     assert {f"GET {SPACE}", f"GET {PODS}"}.isdisjoint(paths)
@@ -215,7 +221,7 @@ async def test_a_pod_that_was_not_told_to_end_is_told_before_its_namespace(
     server.answers("GET", PODS, Answer(200, {"metadata": {}, "items": [kept(), other]}))
     goes(server)
     await ordered.end(pod)
-    await server.has_heard(SPACE, 2)
+    assert await removed(ordered) == "n1"
     paths = server.paths()
     assert paths.index(f"DELETE {PODS}/stage-9") < paths.index(f"DELETE {SPACE}")
 
@@ -235,7 +241,7 @@ async def test_where_policies_could_go_before_the_pod_that_they_hold_the_namespa
     assert enclosure._removal is None, "its pod is still there"
     told.set()
     assert await ending == {"pod": True, "processes": True}
-    await server.has_heard(SPACE, 2)
+    assert await removed(enclosure) == "n1"
 
 
 async def test_a_pod_that_more_follow_leaves_its_namespace_alone(ordered: Enclosure, server: ScriptedServer) -> None:
