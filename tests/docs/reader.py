@@ -29,7 +29,11 @@ from lockgate.cli.samples import TARGET_GID
 
 START_SECONDS = 300.0
 COMMAND_SECONDS = 240.0
-RELOAD_SECONDS = 60.0
+RELOAD_SECONDS = 300.0
+STOP_SECONDS = 240.0
+PAGE = 500
+"""Entries of the log that are asked for at once."""
+
 READY = "Ctrl-C stops it."
 ASKS = b"[y/N]: "
 
@@ -82,7 +86,7 @@ class Reader:
     def stop_dev(self) -> None:
         if self.dev is not None and self.dev.poll() is None:
             self.dev.send_signal(signal.SIGINT)
-            self.dev.wait(60)
+            self.dev.wait(STOP_SECONDS)
         self.dev = None
 
     def run(self, command: str, typed: str | None = None) -> tuple[int, str]:
@@ -160,7 +164,7 @@ class Reader:
         path = self.path(place)
         before = self._loads()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+        self._put(path, text)
         self._loaded(path, before)
 
     def merge(self, place: str, text: str) -> None:
@@ -170,8 +174,16 @@ class Reader:
         merged = _merged(yaml.safe_load(path.read_text("utf-8")), yaml.safe_load(text))
         if os.geteuid() == 0 and path.name == "runner.yaml":
             self._for_root(merged)
-        path.write_text(yaml.safe_dump(merged, sort_keys=False, allow_unicode=True), "utf-8")
+        self._put(path, yaml.safe_dump(merged, sort_keys=False, allow_unicode=True))
         self._loaded(path, before)
+
+    def _put(self, path: Path, text: str) -> None:
+        """A file is there as a whole or not at all: a running gateway looks at it several times a second."""
+        draft = self.home / ".draft"
+        draft.write_text(text, "utf-8")
+        if path.exists():
+            shutil.copymode(path, draft)
+        draft.replace(path)
 
     def path(self, place: str) -> Path:
         assert place.startswith("~/"), f"{place}: must begin with ~/"
@@ -192,11 +204,16 @@ class Reader:
         if self.dev is None:
             return 0
         token = (self.lockgate / "tokens" / "admin").read_text().strip()
-        url = f"http://127.0.0.1:{self.ports[0]}/api/v1/audit?since=0&limit=500"
-        request = urllib.request.Request(url, headers={"authorization": f"Bearer {token}"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            entries = json.load(answer)["entries"]
-        return sum(entry["kind"] in ("catalog.loaded", "policy.loaded") for entry in entries)
+        since = count = 0
+        while True:
+            url = f"http://127.0.0.1:{self.ports[0]}/api/v1/audit?since={since}&limit={PAGE}"
+            request = urllib.request.Request(url, headers={"authorization": f"Bearer {token}"})
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                entries = json.load(answer)["entries"]
+            count += sum(entry["kind"] in ("catalog.loaded", "policy.loaded") for entry in entries)
+            if len(entries) < PAGE:
+                return count
+            since = entries[-1]["seq"] + 1
 
     def _loaded(self, path: Path, before: int) -> None:
         if self.dev is None or path.parent.name not in ("catalog", "policy"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.opaservers import Opa, answering
+from tests.ports import free_ports
 
 from lockgate.contract.decision import Question
 from lockgate.gateway.policyserving import ServedEngine
@@ -65,8 +65,7 @@ async def test_beside_the_gateway_on_a_socket(opa: Path, tmp_path: Path) -> None
 
 @pytest.mark.opa
 async def test_on_another_machine_by_tls(opa: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     now = int(time.time() * 1000)
     authority = CertificateAuthority.create("acme", now)
     theirs = authority.gateway(now)

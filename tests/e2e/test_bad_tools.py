@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 REASON = "see what happens"
-WALL_SECONDS = 15
+WALL_SECONDS = 40
+"""What a hanging tool is given; a hundred megabytes must pass in it on a busy machine."""
+
 
 ACTION = """
 ---
@@ -98,7 +100,7 @@ exit 2
 
 
 def _catalog_revision(deployment: Any) -> str:
-    with urllib.request.urlopen(deployment.url + "/healthz", timeout=10) as answer:
+    with urllib.request.urlopen(deployment.url + "/healthz", timeout=60) as answer:
         return str(json.load(answer)["catalog"]["revision"])
 
 
@@ -113,9 +115,9 @@ def misbehaving(deployment: Any) -> Any:
     catalog = deployment.home / "catalog" / "all.yaml"
     text = catalog.read_text().replace("limits: {wall_seconds: 60}", f"limits: {{wall_seconds: {WALL_SECONDS}}}")
     catalog.write_text(text + ACTION)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while _catalog_revision(deployment) == before:
-        assert time.monotonic() < deadline, deployment.logs()
+        assert time.monotonic() < deadline, f"it never came\n{deployment.logs()}"
     return deployment
 
 
@@ -135,13 +137,13 @@ def state(deployment: Any, how: str) -> Path:
 def receipts(deployment: Any, operation: str) -> list[dict[str, Any]]:
     """The audit entries of the operation's receipts, once as many as attempts are there."""
     carol = deployment.token("carol", roles=("admin",))
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while True:
         details = deployment.rest("GET", f"/api/v1/operations/{operation}/details", carol)[1]
         found = [item["body"] for item in details["entries"] if item["kind"] == "receipt.received"]
         if len(found) >= len(details["attempts"]):
             return found
-        assert time.monotonic() < deadline, deployment.logs()
+        assert time.monotonic() < deadline, f"it never came\n{deployment.logs()}"
 
 
 PLANS = {

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def connected(deployment: Any, mode: str, **token: Any) -> AsyncIterator[Client]:
     bearer = deployment.token("deploy-bot", "agent", **token)
     async with (
-        httpx2.AsyncClient(headers={"authorization": f"Bearer {bearer}"}, timeout=120) as http,
+        httpx2.AsyncClient(headers={"authorization": f"Bearer {bearer}"}, timeout=300) as http,
         Client(streamable_http_client(deployment.url + "/mcp", http_client=http), mode=mode) as client,
     ):
         yield client
@@ -28,7 +28,7 @@ async def connected(deployment: Any, mode: str, **token: Any) -> AsyncIterator[C
 
 async def finished(client: Client, view: dict[str, Any], *states: str) -> dict[str, Any]:
     """Follow `next` until the operation is in one of `states`."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(480):
         while view["status"] not in states:
             assert view["next"] is not None, view["message"]
             arguments = {"operation_id": view["operation_id"], "wait_seconds": 30}

@@ -15,7 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.e2e.tasks_extension import Task, TasksExtension, ask, tell
 
 REASON = "the launch is tomorrow"
-SECONDS = 180
+SECONDS = 480
 
 
 @asynccontextmanager
@@ -24,7 +24,7 @@ async def connected(
 ) -> AsyncIterator[Client]:
     bearer = deployment.token(subject, "agent", **token)
     async with (
-        httpx2.AsyncClient(headers={"authorization": f"Bearer {bearer}"}, timeout=120) as http,
+        httpx2.AsyncClient(headers={"authorization": f"Bearer {bearer}"}, timeout=300) as http,
         Client(streamable_http_client(deployment.url + "/mcp", http_client=http), extensions=extensions) as client,
     ):
         yield client

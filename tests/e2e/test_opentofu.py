@@ -22,12 +22,12 @@ def works(request: pytest.FixtureRequest, provider_mirror: Path) -> Iterator[Wor
     home = Path(tempfile.mkdtemp(prefix="lockgate-e2e-"))
     home.chmod(0o711)
     made = make_works(home, request.param, program, provider_mirror)
-    made.deployment.start("gateway")
-    made.deployment.start("runner")
     try:
+        made.deployment.start("gateway")
+        made.deployment.start("runner")
         yield made
     finally:
-        made.deployment.stop()
+        made.deployment.end()
         remove(home)
 
 

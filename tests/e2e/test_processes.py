@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.e2e.conftest import told
 from tests.ports import free_ports
 
 from lockgate.cli.exits import Exit
@@ -43,9 +44,9 @@ esac
 
 def until(deployment: Any, what: Callable[[], Any]) -> Any:
     """The first true value; a deadline only keeps a broken test from waiting for ever."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (found := what()):
-        assert time.monotonic() < deadline, deployment.logs()
+        assert time.monotonic() < deadline, f"it never came\n{deployment.logs()}"
         asyncio.run(asyncio.sleep(0.05))
     return found
 
@@ -59,7 +60,7 @@ def health(deployment: Any) -> dict[str, Any]:
 def refused_start(home: Path) -> tuple[int, str]:
     """The exit code and words of a gateway that must not start."""
     command = [sys.executable, "-m", "lockgate.cli", "gateway", "--home", str(home)]
-    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return done.returncode, done.stderr + done.stdout
 
@@ -184,12 +185,16 @@ def ask(deployment: Any, service: str, target: str = "web-dev") -> str:
 
 def in_place(deployment: Any, operation: str, status: str, phase: str) -> None:
     """Wait until the operation is there."""
+    found: dict[str, Any] = {}
 
     def there() -> bool:
-        found = _operation(deployment, operation)
+        found.update(_operation(deployment, operation))
         return (found["status"], found["phase"]) == (status, phase)
 
-    until(deployment, there)
+    try:
+        until(deployment, there)
+    except AssertionError as late:
+        raise AssertionError(f"{told(found)}, not {status} in {phase}\n{late}") from None
 
 
 def lock_state(deployment: Any) -> str:
@@ -269,10 +274,12 @@ def test_sigterm_lets_a_running_apply_finish(holding: Any) -> None:
     until(holding, lambda: "draining" in runner.log.read_text(errors="replace"))
     later = ask(holding, "later")
     held.unlink()
-    assert runner.popen.wait(120) == 0
+    assert runner.popen.wait(300) == 0
     ended = _operation(holding, operation)
     assert (ended["status"], ended["effect"]) == ("succeeded", "full"), ended
-    assert _operation(holding, later)["status"] == "queued", "nothing new is taken"
+    # Nothing new is taken. The poll that was given up may have been answered on its way: that lease runs out, and nobody has worked on it.
+    in_place(holding, later, "queued", "plan")
+    assert not state(holding, "later").exists()
     holding.start("runner")
     assert holding.settled(later, holding.token("alice"))["status"] == "succeeded"
 
@@ -282,8 +289,8 @@ def test_a_freeze_makes_it_wait_and_says_so(holding: Any) -> None:
     freeze = {"scope": "target:web-dev", "frozen": True, "reason": "an incident is being handled"}
     assert holding.rest("POST", "/api/v1/freezes", carol, freeze)[0] == 200
     operation = ask(holding, "frozen")
-    waits = until(holding, lambda: _operation(holding, operation)["waiting_for"])
-    assert "freeze" in waits, waits
+    # What was before it may hold the target's lock until its receipt is there.
+    until(holding, lambda: "freeze" in (_operation(holding, operation)["waiting_for"] or ""))
     assert _operation(holding, operation)["status"] == "queued"
     assert holding.rest("POST", "/api/v1/freezes", carol, {**freeze, "frozen": False})[0] == 200
     assert holding.settled(operation, holding.token("alice"))["status"] == "succeeded"

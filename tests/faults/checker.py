@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ import pysqlite3
 import yaml
 from tests.e2e.conftest import ROOT
 from tests.faults.order import Order
-from tests.faults.plant import SECRET, Plant
+from tests.faults.plant import PATIENCE, SECRET, Plant
 
 
 @dataclass
@@ -42,6 +44,7 @@ def check(plant: Plant, orders: Iterable[Order], stopped: Callable[[], None] = l
     orders = list(orders)
     ledger = Ledger(kills=len(plant.kills), operations=len(orders))
     finals = [(order, order.result()) for order in orders]
+    rest(plant)
     still = [what for what in ("runner", "gateway") if getattr(plant, what).kill(15) != 0]
     ledger.faults += [f"{what} did not end well on SIGTERM" for what in still]
     stopped()
@@ -52,6 +55,19 @@ def check(plant: Plant, orders: Iterable[Order], stopped: Callable[[], None] = l
     ledger.faults += left_behind(plant)
     ledger.faults += log_faults(plant.deployment.home)
     return ledger
+
+
+def rest(plant: Plant) -> None:
+    """Wait until the runner has told all: an operation ends with its report, and a receipt that met something else on its way is sent once more.
+
+    What is open for longer is found by what follows.
+    """
+    from lockgate.runner.journal import _read
+
+    pause, deadline = threading.Event(), time.monotonic() + PATIENCE  # never set
+    (journal,) = plant.runner.seen(plant.runner.state).rglob("journal.jsonl")
+    while _read(journal)[0].open and time.monotonic() < deadline:
+        pause.wait(0.05)
 
 
 def outcome(ledger: Ledger, rows: Rows, order: Order, final: dict[str, Any]) -> None:

@@ -31,6 +31,8 @@ class Order:
     final: dict[str, Any] | None = None
     resolved: str | None = None
     fault: str | None = None
+    seen: dict[str, Any] = field(default_factory=dict)
+    """The last answer that had a status in it."""
 
     def __post_init__(self) -> None:
         token = self.plant.deployment.token
@@ -56,10 +58,21 @@ class Order:
     def result(self) -> dict[str, Any]:
         """Wait for the end."""
         self._thread.join(self.patience)
-        assert self.final is not None, (
-            f"{self.service} {self.id}: {self.fault or 'no end in time'}\n{self.plant.logs()}"
-        )
+        assert self.final is not None, f"no end in {self.patience:g} s: {self.story()}\n{self.plant.logs()}"
         return self.final
+
+    def story(self) -> str:
+        """All that is known of it, in one line: CI shows one of a failure."""
+        seen = self.final or self.seen
+        where = "unasked" if not seen else f"{seen.get('status')}({seen.get('effect')}) in {seen.get('phase')}"
+        waits, message = seen.get("waiting_for"), seen.get("message")
+        lasts = "; ".join(
+            f"{what.what} said last: {what.last_line()}" for what in (self.plant.runner, self.plant.gateway)
+        )
+        return (
+            f"{self.service} {self.id} is {where}, waits for {waits}: {message!r}; applied {self.applies} times, resolved {self.resolved}, "
+            f"trouble {self.fault}; {lasts}"
+        )
 
     @property
     def applies(self) -> int:
@@ -75,6 +88,7 @@ class Order:
                 self.fault = repr(error)
                 document = {}
             status = document.get("status")
+            self.seen = document if status else self.seen
             if status in END_STATES:
                 self.final = document
             elif status == "pending_approval":

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from tests.e2e.conftest import ROOT, Deployment, make_deployment
 from tests.faults.proxy import Proxy
 from tests.faults.stepfaults import Fault
 
-PATIENCE = 90.0
-"""Seconds until a test gives up on something that must come; machines are noisy."""
+PATIENCE = 300.0
+"""Seconds until a test gives up on something that must come; machines are noisy, and a test in CI that gives up too early costs more than a wait."""
 
 LEASE = 5
 SECRET = "write-token-4711-xyz"
@@ -134,17 +134,32 @@ class Supervised:
         """The supervisor's own process id."""
         return self._popen.pid
 
+    def close_child(self) -> None:
+        """End the child, if one lives, however it is."""
+        if self.pid:
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(self.pid, signal.SIGKILL)
+            self.ended()
+
     def close(self) -> None:
         """End child and supervisor."""
-        if self.pid:
-            self.kill()
+        self.close_child()
         if self._popen.stdin is not None:
             self._popen.stdin.close()
-        self._popen.wait(30)
+        self._popen.wait(PATIENCE)
 
     def said(self) -> str:
         """The end of the child's log."""
-        return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""
+        return self.all_said()[-4000:]
+
+    def all_said(self) -> str:
+        """The child's whole log."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def last_line(self) -> str:
+        """The last line of the child's log that says something: for the first line of a failure."""
+        lines = [line for line in self.all_said().splitlines() if line.strip()]
+        return lines[-1][:300] if lines else "(nothing)"
 
     def _say(self, **words: Any) -> None:
         assert self._popen.stdin is not None
@@ -205,7 +220,7 @@ class Plant:
 
     def serves(self, what: str) -> bool:
         """Whether a process is ready: the gateway answers, the runner has settled what was left."""
-        return self.deployment.healthy() if what == "gateway" else "settled_from_before" in self.runner.said()
+        return self.deployment.healthy() if what == "gateway" else "settled_from_before" in self.runner.all_said()
 
     def again(self, what: str, cause: str, then: Fault | None = None) -> None:
         """After a death: count it, and start anew as a supervisor would, with the next fault already in it."""

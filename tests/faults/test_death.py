@@ -10,7 +10,7 @@ import inspect
 import itertools
 import queue
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -23,6 +23,9 @@ from tests.faults.supervisor import STEPS
 pytestmark = pytest.mark.faults
 LANES = 3
 TRIES = 4
+SPAN = 900.0
+"""Seconds for one operation to come to its end: it lives through several deaths, each with a start and a lease that runs out."""
+
 ENDS = ("before", "after")
 CALLS = ("before", "called", "after")
 WAITS = ("before", "waiting", "after")
@@ -72,7 +75,7 @@ class Lane:
 
     def order(self) -> Order:
         """A new operation of a service of its own."""
-        order = Order(self.plant, f"s{self.number}-{next(self.names)}").begin()
+        order = Order(self.plant, f"s{self.number}-{next(self.names)}", patience=SPAN).begin()
         self.orders.append(order)
         return order
 
@@ -87,7 +90,8 @@ class Lane:
                 if self.struck(process, order):
                     break
             else:
-                raise AssertionError(f"{fault.name} was never reached\n{self.plant.logs()}")
+                said = order.story() if order else ""
+                raise AssertionError(f"{fault.name} was never reached: {said}\n{self.plant.logs()}")
             self.plant.again(what, fault.name, then)
         if order is not None:
             order.result()
@@ -105,57 +109,77 @@ class Lane:
 
 @dataclass
 class Matrix:
-    """What the lanes found: moments by point, errors by point, and one ledger."""
+    """What the lanes find while the tests wait for it: the moments of each point, or its error, and a ledger for each deployment."""
 
-    struck: dict[tuple[str, str, str | None], list[str]] = field(default_factory=dict)
-    errors: dict[tuple[str, str, str | None], BaseException] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
+    struck: dict[tuple[str, str, str | None], Future[list[str]]]
+    lanes: list[Future[Ledger]] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
-def matrix(ledger: Ledger) -> Matrix:
-    """Every scenario, on a few deployments side by side, and the one check afterwards."""
+def matrix(ledger: Ledger) -> Iterator[Matrix]:
+    """Every scenario, on a few deployments side by side; each test waits for its own, so that none takes as long as all of them."""
     due: queue.SimpleQueue[tuple[str, str, str | None]] = queue.SimpleQueue()
     for point in POINTS:
         due.put(point)
-    found = Matrix()
-    with ThreadPoolExecutor(LANES) as lanes:
-        for part in lanes.map(lambda number: run_lane(number, due, found), range(LANES)):
-            found.ledger.add(part)
-    ledger.add(found.ledger)
-    return found
+    found = Matrix({point: Future() for point in POINTS})
+    with ThreadPoolExecutor(LANES) as pool:
+        found.lanes = [pool.submit(run_lane, number, due, found) for number in range(LANES)]
+        try:
+            yield found
+        finally:
+            while not due.empty():  # a run that is broken off
+                due.get()
+    for lane in found.lanes:
+        ledger.add(lane.result())
 
 
 def run_lane(number: int, due: queue.SimpleQueue[tuple[str, str, str | None]], found: Matrix) -> Ledger:
-    """Take scenarios until none is left, then look at what this deployment leaves behind."""
-    with plant() as made:
-        made.up("gateway")
-        made.up("runner")
-        lane = Lane(made, number)
-        while True:
-            try:
-                point = due.get_nowait()
-            except queue.Empty:
-                return check(made, lane.orders)
-            try:
-                found.struck[point] = lane.scenario(*point)
-            except (AssertionError, OSError) as error:
-                found.errors[point] = error
-                return Ledger(faults=[f"lane {number} ended at {point}: {error}"])
+    """Take scenarios until none is left; after one that failed, on a new deployment, so that it stays one failure."""
+    ledger, whole = Ledger(), False
+    while not whole:
+        try:
+            with plant() as made:
+                made.up("gateway")
+                made.up("runner")
+                lane = Lane(made, number)
+                whole = follow(lane, due, found)
+                # What a scenario that failed has left is its own failure's, and nobody else's.
+                ledger.add(check(made, lane.orders) if whole else Ledger(kills=len(made.kills)))
+        except (AssertionError, OSError) as error:
+            ledger.faults.append(f"lane {number}: {error}")
+            whole = due.empty()
+            if not whole:
+                found.struck[due.get()].set_exception(error)  # else its test would wait for ever
+    return ledger
+
+
+def follow(lane: Lane, due: queue.SimpleQueue[tuple[str, str, str | None]], found: Matrix) -> bool:
+    """One scenario after the other on this deployment; False when one failed."""
+    while True:
+        try:
+            point = due.get_nowait()
+        except queue.Empty:
+            return True
+        try:
+            found.struck[point].set_result(lane.scenario(*point))
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is this point's, and its test's to raise)
+            found.struck[point].set_exception(error)
+            return False
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: "-".join(filter(None, point)).replace("gateway.", ""))
 def test_a_death_at_any_moment_of_a_step_is_survived(matrix: Matrix, point: tuple[str, str, str | None]) -> None:
     what, step, phase = point
-    if point in matrix.errors:
-        raise matrix.errors[point]
-    assert matrix.struck.get(point) == list(TABLES[what][step, phase])
+    assert matrix.struck[point].result() == list(TABLES[what][step, phase])
 
 
 def test_every_accepted_operation_has_one_honest_end_and_nothing_is_left(matrix: Matrix) -> None:
-    assert not matrix.ledger.faults, "\n".join(matrix.ledger.faults)
-    assert (matrix.ledger.lost, matrix.ledger.doubled, matrix.ledger.unproven) == (0, 0, 0)
-    assert matrix.ledger.kills == sum(len(moments) for table in TABLES.values() for moments in table.values())
+    found = Ledger()
+    for lane in matrix.lanes:
+        found.add(lane.result())
+    assert not found.faults, "\n".join(found.faults)
+    assert (found.lost, found.doubled, found.unproven) == (0, 0, 0)
+    assert found.kills == sum(len(moments) for table in TABLES.values() for moments in table.values())
 
 
 def test_the_table_kills_in_every_marked_function_of_every_step() -> None:

@@ -55,14 +55,14 @@ class Site:
         hold = self.holding(order, stage)
         self.comes_to(order, state, phase)
         if stage == "apply":
-            until(hold.with_suffix(".in-apply").exists, self.plant.logs)
+            until(hold.with_suffix(".in-apply").exists, lambda: f"not in apply: {order.story()}\n{self.plant.logs()}")
         return order, hold
 
     def comes_to(self, order: Order, state: str, phase: str | None = None) -> None:
         """Wait until the store has the operation there."""
         until(
             lambda: self.place(order) in [(state, phase), (state, None)],
-            lambda: f"{self.place(order)}, {self.plant.logs()}",
+            lambda: f"{self.place(order)} is not {(state, phase)}: {order.story()}\n{self.plant.logs()}",
         )
 
     def place(self, order: Order) -> tuple[str, str | None]:
@@ -74,7 +74,10 @@ class Site:
 
     def lease_over(self, order: Order, place: tuple[str, str | None]) -> None:
         """Wait until the operation is no longer where it was: its lease has run out."""
-        until(lambda: self.place(order) != place, self.plant.logs)
+        until(
+            lambda: self.place(order) != place,
+            lambda: f"the lease of {place} never ran out: {order.story()}\n{self.plant.logs()}",
+        )
 
 
 def until(what: Callable[[], bool], said: Callable[[], str]) -> None:
@@ -159,7 +162,7 @@ def test_a_plan_whose_lease_ran_out_meanwhile_is_made_again(site: Site, trouble:
     hold.unlink()
     mend(site)
     ended = order.result()
-    assert (ended["status"], ended["effect"], order.applies) == ("succeeded", "full", 1), ended
+    assert (ended["status"], ended["effect"], order.applies) == ("succeeded", "full", 1), order.story()
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -173,7 +176,9 @@ def test_an_apply_whose_lease_ran_out_is_unknown_until_its_late_report(site: Sit
     hold.unlink()
     mend(site)
     ended = order.result()
-    assert (ended["status"], ended["effect"], order.applies, order.resolved) == ("succeeded", "full", 1, None), ended
+    assert (ended["status"], ended["effect"], order.applies, order.resolved) == ("succeeded", "full", 1, None), (
+        order.story()
+    )
 
 
 @pytest.mark.parametrize("trouble", ["cut", "silent towards the runner"])
@@ -184,7 +189,7 @@ def test_a_start_whose_answer_is_lost_applies_nothing_and_waits_for_a_human(site
     # The gateway itself stands still between commit and answer: only there is it certain that the start arrived and its answer will not.
     gateway.arm(Fault("gateway.progress.start", "apply", "after", signal.SIGSTOP))
     order = site.ask()
-    assert gateway.hit(PATIENCE), site.plant.logs()
+    assert gateway.hit(PATIENCE), f"the start never came: {order.story()}\n{site.plant.logs()}"
     silent_down(site)
     halted(gateway.pid)
     os.kill(gateway.pid, signal.SIGCONT)
@@ -194,7 +199,7 @@ def test_a_start_whose_answer_is_lost_applies_nothing_and_waits_for_a_human(site
     mend(site)
     ended = order.result()
     assert (ended["status"], ended["effect"], order.applies, order.resolved) == ("failed", "none", 0, "failed_none"), (
-        ended
+        order.story()
     )
 
 
@@ -204,7 +209,7 @@ def test_a_half_open_line_holds_nobody(site: Site) -> None:
     site.plant.proxy.vanish()
     hold.unlink()
     ended = order.result()
-    assert (ended["status"], order.applies) == ("succeeded", 1), ended
+    assert (ended["status"], order.applies) == ("succeeded", 1), order.story()
     mended(site)
 
 
@@ -213,7 +218,7 @@ def test_a_slow_line_is_slow_and_no_more(site: Site) -> None:
     site.plant.proxy.up.rate = site.plant.proxy.down.rate = 30_000
     hold.unlink()
     ended = order.result()
-    assert (ended["status"], order.applies) == ("succeeded", 1), ended
+    assert (ended["status"], order.applies) == ("succeeded", 1), order.story()
     mended(site)
 
 
@@ -228,7 +233,9 @@ def test_a_process_that_stood_still_finds_out_that_time_has_passed(site: Site, w
     until(lambda: time.monotonic() - stood > 7, site.plant.logs)  # what runs out in it is a lease of 5 s
     os.kill(process.pid, signal.SIGCONT)
     ended = order.result()
-    assert (ended["status"], ended["effect"], order.applies, order.resolved) == ("succeeded", "full", 1, None), ended
+    assert (ended["status"], ended["effect"], order.applies, order.resolved) == ("succeeded", "full", 1, None), (
+        order.story()
+    )
 
 
 @pytest.mark.parametrize("stage", ["plan", "apply"])
@@ -243,7 +250,9 @@ def test_a_clock_that_steps_loses_no_operation_and_doubles_none(
     hold.unlink()
     ended = order.result()
     getattr(site.plant, what).trouble()
-    assert (ended["status"], ended["effect"], order.applies, order.resolved) == ("succeeded", "full", 1, None), ended
+    assert (ended["status"], ended["effect"], order.applies, order.resolved) == ("succeeded", "full", 1, None), (
+        order.story()
+    )
 
 
 def test_afterwards_all_is_accounted_for(site: Site) -> None:
