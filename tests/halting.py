@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 PATIENCE = 60.0
+PAUSE = threading.Event()
+"""Never set."""
 
 
 def halt(pid: int) -> None:
@@ -22,9 +26,13 @@ def halted(pid: int) -> None:
     while states := set(_states(pid)) - {"T"}:
         if time.monotonic() > deadline:
             raise AssertionError(f"process {pid} got SIGSTOP and is not stopped: threads in {sorted(states)}")
-        time.sleep(0.001)
+        PAUSE.wait(0.001)
 
 
 def _states(pid: int) -> list[str]:
-    """The state of each thread, as the kernel says it."""
-    return [(task / "stat").read_text().rsplit(") ", 1)[1][0] for task in Path(f"/proc/{pid}/task").iterdir()]
+    """The state of each thread, as the kernel says it; one that ends while we look has none."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append((task / "stat").read_text().rsplit(") ", 1)[1][0])
+    return found
