@@ -20,7 +20,7 @@ from lockgate.cli.exits import Exit
 from lockgate.cli.problem import Problem
 from lockgate.cli.serving import NOTIFY_VARIABLE
 
-READY_SECONDS = 120.0
+READY_SECONDS = 300.0
 STOP_SECONDS = 60.0
 TAIL_LINES = 12
 

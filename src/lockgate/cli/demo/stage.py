@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,15 @@ from lockgate.cli.client import PeopleClient
 from lockgate.cli.demo.telling import Telling
 from lockgate.cli.deployment import Deployment, make_deployment, targets_place
 from lockgate.cli.dev import Running, running
+from lockgate.cli.exits import Exit
 from lockgate.cli.home import gateway_settings
 from lockgate.cli.issuing import issue_dev_tokens
+from lockgate.cli.problem import Problem
 
 PATIENCE = 180.0
+PORTS = range(10_240, 20_000)
+"""Below those that the kernel gives to whoever asks for any."""
+
 RESTING = ("pending_approval", "indeterminate")
 
 
@@ -96,11 +102,15 @@ def stage(home: Path, tell: Telling) -> Iterator[Stage]:
 
 
 def free_ports() -> Ports:
-    """Two ports that nobody listens on now."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return Ports(one.getsockname()[1], other.getsockname()[1])
+    """Two ports that nobody listens on now, and that the kernel gives to nobody by itself before the servers have started, or while one starts again."""
+    found: list[int] = []
+    for port in secrets.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == 2:
+            return Ports(*found)
+    raise Problem(Exit.UNAVAILABLE, f"no two ports are free from {PORTS.start} on", fix="end what listens on so many")
 
 
 def throw_away_home() -> Path:
