@@ -28,7 +28,7 @@ from lockgate.cli.deployment import Deployment, make_deployment, targets_place
 from lockgate.cli.samples import TARGET_GID
 
 START_SECONDS = 300.0
-COMMAND_SECONDS = 240.0
+COMMAND_SECONDS = 480.0
 RELOAD_SECONDS = 300.0
 STOP_SECONDS = 240.0
 PAGE = 500
