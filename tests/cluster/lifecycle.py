@@ -125,8 +125,6 @@ def mend(place: Place) -> None:
         for part in [each for each in STARTS[STARTS.index("netpol") :] if each not in missing]:
             processes.stop(place, part)
             missing.append(part)
-    if "netpol" in missing:
-        place.netpol_socket.unlink(missing_ok=True)
     for part in sorted(missing, key=(HOLDER, *STARTS).index):
         start_part(place, part)
         if (
@@ -192,6 +190,8 @@ def start_part(place: Place, part: str) -> None:
     argv = parts.command(part, place, programs)
     if part in MOUNTED:
         argv = [*_inside(place), *argv]
+    if part == "netpol":  # one that was killed leaves it, and it would be taken for the next one's
+        place.netpol_socket.unlink(missing_ok=True)
     processes.spawn(place, part, argv)
 
 

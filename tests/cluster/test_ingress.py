@@ -26,15 +26,15 @@ while True:
         ready.accept()[0].close()
 """
 ASKS = """
-import json, socket
-said = {{}}
-for port in {ports}:
+import concurrent.futures, json, socket
+def asked(port):
     try:
         socket.create_connection(({address!r}, port), timeout=4).close()
-        said[port] = "connected"
+        return "connected"
     except TimeoutError:
-        said[port] = "nothing came back"
-print(json.dumps(said))
+        return "nothing came back"
+with concurrent.futures.ThreadPoolExecutor() as at_once:
+    print(json.dumps(dict(zip({ports}, at_once.map(asked, {ports})))))
 """
 
 

@@ -33,6 +33,7 @@ with concurrent.futures.ThreadPoolExecutor(16) as at_once:
 LISTENS = """
 import socket
 with socket.create_server(("", 8080)) as server:
+    print("listens", flush=True)
     while True:
         server.accept()[0].close()
 """
@@ -84,6 +85,7 @@ def served(cluster: Cluster, namespace: str, image: Image) -> str:
     """The address of a pod that listens on port 8080."""
     cluster.api.ask("POST", f"/api/v1/namespaces/{namespace}/pods", restricted("serves", image.pinned, LISTENS))
     until(lambda: cluster.pod_phase(namespace, "serves") == "Running")
+    until(lambda: "listens" in cluster.logs(namespace, "serves"))
     pod: dict[str, Any] = cluster.api.ask("GET", f"/api/v1/namespaces/{namespace}/pods/serves")
     return str(pod["status"]["podIP"])
 
