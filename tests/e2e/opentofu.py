@@ -138,7 +138,7 @@ class Works:
         """Wait for the moment at which a state is lent to an apply."""
         deadline = time.monotonic() + seconds
         while not self.lent_states():
-            assert time.monotonic() < deadline, self.deployment.logs()
+            assert time.monotonic() < deadline, f"no state was lent in {seconds:g} s\n{self.deployment.logs()}"
             select.select([], [], [], 0.02)
 
     def resolve(self, operation: str, outcome: str) -> None:
@@ -157,7 +157,7 @@ class Works:
                     found: dict[str, Any] = json.loads(path.read_text())
                     if any(item["name"] == "note" and text in json.dumps(item) for item in found["resources"]):
                         return found
-            assert time.monotonic() < deadline, self.deployment.logs()
+            assert time.monotonic() < deadline, f"no state with {text!r} in {seconds:g} s\n{self.deployment.logs()}"
             select.select([], [], [], 0.05)
 
     def settled(self, operation: str, *states: str) -> dict[str, Any]:

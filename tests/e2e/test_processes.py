@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import shutil
@@ -45,8 +46,9 @@ esac
 def until(deployment: Any, what: Callable[[], Any]) -> Any:
     """The first true value; a deadline only keeps a broken test from waiting for ever."""
     deadline = time.monotonic() + 300
+    wanted = inspect.getsource(what).strip().splitlines()[0]  # CI shows one line of a failure
     while not (found := what()):
-        assert time.monotonic() < deadline, f"it never came\n{deployment.logs()}"
+        assert time.monotonic() < deadline, f"it never came: {wanted}\n{deployment.logs()}"
         asyncio.run(asyncio.sleep(0.05))
     return found
 

@@ -7,6 +7,7 @@ kernel's answers to these system calls (seccomp). One deployment for all, one sc
 from __future__ import annotations
 
 import errno
+import inspect
 import itertools
 import shutil
 import threading
@@ -58,12 +59,16 @@ class Site:
         except TROUBLES:
             return ""
 
+    def stories(self) -> str:
+        """Where the last two operations are, in one line."""
+        return "; ".join(order.story() for order in self.orders[-2:])
+
     def until(self, what: Callable[[], bool]) -> None:
         """Wait for it; the deadline only keeps a broken test from waiting for ever."""
         deadline = time.monotonic() + PATIENCE
+        wanted = inspect.getsource(what).strip().splitlines()[0]
         while not what():
-            stories = "; ".join(order.story() for order in self.orders[-2:])
-            assert time.monotonic() < deadline, f"waited for nothing: {stories}\n{self.plant.logs()}"
+            assert time.monotonic() < deadline, f"{wanted} never came: {self.stories()}\n{self.plant.logs()}"
             PAUSE.wait(0.05)
 
 
