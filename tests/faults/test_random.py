@@ -78,5 +78,5 @@ def test_random_deaths_under_load_lose_and_double_nothing(ledger: Ledger) -> Non
         found = check(made, orders)
         ledger.add(found)
     print(f"seed {SEED}: {found.kills} kills, {found.operations} operations")
-    assert not found.faults, f"seed {SEED}\n" + "\n".join(found.faults)
+    assert not found.faults, f"seed {SEED}: " + "\n".join(found.faults)
     assert (found.kills, found.lost, found.doubled, found.unproven) == (KILLS, 0, 0, 0)
