@@ -1,9 +1,10 @@
 """Who comes to a job's channel that should not: each ends the run with a name, and nothing was sent to anybody by then."""
 
 import ssl
+from dataclasses import replace
 
 import pytest
-from tests.pods import NOWHERE, UID, all_that_comes, arrival
+from tests.pods import NOWHERE, PATIENT, UID, all_that_comes, arrival
 
 from lockgate.contract import podchannel as pod
 from lockgate.runner.sandbox.network.certificate import stage_certificate
@@ -30,6 +31,7 @@ async def test_a_wrong_ticket_ends_the_run(loopback):
         assert process.wait() == 70
 
 
+@pytest.mark.parametrize("loopback", [replace(PATIENT, ticket=2)], indirect=True, ids=[""])
 @pytest.mark.parametrize(
     "said", [b"", b"one byte after the other", b"GET / HTTP/1.1\r\n\r\n"], ids=["silence", "slow", "no TLS"]
 )
@@ -45,6 +47,7 @@ async def test_no_ticket_in_time_ends_the_run(loopback, said):
             assert (await refusal(stage)).kind == "no_ticket"
 
 
+@pytest.mark.parametrize("loopback", [replace(PATIENT, ticket=2)], indirect=True, ids=[""])
 async def test_a_connection_that_only_opens_ends_the_run_in_time(loopback):
     async with loopback.stage() as stage:
         with stage.knock() as stranger:
@@ -128,7 +131,7 @@ async def test_a_pod_that_leaves_out_a_look_is_sent_nothing(loopback):
 
 async def test_the_canary_is_watched_from_the_runners_side_as_well(loopback):
     """A pod that lies about it, or looks too early, is seen all the same; somebody else's scan of the port ends nothing."""
-    async with loopback.stage(limits=SandboxLimits(wall_seconds=20)) as stage:
+    async with loopback.stage(limits=SandboxLimits(wall_seconds=60)) as stage:
         with loopback.network.connect(stage.host.canary_port, "127.0.0.9"):
             process = await stage.run()
             assert (await stage.host.channel.receive())["type"] == "hello"

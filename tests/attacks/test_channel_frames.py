@@ -5,9 +5,10 @@ import base64
 import contextlib
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
-from tests.pods import UID, all_that_comes, arrival, frame
+from tests.pods import PATIENT, UID, all_that_comes, arrival, frame
 
 from lockgate.contract import podchannel as pod
 from lockgate.runner.sandbox.network.delivery import MOVED_OUT
@@ -74,6 +75,7 @@ async def test_a_first_word_out_of_order_ends_the_run(loopback, case):
                 assert all_that_comes(hostile) == b""
 
 
+@pytest.mark.parametrize("loopback", [replace(PATIENT, arrival=2)], indirect=True, ids=[""])
 async def test_a_pod_that_shows_its_ticket_and_says_no_more_ends_the_run_in_time(loopback):
     async with loopback.stage() as stage:
         await stage.host.expect(UID, "127.0.0.1")
@@ -177,6 +179,7 @@ async def test_a_file_that_came_back_changed_on_its_way_is_not_kept(loopback, le
         assert lent.source.read_bytes() == MOVED_OUT
 
 
+@pytest.mark.parametrize("loopback", [replace(PATIENT, stall=2)], indirect=True, ids=[""])
 async def test_a_pod_that_does_not_read_is_not_waited_for(loopback):
     plan = InjectedFile("/lockgate-plan/plan", bytes(64 * MIB))
     async with loopback.stage(files=(plan,)) as stage:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.invariants.gate import Gate
 from tests.invariants.keepers import library_keeper
-from tests.unit.policy.test_hostile_policy import GROW, LOOP, module
+from tests.unit.policy.test_hostile_policy import BRIEF, GROW, LOOP, module
 
 from lockgate.contract.decision import Decision, Obligations, Provenance, Question, Violation
 from lockgate.policy.bundle import PolicyBundle
@@ -26,7 +26,7 @@ async def load() -> AsyncIterator[Load]:
     engines: list[EmbeddedEngine] = []
 
     def loaded(wasm: bytes) -> EmbeddedEngine:
-        engines.append(EmbeddedEngine(PolicyBundle(wasm=wasm, data=b"{}")))
+        engines.append(EmbeddedEngine(PolicyBundle(wasm=wasm, data=b"{}"), BRIEF))
         return engines[-1]
 
     yield loaded

@@ -20,6 +20,7 @@ from lockgate.gateway.operations.states import Event
 from lockgate.gateway.store.port import VotesOf
 from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.replay import UNHURRIED
 
 ALICE = ISSUER + "#alice"
 BOTH = ("operator", "approver", "admin")
@@ -38,7 +39,7 @@ REQUESTERS = {
 @pytest.fixture
 async def yes() -> AsyncIterator[EmbeddedEngine]:
     """The real engine with a policy that says yes to everything."""
-    engine = EmbeddedEngine(PolicyBundle(wasm=module("(i32.const 4096)"), data=b"{}"))
+    engine = EmbeddedEngine(PolicyBundle(wasm=module("(i32.const 4096)"), data=b"{}"), UNHURRIED)
     yield engine
     await engine.close()
 

@@ -11,7 +11,7 @@ from tests.unit.policy.test_hostile_policy import module
 from lockgate.contract.decision import Question
 from lockgate.policy.bundle import PolicyBundle, load_library
 from lockgate.policy.embedded import MEMO_ANSWERS, MEMO_BYTES, EmbeddedEngine
-from lockgate.policy.replay import answer_bytes
+from lockgate.policy.replay import UNHURRIED, answer_bytes
 from lockgate.testing.policy_engine import example_input
 
 REQUEST = example_input(Question.REQUEST)
@@ -19,7 +19,7 @@ REQUEST = example_input(Question.REQUEST)
 
 @pytest.fixture
 async def engine() -> AsyncIterator[EmbeddedEngine]:
-    made = EmbeddedEngine(load_library())
+    made = EmbeddedEngine(load_library(), UNHURRIED)
     yield made
     await made.close()
 
@@ -57,7 +57,7 @@ async def test_at_most_so_many_answers_are_remembered(engine: EmbeddedEngine) ->
 async def test_a_long_answer_is_not_remembered() -> None:
     details = '{"text":"' + "x" * MEMO_BYTES + '"}'
     text = '{{"result":{"allow":false,"violations":[{"rule":"long","details":' + details + '}],"obligations":{}}}}'
-    engine = EmbeddedEngine(PolicyBundle(wasm=module("(i32.const 4096)", text), data=b"{}"))
+    engine = EmbeddedEngine(PolicyBundle(wasm=module("(i32.const 4096)", text), data=b"{}"), UNHURRIED)
     for _ in range(2):
         decision = await engine.decide(Question.REQUEST, REQUEST)
         assert len(decision.violations[0].details["text"]) == MEMO_BYTES
@@ -67,7 +67,7 @@ async def test_a_long_answer_is_not_remembered() -> None:
 
 async def test_an_answer_that_is_no_output_is_refused_each_time_it_is_given() -> None:
     wrong = '{{"result":{"allow":"yes","violations":[],"obligations":{}}}}'
-    engine = EmbeddedEngine(PolicyBundle(wasm=module("(i32.const 4096)", wrong), data=b"{}"))
+    engine = EmbeddedEngine(PolicyBundle(wasm=module("(i32.const 4096)", wrong), data=b"{}"), UNHURRIED)
     for _ in range(2):
         decision = await engine.decide(Question.REQUEST, REQUEST)
         assert [violation.rule for violation in decision.violations] == ["lockgate.engine.output"]

@@ -9,10 +9,13 @@ import wasmtime
 from lockgate.contract.decision import Decision, Question
 from lockgate.policy.bundle import PolicyBundle
 from lockgate.policy.compile import entrypoint
-from lockgate.policy.embedded import AWAY_NS, EmbeddedEngine
+from lockgate.policy.embedded import AWAY_NS, EmbeddedEngine, EngineSettings
 from lockgate.policy.port import PolicyLoadError
+from lockgate.policy.wasm import Bounds
 from lockgate.testing.policy_engine import example_input
 
+BRIEF = EngineSettings(loop=Bounds(memory_bytes=64 << 20, input_bytes=1 << 20, seconds=0.5))
+"""Bounds that a loop soon runs into, and that what answers is within on a busy machine too."""
 YES = '{{"result":{"allow":true,"violations":[],"obligations":{}}}}'
 LOOP = "(loop $l (br $l)) (i32.const 0)"
 GROW = """(loop $l
@@ -62,7 +65,7 @@ async def start() -> AsyncIterator[Start]:
     engines: list[EmbeddedEngine] = []
 
     def started(wasm: bytes) -> EmbeddedEngine:
-        engines.append(EmbeddedEngine(PolicyBundle(wasm=wasm, data=b"{}")))
+        engines.append(EmbeddedEngine(PolicyBundle(wasm=wasm, data=b"{}"), BRIEF))
         return engines[-1]
 
     yield started
@@ -215,7 +218,7 @@ async def answers_until_done(engine: EmbeddedEngine, task: asyncio.Task[Decision
 
 async def test_a_question_that_was_too_slow_is_kept_out_of_the_event_loop_for_a_while() -> None:
     now = 0
-    engine = EmbeddedEngine(PolicyBundle(wasm=module(LOOP), data=b"{}"), clock_ns=lambda: now)
+    engine = EmbeddedEngine(PolicyBundle(wasm=module(LOOP), data=b"{}"), BRIEF, clock_ns=lambda: now)
     in_the_loop = []
     for moment in (0, 1, AWAY_NS - 1, AWAY_NS):
         now = moment

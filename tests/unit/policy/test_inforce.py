@@ -234,7 +234,7 @@ async def test_swaps_under_load_drop_nothing_and_every_answer_is_of_the_revision
 async def test_the_loop_goes_on_deciding_while_a_policy_is_compiled() -> None:
     """The compiler is not left until the loop has decided: were it in the loop, this would never end."""
     policy = PolicyInForce(Time().clocks)
-    policy.swap(await asyncio.to_thread(complete_engine, numbered(62)), None)
+    policy.swap(await asyncio.to_thread(patient, numbered(62)), None)
     decided = threading.Event()
 
     def make() -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tests.unit.policy.test_hostile_policy import GROW, LOOP, module
+from tests.unit.policy.test_hostile_policy import BRIEF, GROW, LOOP, module
 
 from lockgate.contract.decision import Decision, Obligations, Provenance, Question
 from lockgate.policy.bundle import PolicyBundle
@@ -148,7 +148,7 @@ async def test_an_engine_that_raises_ends_its_shadow_alone() -> None:
 )
 async def test_a_policy_that_loops_or_explodes_is_unknown_and_the_next_is_judged(body: str, rule: str) -> None:
     notes = Notes()
-    shadow = Shadow(EmbeddedEngine(PolicyBundle(wasm=module(body), data=b"{}")), notes)
+    shadow = Shadow(EmbeddedEngine(PolicyBundle(wasm=module(body), data=b"{}"), BRIEF), notes)
     shadow.offer(Question.REQUEST, *real(), NOTHING)
     shadow.offer(Question.LIST, *real(Question.LIST), NOTHING)
     bad, good = await notes.wait(2)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.invariants.gate import Gate
 from tests.invariants.parties import agent, human
-from tests.unit.policy.test_hostile_policy import GROW, LOOP, YES, module
+from tests.unit.policy.test_hostile_policy import BRIEF, GROW, LOOP, YES, module
 
 from lockgate.contract.decision import Decision, Question
 from lockgate.gateway.errors import Forbidden
@@ -28,6 +28,7 @@ from lockgate.policy.bundles.layout import bundle_files
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.input import encode_input
 from lockgate.policy.port import PolicyEngine
+from lockgate.policy.replay import UNHURRIED
 from lockgate.policy.shadow import Shadow
 
 NO = '{{"result":{"allow":false,"violations":[{"rule":"nope","details":{}}],"obligations":{}}}}'
@@ -40,7 +41,7 @@ async def shadowed(gate: Gate, wasm: bytes) -> AsyncIterator[Shadowing]:
     """The gate with a shadow of this module."""
 
     async def load() -> PolicyEngine | None:
-        return None if shadowing.companion else EmbeddedEngine(PolicyBundle(wasm=wasm, data=b"{}"))
+        return None if shadowing.companion else EmbeddedEngine(PolicyBundle(wasm=wasm, data=b"{}"), BRIEF)
 
     shadowing = Shadowing(gate.core, load)
     await shadowing.look()
@@ -110,7 +111,7 @@ async def test_the_shadow_sees_the_very_bytes_that_are_recorded_of_every_decisio
 
     ledger = Ledger("sha256:spy", gate.core.observer.metrics, gate.clock)
     shadowing = Shadowing(gate.core, None)
-    shadowing.companion = Companion(Shadow(Spy(load_library()), ledger.note, room_for_plans=200), ledger)
+    shadowing.companion = Companion(Shadow(Spy(load_library(), UNHURRIED), ledger.note, room_for_plans=200), ledger)
     gate.core.shadow = shadowing.companion
     await story(gate)
     records = await gate.store.read(Decisions(limit=200))

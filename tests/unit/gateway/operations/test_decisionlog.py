@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+from tests.looptime import comes_about
 
 from lockgate.contract.decision import Decision, Provenance, Question
 from lockgate.gateway.operations.decisionlog import opa_event
@@ -19,7 +20,7 @@ from lockgate.policy.bundle import load_library
 from lockgate.policy.embedded import EmbeddedEngine
 from lockgate.policy.keeping import packed
 from lockgate.policy.opaserver.endpoint import Dialer, Endpoint
-from lockgate.policy.opaserver.engine import OpaServer
+from lockgate.policy.opaserver.engine import OpaServer, ServerSettings
 from lockgate.policy.replay import UNHURRIED
 from lockgate.testing.policy_engine import example_input
 
@@ -51,12 +52,12 @@ async def logged(opa: Path, folder: Path, question: Question, document: dict[str
     with log.open("wb") as out:
         argv += ["--log-format=json", "--skip-version-check", "--bundle", "lockgate.tar.gz"]
         server = subprocess.Popen(argv, cwd=folder, stdout=out, stderr=out, env={})
-    engine = OpaServer(bundle, Dialer(endpoint, None, max_body=1 << 20))
+    engine = OpaServer(bundle, Dialer(endpoint, None, max_body=1 << 20), ServerSettings(deadline=30))
     try:
-        async with asyncio.timeout(60):
+        async with comes_about("OPA logs a decision"):
             while True:
                 await engine.decide(question, document)
-                for line in log.read_text().splitlines():
+                for line in log.read_bytes().split(b"\n")[:-1]:  # the last one may not be whole
                     event = json.loads(line)
                     if event.get("type") == "openpolicyagent.org/decision_logs":
                         return dict(event)

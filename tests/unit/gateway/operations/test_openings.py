@@ -20,6 +20,7 @@ from lockgate.gateway.operations.openings import (
 )
 from lockgate.policy.bundle import PolicyBundle, library_with
 from lockgate.policy.embedded import EmbeddedEngine
+from lockgate.policy.replay import UNHURRIED
 from lockgate.testing.policy_engine import example_input, example_plan
 
 BASE: dict[str, Any] = {
@@ -56,7 +57,7 @@ def window(days: str | list[str], begin: str, end: str, zone: str = "Europe/Berl
 
 async def opening(bundle: PolicyBundle, now: str, most: int = MOST_ASKED) -> str | None:
     """What is found at `now`, which must be a moment at which it waits."""
-    engine = Counting(bundle)
+    engine = Counting(bundle, UNHURRIED)
     try:
         document = example_input(Question.APPLY, plan=example_plan(), context={"now": now, "freeze": False})
         decision = await engine.decide(Question.APPLY, document)
@@ -117,7 +118,9 @@ async def test_nothing_within_the_time_that_is_looked_ahead_is_told_as_that() ->
 
 
 async def test_under_another_policy_or_a_closed_engine_nobody_can_tell() -> None:
-    engine, other = (EmbeddedEngine(policy(window("monday", begin, "17:00"))) for begin in ("09:00", "10:00"))
+    engine, other = (
+        EmbeddedEngine(policy(window("monday", begin, "17:00")), UNHURRIED) for begin in ("09:00", "10:00")
+    )
     document = example_input(
         Question.APPLY, plan=example_plan(), context={"now": "2027-01-15T08:00:00Z", "freeze": False}
     )
@@ -129,7 +132,7 @@ async def test_under_another_policy_or_a_closed_engine_nobody_can_tell() -> None
 
 
 async def test_of_a_rule_that_only_bears_the_name_nobody_can_tell() -> None:
-    engine = EmbeddedEngine(policy(window("monday", "09:00", "17:00")))
+    engine = EmbeddedEngine(policy(window("monday", "09:00", "17:00")), UNHURRIED)
     document = example_input(
         Question.APPLY, plan=example_plan(), context={"now": "2027-01-15T08:00:00Z", "freeze": False}
     )
@@ -150,7 +153,9 @@ async def found(lookout: Lookout, engine: Counting, now: str, operation: str = "
 
 async def test_what_was_found_is_looked_for_again_once_it_has_passed_or_the_policy_is_another() -> None:
     lookout = Lookout()
-    engine, other = (Counting(policy(window("monday", begin, "17:00", "UTC"))) for begin in ("09:00", "10:00"))
+    engine, other = (
+        Counting(policy(window("monday", begin, "17:00", "UTC")), UNHURRIED) for begin in ("09:00", "10:00")
+    )
     friday, tuesday = "2027-01-15T08:00:00Z", "2027-01-19T08:00:00Z"
     opens = "change_window:2027-01-18T09:00:00Z"
     said, asked = await found(lookout, engine, friday)
@@ -167,7 +172,7 @@ async def test_what_was_found_is_looked_for_again_once_it_has_passed_or_the_poli
 
 async def test_that_none_was_found_is_looked_at_again_after_an_hour() -> None:
     freeze = {"name": "f", "from": "2027-01-01T00:00:00Z", "until": "2027-01-30T08:30:00Z", "reason": "a long one"}
-    lookout, engine = Lookout(), Counting(policy(freezes=[freeze]))
+    lookout, engine = Lookout(), Counting(policy(freezes=[freeze]), UNHURRIED)
     none = f"freeze_period:{NONE_AHEAD}"
     assert (await found(lookout, engine, "2027-01-15T08:00:00Z"))[0] == none
     assert await found(lookout, engine, "2027-01-15T08:59:59Z") == (none, 0)
@@ -177,7 +182,9 @@ async def test_that_none_was_found_is_looked_at_again_after_an_hour() -> None:
 
 async def test_a_lease_waits_only_so_long_for_it_and_then_nothing_is_claimed() -> None:
     """Each question takes 0.3 seconds here: after a second no further one is asked, and the hour that follows asks none."""
-    engine = Counting(policy(*(window("monday", f"{hour:02}:00", f"{hour:02}:30", "UTC") for hour in range(9, 20))))
+    engine = Counting(
+        policy(*(window("monday", f"{hour:02}:00", f"{hour:02}:30", "UTC") for hour in range(9, 20))), UNHURRIED
+    )
     lookout = Lookout(lambda: engine.asked * 300_000_000)
     freeze = "2027-01-15T08:00:00Z"
     assert await found(lookout, engine, freeze) == ("change_window", 4)
@@ -186,7 +193,7 @@ async def test_a_lease_waits_only_so_long_for_it_and_then_nothing_is_claimed() -
 
 
 async def test_what_is_known_is_bounded_by_the_oldest() -> None:
-    lookout, engine = Lookout(), Counting(policy(window("monday", "09:00", "17:00", "UTC")))
+    lookout, engine = Lookout(), Counting(policy(window("monday", "09:00", "17:00", "UTC")), UNHURRIED)
     now = "2027-01-15T08:00:00Z"
     document = example_input(Question.APPLY, plan=example_plan(), context={"now": now, "freeze": False})
     asked = document, await engine.decide(Question.APPLY, document)

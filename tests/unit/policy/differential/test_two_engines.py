@@ -147,11 +147,12 @@ async def test_every_generated_input_has_one_answer(opa: Path, tmp_path: Path) -
                     embedded.decide(question, document), served.decide(question, document)
                 )
                 assert said(one) == said(other), (name, question, json.dumps(document))
-                assert not [
-                    item.rule
+                refused = [
+                    (item.rule, item.details)
                     for item in one.violations
                     if item.rule.startswith("lockgate.engine.") and item.rule != "lockgate.engine.no_allow"
                 ]
+                assert not refused, (refused, name, question, json.dumps(document))
                 rules.update({item.rule for item in one.violations} or {"allowed"})
                 compared += 1
             await served.close()

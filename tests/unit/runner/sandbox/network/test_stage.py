@@ -64,7 +64,7 @@ async def test_what_answers_a_pod_late_ends_its_run(loopback):
         slow.listen(0)
         place = "127.0.0.1:{1}".format(*slow.getsockname())
         with loopback.network.connect(slow.getsockname()[1]):  # its kernel takes no more
-            async with loopback.stage("hello(); signal.pause()", limits=SandboxLimits(wall_seconds=40)) as stage:
+            async with loopback.stage("hello(); signal.pause()", limits=SandboxLimits(wall_seconds=120)) as stage:
                 process = stage.start(
                     **{pod.UNREACHABLE_VARIABLE: f"canary={place} api_server={CLOSED} metadata={CLOSED}"}
                 )
