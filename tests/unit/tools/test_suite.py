@@ -156,3 +156,15 @@ def test_the_end_names_the_tests_that_failed_for_who_sees_only_the_end(suite, mo
     summary = capsys.readouterr().out.split("== summary")[1]
     assert "one: FAILED tests/a.py::test_b - assert 1 == 2" in summary
     assert "two:" not in summary
+
+
+def test_the_end_says_why_a_test_failed_however_long_its_name_is(suite, monkeypatch, tmp_path, capsys):
+    """pytest leaves the reason out where name and reason are longer than a terminal's line."""
+    for name in ("CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
+    name = "test_" + "_".join(["a_long_sentence"] * 8)
+    (tmp_path / "test_one.py").write_text(f"def {name}():\n    assert not 1, 'the reason why'\n")
+    argv = (*suite.PYTEST, "-p", "no:cacheprovider", "--rootdir", ".", "-c", os.devnull, "test_one.py")
+    assert outcome(suite, monkeypatch, suite.Step("one", argv)) == 1
+    summary = capsys.readouterr().out.split("== summary")[1]
+    assert f"one: FAILED test_one.py::{name} - AssertionError: the reason why" in summary
