@@ -58,7 +58,9 @@ class Peer:
                 found = do()
             except ssl.SSLWantReadError:
                 self.line.sendall(self._out.read())
-                self._in.write(self.line.recv(1 << 16))
+                came = self.line.recv(1 << 16)
+                assert came, "the client left"
+                self._in.write(came)
             else:
                 self.line.sendall(self._out.read())
                 return found
