@@ -13,6 +13,9 @@ from lockgate.gateway.store.port import StoreError
 LEAST_VERSION = (3, 51, 3)
 """SQLite 3.7.0 to 3.51.2 can lose data when a WAL is reset (the WAL-reset bug)."""
 
+LOG_PAGES = 500
+"""How long the write-ahead log becomes, in pages, until it is played into the file."""
+
 Connection: TypeAlias = Any
 DatabaseError: type[Exception] = pysqlite3.Error
 IntegrityError: type[Exception] = pysqlite3.IntegrityError
@@ -37,8 +40,8 @@ def open_writer(path: Path) -> Connection:
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA recursive_triggers = ON")
         db.execute("PRAGMA trusted_schema = OFF")
-        # Everybody waits while the log is played into the file: often and little keeps the tail of answers short.
-        db.execute("PRAGMA wal_autocheckpoint = 500")
+        # Else COMMIT plays the log into the file before it returns, and whoever waits for the commit waits for that as well: see play_log.
+        db.execute("PRAGMA wal_autocheckpoint = 0")
         db.execute("PRAGMA cache_size = -16384")
     except pysqlite3.Error as error:
         raise StoreError(f"store: cannot open {path}: {error}") from None
@@ -46,6 +49,16 @@ def open_writer(path: Path) -> Connection:
         db.close()
         raise StoreError(f"store: {path} cannot use a write-ahead log (got {mode}); put it on a local disk")
     return db
+
+
+def play_log(db: Connection) -> None:
+    """Play the write-ahead log into the file where it has become long. Raises DatabaseError; what was committed is in the log all the same.
+
+    Nothing can be written meanwhile, so it is done often and little: that keeps the tail of answers short.
+    """
+    _, pages, played = db.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+    if pages >= LOG_PAGES and played < pages:
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def open_reader(path: Path) -> Connection:

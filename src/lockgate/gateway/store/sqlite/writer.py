@@ -15,7 +15,7 @@ from lockgate.gateway.store.port import Admit, Done, Outcome, StoreError, StoreU
 from lockgate.gateway.store.sqlite.admits import admit_all
 from lockgate.gateway.store.sqlite.bulk import insert
 from lockgate.gateway.store.sqlite.commands import Batch, run
-from lockgate.gateway.store.sqlite.connection import Connection, DatabaseError
+from lockgate.gateway.store.sqlite.connection import Connection, DatabaseError, play_log
 from lockgate.gateway.store.sqlite.prepared import Prepared
 from lockgate.gateway.store.sqlite.spends import surely_held
 
@@ -79,6 +79,7 @@ class Writer:
                     settled = self._write(tickets)
                     self._deliver(settled)
                     settled = Settled()
+                    self._play_log()
         finally:
             # Only reached with `going` when something failed that no branch foresaw: refuse from here on.
             if going:
@@ -198,6 +199,16 @@ class Writer:
         return StoreUnknown(
             f"store: {self.failure}; whether this command was kept is unknown: look it up after the restart"
         )
+
+    def _play_log(self) -> None:
+        """After the answers, so that nobody waits for it but who comes next. A full disk passes by itself, and the log keeps what it holds."""
+        if self.failure is not None:
+            return
+        try:
+            play_log(self._db)
+        except DatabaseError as error:
+            if not _full(error):
+                self.failure = f"playing the log into the file failed ({error}); nothing is written until the gateway is restarted: check the disk"
 
     def _roll_back(self) -> None:
         try:
