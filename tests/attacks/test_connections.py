@@ -20,7 +20,7 @@ from tests.e2e.conftest import Deployment, make_deployment
 
 from lockgate.wire.connection import ConnectionBounds, bounded
 
-HELD_SECONDS = 20.0
+HELD_SECONDS = 60.0
 """Far more than the bound that the gateway is started with; a machine under load needs some of it."""
 
 FREEZE = b'{"scope": "*", "frozen": true, "reason": "smuggled past the proxy"}'
@@ -33,7 +33,7 @@ def port() -> Iterator[Deployment]:
     made = make_deployment(home)
     path = home / "gateway.yaml"
     settings = yaml.safe_load(path.read_text())
-    settings["bounds"] = {"head_seconds": 0.5}
+    settings["bounds"] = {"head_seconds": 3.0}  # whoever sends a head at once is within it, however busy the machine is
     path.write_text(yaml.safe_dump(settings))
     made.start("gateway")
     try:
@@ -108,8 +108,9 @@ SMUGGLED: dict[str, tuple[tuple[bytes, ...], bytes]] = {
 @pytest.mark.parametrize("case", SMUGGLED)
 def test_what_two_readers_could_read_differently_is_no_request(port: Deployment, case: str) -> None:
     more, body = SMUGGLED[case]
+    sent = head(port, *more) + b"\r\n" + body + head(port, SIZE) + b"\r\n" + FREEZE
     with line(port) as sock:
-        sock.sendall(head(port, *more) + b"\r\n" + body + head(port, SIZE) + b"\r\n" + FREEZE)
+        sock.sendall(sent)
         answer = everything(sock)
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert answer.count(b"HTTP/1.1 ") == 1
@@ -117,8 +118,9 @@ def test_what_two_readers_could_read_differently_is_no_request(port: Deployment,
 
 
 def test_a_coding_is_not_read_in_a_version_that_has_none(port: Deployment) -> None:
+    sent = head(port, CHUNKED).replace(b"HTTP/1.1", b"HTTP/1.0", 1) + b"\r\n" + chunked(FREEZE)
     with line(port) as sock:
-        sock.sendall(head(port, CHUNKED).replace(b"HTTP/1.1", b"HTTP/1.0", 1) + b"\r\n" + chunked(FREEZE))
+        sock.sendall(sent)
         assert everything(sock).startswith(b"HTTP/1.1 400 ")
     assert not frozen(port)
 
@@ -138,9 +140,11 @@ def test_a_coding_is_not_read_in_a_version_that_has_none(port: Deployment) -> No
 def test_a_host_origin_or_coding_that_is_not_ours_is_refused(
     port: Deployment, path: bytes, host: bytes, more: bytes, status: bytes
 ) -> None:
+    sent = head(port, more, SIZE, b"Connection: close", path=path, host=host) + b"\r\n" + FREEZE
     with line(port) as sock:
-        sock.sendall(head(port, more, SIZE, b"Connection: close", path=path, host=host) + b"\r\n" + FREEZE)
-        assert everything(sock).startswith(b"HTTP/1.1 " + status + b" ")
+        sock.sendall(sent)
+        answer = everything(sock)
+    assert answer.startswith(b"HTTP/1.1 " + status + b" "), answer
     assert not frozen(port)
 
 
@@ -160,8 +164,9 @@ def test_blank_lines_before_a_second_request_are_no_request(port: Deployment) ->
 
 def test_a_body_that_nobody_waits_for_is_not_awaited(port: Deployment) -> None:
     """It is refused for its token at once, and then goes on sending."""
+    sent = head(port, b"Content-Length: 1000000").replace(b"Bearer ", b"Bearer x") + b"\r\n"
     with line(port) as sock:
-        sock.sendall(head(port, b"Content-Length: 1000000").replace(b"Bearer ", b"Bearer x") + b"\r\n")
+        sock.sendall(sent)
         assert sock.recv(1 << 16).startswith(b"HTTP/1.1 401 ")
         assert_ends(sock, b"x")
 

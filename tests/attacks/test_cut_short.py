@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.invariants.gate import Gate
 from tests.invariants.region import Region
+from tests.looptime import comes_about
 
 from lockgate.gateway.core import Timing
 from lockgate.runner.sandbox.port import SandboxSpec, SandboxUnavailable, TeardownProof
@@ -72,7 +73,8 @@ async def test_a_heartbeat_after_the_report_does_not_stop_the_teardown(gate: Gat
             beaten.set()
 
     async def wait_for_a_beat() -> None:
-        await asyncio.wait_for(beaten.wait(), 30)
+        async with comes_about("two heartbeats after the report"):
+            await beaten.wait()
         for _ in range(20):
             await asyncio.sleep(0)
 
