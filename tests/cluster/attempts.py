@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from tests.cluster.identity import Identity
-from tests.cluster.running import PATIENCE, Cluster, never
+from tests.cluster.running import PATIENCE, Cluster, Found, never
 
 from lockgate.runner.sandbox.kubernetes import cluster as provided
 from lockgate.runner.sandbox.kubernetes.access import open_access
@@ -123,6 +123,14 @@ async def soon(what: Callable[[], Any], wanted: Any = True) -> None:
     while (seen := await asyncio.to_thread(what)) != wanted:
         assert loop.time() < deadline, never(what, seen, f"wanted: {wanted!r}")
         await asyncio.sleep(0.1)
+
+
+async def within(what: Awaitable[Found], told: str) -> Found:
+    """What it comes to; a failure says in its first line that it did not: `told`, what was to come."""
+    try:
+        return await asyncio.wait_for(what, PATIENCE)
+    except TimeoutError:
+        raise AssertionError(f"not within {PATIENCE:.0f} s: {told}") from None
 
 
 async def proven(release: Callable[[], Awaitable[Any]], wanted: Any) -> None:

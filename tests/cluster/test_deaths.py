@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.attempts import proven, soon
+from tests.cluster.attempts import proven, soon, within
 from tests.cluster.identity import Identity
 from tests.cluster.node import Node
 from tests.cluster.providers import made
@@ -71,7 +71,7 @@ async def test_a_run_outlives_an_api_server_that_dies_and_its_end_is_seen(
         assert enclosure.watch.lists > 0, "the server said that it does not remember"
         await run.channel.send({"type": "go"})
         assert (await run.channel.receive())["type"] == "result"
-        report = await asyncio.wait_for(run.wait(), AGES)
+        report = await within(run.wait(), "the end of the run")
         assert (report.cause, report.exit_code) == ("exit", 0), report
         assert await enclosure.watch.until(uid, pod_end, AGES) is not None, "by its node's word too"
     await clean(cluster, bench)
@@ -132,14 +132,14 @@ async def test_a_start_goes_on_with_an_api_server_that_is_back(
 
     at(monkeypatch, moment, fault)
     starting = asyncio.create_task(bench.provider.start(bench.spec(WAITS)))
-    await asyncio.wait_for(died.wait(), AGES)
+    await within(died.wait(), "the moment of the start at which it dies")
     await asyncio.to_thread(cluster_node.mend)
     await works(cluster, bench, starting)
 
 
 async def works(cluster: Cluster, bench: Bench, starting: asyncio.Task[Any]) -> None:
     """What was started is there, and ends as ever."""
-    run = await asyncio.wait_for(starting, AGES)
+    run = await within(starting, "the start that goes on")
     assert (await run.channel.receive())["type"] == "hello"
     assert (await bench.provider.destroy(run.id)).torn_down
     await clean(cluster, bench)

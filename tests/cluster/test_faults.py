@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from tests.cluster.api import Access, Api, Refused
-from tests.cluster.attempts import soon
+from tests.cluster.attempts import soon, within
 from tests.cluster.identity import ACCOUNT, NAMESPACE, Identity
 from tests.cluster.providers import made
 from tests.cluster.running import Cluster
@@ -47,7 +47,7 @@ async def test_a_pod_that_a_drain_evicts_is_lost_by_the_clusters_own_word(
         name = pod["metadata"]["name"]
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": place}}
         cluster.api.ask("POST", f"/api/v1/namespaces/{place}/pods/{name}/eviction", eviction)
-        report = await asyncio.wait_for(run.wait(), AGES)
+        report = await within(run.wait(), "the end of the run")
     assert report.cause == "lost"
     assert "EvictionByEvictionAPI" in report.reason
     await clean(cluster, bench)
@@ -152,7 +152,7 @@ async def test_a_server_that_is_too_busy_for_us_is_asked_until_it_is_not(
         starting = asyncio.create_task(bench.provider.start(bench.spec(WAITS)))
         await soon(lambda: rejected(cluster, rule) > before)
         assert not starting.done()
-    run = await asyncio.wait_for(starting, AGES)
+    run = await within(starting, "the start that goes on")
     assert (await run.channel.receive())["type"] == "hello"
     assert (await bench.provider.destroy(run.id)).torn_down
     await clean(cluster, bench)
@@ -253,7 +253,7 @@ async def test_a_job_that_fills_the_nodes_disk_is_evicted_and_its_node_says_why(
     async with bench.running(program, binds=(Bind(shown, "/shown"),)) as run:
         await run.channel.receive()
         await run.channel.send({"type": "inputs"})
-        report = await asyncio.wait_for(run.wait(), AGES)
+        report = await within(run.wait(), "the end of the run")
     assert report.cause == "disk", report
     assert "the node evicted the pod" in report.reason
     await clean(cluster, bench)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cluster.attempts import within
 from tests.cluster.identity import USER, Identity, unheld
 from tests.cluster.providers import made
-from tests.cluster.running import PATIENCE, Cluster, until
+from tests.cluster.running import Cluster, until
 from tests.cluster.test_provider import WAITS, clean
 
 from lockgate.runner.image.archive import Image
@@ -143,7 +144,7 @@ async def test_a_pod_that_gets_a_container_while_it_runs_ends_at_once(
         patch = {"spec": {"ephemeralContainers": [beside]}}
         with unheld(cluster, namespace_name(bench.enclosure)):
             cluster.api.ask("PATCH", path, patch, kind="application/strategic-merge-patch+json")
-        report = await asyncio.wait_for(run.wait(), PATIENCE)
+        report = await within(run.wait(), "the end of the run")
     assert report.cause == "lost"
     assert report.reason == "the pod was changed while it ran: spec.ephemeralContainers was added (debugger)"
     await clean(cluster, bench)

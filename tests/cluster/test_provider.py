@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cluster.attempts import within
 from tests.cluster.identity import SYSTEM, Identity
 from tests.cluster.providers import made
 from tests.cluster.running import PATIENCE, Cluster, until
@@ -125,7 +126,7 @@ def tried(cluster: Cluster, place: str) -> str:
 async def test_a_namespace_that_a_human_deletes_ends_its_run_as_lost(cluster: Cluster, bench: Bench) -> None:
     run = await bench.provider.start(bench.spec(WAITS))
     cluster.kubectl("delete", "namespace", namespace_name(bench.enclosure), "--wait=false")
-    report = await asyncio.wait_for(run.wait(), PATIENCE)
+    report = await within(run.wait(), "the end of the run")
     assert report.cause in ("lost", "destroyed"), report
     assert (await bench.provider.destroy(run.id)).torn_down
     await clean(cluster, bench)

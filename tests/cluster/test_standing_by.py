@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cluster.attempts import within
 from tests.cluster.identity import Identity
 from tests.cluster.providers import made
 from tests.cluster.running import PATIENCE, Cluster, until
@@ -41,8 +42,7 @@ def pods(cluster: Cluster, bench: Bench) -> dict[str, str]:
 
 async def stands_by(provider: KubernetesSandbox, spec: SandboxSpec) -> Any:
     """The stage once its pod was let in."""
-    async with asyncio.timeout(PATIENCE):
-        await asyncio.wait([provider._ahead[spec.id]])
+    await within(asyncio.wait([provider._ahead[spec.id]]), "the pod that stands by")
     return provider._ahead[spec.id].result()
 
 
