@@ -57,15 +57,15 @@ def module(body: str, text: str = YES, *, minor: int = 3, questions: tuple[Quest
     )
 
 
-Start = Callable[[bytes], EmbeddedEngine]
+Start = Callable[..., EmbeddedEngine]
 
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
     engines: list[EmbeddedEngine] = []
 
-    def started(wasm: bytes) -> EmbeddedEngine:
-        engines.append(EmbeddedEngine(PolicyBundle(wasm=wasm, data=b"{}"), BRIEF))
+    def started(wasm: bytes, settings: EngineSettings = BRIEF) -> EmbeddedEngine:
+        engines.append(EmbeddedEngine(PolicyBundle(wasm=wasm, data=b"{}"), settings))
         return engines[-1]
 
     yield started
@@ -193,7 +193,8 @@ async def test_a_question_that_looped_once_no_longer_holds_the_loop(start: Start
 
 
 async def test_more_than_the_worker_can_hold_is_denied_at_once(start: Start) -> None:
-    engine = start(module(LOOP))
+    # The first one must still loop when the last one has been asked.
+    engine = start(module(LOOP), EngineSettings(worker=Bounds(memory_bytes=64 << 20, input_bytes=1 << 20, seconds=6)))
     first = asyncio.create_task(ask(engine, Question.PLAN))
     await asyncio.sleep(0)
     crowd = [asyncio.create_task(ask(engine, Question.PLAN)) for _ in range(64)]
