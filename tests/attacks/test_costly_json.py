@@ -28,10 +28,13 @@ COSTLY = {
 
 
 @pytest.mark.parametrize("text", COSTLY.values(), ids=COSTLY.keys())
-def test_a_megabyte_costs_no_more_than_its_parsing_and_one_short_walk(text: str) -> None:
+def test_a_megabyte_costs_no_more_than_a_few_walks_through_it(text: str) -> None:
     parsed = spent(lambda: json.loads(text))
     walked = spent(lambda: [char in "[]{}" for char in text])
-    assert spent(lambda: loads(text.encode(), max_bytes=4 * MEGABYTE)) < 3 * (parsed + walked) + 0.05
+    # What is quadratic in a megabyte takes minutes; the dearest of these is six walks, and a busy machine makes that twice as many.
+    allowed = 20 * (parsed + walked) + 0.1
+    read = spent(lambda: loads(text.encode(), max_bytes=4 * MEGABYTE))
+    assert read < allowed, f"reading took {read:.3f} s of CPU, parsing {parsed:.3f}, one walk {walked:.3f}"
 
 
 def spent(work: Callable[[], object]) -> float:
