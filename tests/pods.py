@@ -309,7 +309,7 @@ def frame(tag: bytes, payload: bytes = b"") -> bytes:
 
 def arrival(**changes: Any) -> bytes:
     """The frame of a pod that says of itself what the runner wants to hear."""
-    said = {"version": pod.VERSION, "pod": UID, "checks": dict.fromkeys(pod.CHECKS, True), "had": {}} | changes
+    said = {"version": pod.VERSION, "pod": UID, "checks": dict.fromkeys(pod.CHECKS, True), "had": []} | changes
     return frame(pod.ARRIVAL, json.dumps(said).encode())
 
 

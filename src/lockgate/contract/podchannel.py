@@ -5,7 +5,7 @@ length (unsigned, big-endian, of what follows), one byte of tag, the payload. In
 
     pod     ARRIVAL   which pod this is, and what it could reach
     runner  ORDER     what to run
-    runner  FILE, CONTENT..., DIGEST, for each file; TREE before the first file of a directory
+    runner  FILE, CONTENT..., DIGEST, for each file; TREE before the first file of a directory; HELD for one that the image has
     runner  START
     pod     PLACED    every file is where it belongs, and the job was started
     both    JOB...    the job's own channel, as a stream
@@ -21,7 +21,7 @@ worth of trust (the same) and a ticket of its own; then chunks: two bytes of len
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 TICKET_BYTES = 32
 HEADER_BYTES = 5
 MAX_FRAME_BYTES = 64 * 1024
@@ -33,6 +33,7 @@ TREE = b"T"
 FILE = b"F"
 CONTENT = b"C"
 DIGEST = b"D"
+HELD = b"L"
 START = b"S"
 PLACED = b"P"
 JOB = b"J"
@@ -49,6 +50,8 @@ MAX_RETURNED_BYTES = 64 << 20
 TAIL_BYTES = 8 * 1024
 MAX_CHECKS = 32
 MAX_WHY = 500
+MAX_HAD = 500
+"""Files of an image that an arrival may tell of."""
 
 ADDRESS_VARIABLE = "LOCKGATE_CHANNEL_ADDRESS"
 """`host:port` of the porter; IPv6 without brackets, the last colon counts."""
@@ -71,6 +74,8 @@ LOOK_VARIABLE = "LOCKGATE_LOOK_MS"
 LOOK_WHOLE_VARIABLE = "LOCKGATE_LOOK_WHOLE"
 """`1`: the arrival waits for the look along the pod's own cable too."""
 
+IMAGE_FILES = "/lockgate-image"
+"""Where an image holds files that stages need not be sent, each under the SHA-256 of its content (hex)."""
 TICKET_FILE = "/run/lockgate-ticket/ticket"
 EGRESS_SOCKET = "/tmp/lockgate-egress.sock"  # noqa: S108 - the pod's own, by a name its job is told
 KUBELET_PORT = 10250

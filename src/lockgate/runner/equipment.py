@@ -46,7 +46,7 @@ def equip(parts: Parts, accepted: Accepted) -> Equipment:
     if need is not None and need.program is not None:
         providers = parts.toolbox.providers
         if parts.toolbox.mirror is not None:
-            binds = (*binds, Bind(parts.toolbox.mirror, jobchannel.SANDBOX_PROVIDERS))
+            binds = (*binds, Bind(parts.toolbox.mirror, jobchannel.SANDBOX_PROVIDERS, contents=parts.toolbox.contents))
     return Equipment(driver, tool, binds, providers, keeps)
 
 
@@ -58,7 +58,8 @@ def _tool(parts: Parts, need: ToolNeed) -> tuple[ToolIdentity, tuple[Bind, ...]]
             why = found[0] if found else f"{need.name}: no `tools.{need.name}.path` in runner.yaml"
             raise GrantRefused(f"tool: {why}; `lockgate doctor` names the fix")
         identity = ToolIdentity(need.name, program.version, program.sha256)
-        return identity, (Bind(program.directory, jobchannel.SANDBOX_TOOL),)
+        contents = {need.program: program.sha256.removeprefix("sha256:")}
+        return identity, (Bind(program.directory, jobchannel.SANDBOX_TOOL, contents=contents),)
     digest = parts.job_root.tool_digests.get(need.name)
     if digest is None:
         raise GrantRefused(f"tool: {need.name} is not installed on this runner; `lockgate doctor` names the fix")

@@ -42,12 +42,14 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
-    """What stages may be given. `untrusted` says in words what was found and is not on the allow-list."""
+    """What stages may be given. `contents`: each file of the `mirror` by its path in it, as SHA-256 (hex). `untrusted` says in words what was found and
+    is not on the allow-list."""
 
     programs: Mapping[str, Program] = field(default_factory=dict)
     mirror: Path | None = None
     providers: Mapping[str, str] = field(default_factory=dict)
     untrusted: tuple[str, ...] = ()
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_toolbox(settings: RunnerSettings) -> Toolbox:
@@ -68,7 +70,8 @@ def open_toolbox(settings: RunnerSettings) -> Toolbox:
     if settings.providers.mirror is None:
         return Toolbox(programs, untrusted=tuple(untrusted))
     mirror, providers, others = _take_providers(base / "providers", settings.providers, settings.providers.mirror)
-    return Toolbox(programs, mirror, providers, (*untrusted, *others))
+    contents = {str(path.relative_to(mirror)): _file_sha256(path) for path in mirror.rglob("*") if path.is_file()}
+    return Toolbox(programs, mirror, providers, (*untrusted, *others), contents)
 
 
 def _take_program(into: Path, name: str, file_name: str, source: Path, version: str) -> Program:

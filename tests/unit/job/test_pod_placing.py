@@ -170,3 +170,72 @@ def test_more_files_than_a_pod_is_ever_sent_are_refused(below, monkeypatch):
     place(placing, b"", target="/run/d")
     with pytest.raises(NotPlaced, match="more than 2 files"):
         place(placing, b"", target="/run/e")
+
+
+@pytest.fixture
+def image(tmp_path):
+    """Where an image would hold files."""
+    return tmp_path
+
+
+def holds(image, content, digest=""):
+    digest = digest or hashlib.sha256(content).hexdigest()
+    (image / digest).write_bytes(content)
+    return digest
+
+
+def links(below, image, digest, **said):
+    placing = Placing(below, str(image))
+    placing.take(pod.TREE, head(target="/lockgate-tool"))
+    placing.take(pod.HELD, json.dumps({"path": "tofu", "digest": digest} | said).encode())
+    placing.finish()
+
+
+def test_a_file_that_the_image_holds_is_linked_and_takes_no_room(below, image):
+    digest = holds(image, b"a tool")
+    links(below, image, digest)
+    assert at(below, "/lockgate-tool/tofu").readlink() == image / digest
+    assert at(below, "/lockgate-tool/tofu").read_bytes() == b"a tool"
+
+
+def test_what_the_image_holds_is_held_against_the_digest_that_is_demanded(below, image):
+    digest = holds(image, b"another tool", hashlib.sha256(b"a tool").hexdigest())
+    with pytest.raises(NotPlaced, match=r"/lockgate-tool/tofu: the image's .* is not what its name says"):
+        links(below, image, digest)
+    assert not at(below, "/lockgate-tool/tofu").is_symlink()
+
+
+def test_what_the_image_does_not_hold_is_not_linked(below, image):
+    with pytest.raises(NotPlaced, match="No such file"):
+        links(below, image, hashlib.sha256(b"a tool").hexdigest())
+
+
+def test_what_is_no_file_of_the_images_own_is_not_linked(below, image, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "tool"
+    elsewhere.write_bytes(b"a tool")
+    digest = hashlib.sha256(b"a tool").hexdigest()
+    (image / digest).symlink_to(elsewhere)
+    with pytest.raises(NotPlaced):
+        links(below, image, digest)
+    (image / digest).unlink()
+    os.mkfifo(image / digest)
+    with pytest.raises(NotPlaced, match="no regular file"):
+        links(below, image, digest)
+
+
+@pytest.mark.parametrize("digest", ["", "a" * 63, "A" * 64, "../" + "a" * 61, "a" * 64 + "/", 1, None])
+def test_what_is_no_digest_names_nothing_in_the_image(below, image, digest):
+    with pytest.raises(NotPlaced, match="digest: not one"):
+        links(below, image, digest)
+
+
+def test_a_link_takes_no_others_place_and_none_is_made_in_the_middle_of_a_file(below, image):
+    digest = holds(image, b"a tool")
+    placing = Placing(below, str(image))
+    place(placing, target="/lockgate-tool/tofu")
+    said = json.dumps({"target": "/lockgate-tool/tofu", "digest": digest}).encode()
+    with pytest.raises(NotPlaced, match="File exists"):
+        placing.take(pod.HELD, said)
+    placing.take(pod.FILE, head(target="/lockgate-tool/other"))
+    with pytest.raises(NotPlaced, match="out of order"):
+        placing.take(pod.HELD, said)

@@ -7,10 +7,15 @@ import os
 import subprocess
 import zipfile
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from lockgate.contract.jobplaces import SANDBOX_PROVIDERS, SANDBOX_TOOL
+from lockgate.runner.acceptance import Accepted
+from lockgate.runner.equipment import equip
+from lockgate.runner.parts import Parts
 from lockgate.runner.settings import (
     ProviderSettings,
     RunnerKeys,
@@ -65,6 +70,15 @@ def test_a_listed_build_is_copied_under_its_own_name(place: Path) -> None:
     assert (program.directory / "tofu").read_bytes() == b"engine"
 
 
+def test_a_stage_is_given_a_tool_and_providers_with_the_digests_that_were_trusted(place: Path) -> None:
+    box = opened(place, sha256=(sha256(b"engine"),), version="1.12.6")
+    target = SimpleNamespace(driver="opentofu", settings={"engine": "opentofu"}, name="t")
+    accepted = SimpleNamespace(work=SimpleNamespace(target=target), target=SimpleNamespace(keeps_state=True))
+    tool, mirror = equip(cast("Parts", SimpleNamespace(toolbox=box)), cast("Accepted", accepted)).binds
+    assert (tool.target, tool.contents) == (SANDBOX_TOOL, {"tofu": sha256(b"engine").removeprefix("sha256:")})
+    assert (mirror.target, mirror.contents) == (SANDBOX_PROVIDERS, box.contents)
+
+
 def test_a_build_that_is_not_listed_is_not_there_and_is_named(place: Path) -> None:
     box = opened(place, sha256=(sha256(b"another"),))
     assert "opentofu" not in box.programs
@@ -101,6 +115,8 @@ def test_a_listed_provider_is_there_and_one_with_another_hash_is_not_and_is_name
     assert list(box.providers) == [PACKAGE]
     assert (box.mirror / PACKAGE / "terraform-provider-local_v2.5.0").read_bytes() == CONTENT
     assert [path.name for path in box.mirror.rglob("*") if path.is_file()] == ["terraform-provider-local_v2.5.0"]
+    held = hashlib.sha256(CONTENT).hexdigest()
+    assert box.contents == {f"{PACKAGE}/terraform-provider-local_v2.5.0": held}, "and nothing of the other"
     (said,) = [text for text in box.untrusted if text.startswith("provider")]
     assert "other" in said and h1_of_directory(other) in said
 

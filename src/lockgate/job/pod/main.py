@@ -15,7 +15,7 @@ from lockgate.contract import podchannel as pod
 from lockgate.job.pod.child import Child, Order
 from lockgate.job.pod.line import Line, LineError, connected, pinned
 from lockgate.job.pod.looks import Looks
-from lockgate.job.pod.placing import NotPlaced, Placing
+from lockgate.job.pod.placing import NotPlaced, Placing, is_digest
 from lockgate.job.pod.relay import ENDED_EXIT, Hearing, Relay
 
 TYPE_CHECKING = False
@@ -115,7 +115,16 @@ def _arrival(environment: Mapping[str, str], checks: Mapping[str, bool]) -> byte
     uid = environment.get(pod.POD_VARIABLE, "")
     if not _plain(uid):
         raise NotPlaced(f"{pod.POD_VARIABLE}={uid!a}: must be this pod's own uid")
-    return f'{{"version":{pod.VERSION},"pod":"{uid}","checks":{{{told}}},"had":{{}}}}'.encode()
+    return f'{{"version":{pod.VERSION},"pod":"{uid}","checks":{{{told}}},"had":[{_had()}]}}'.encode()
+
+
+def _had() -> str:
+    """What files the image says it holds; each is held against its digest before it is used."""
+    try:
+        names = sorted(os.listdir(pod.IMAGE_FILES))  # noqa: PTH208 -- pathlib costs 5 ms of the start
+    except FileNotFoundError:
+        return ""
+    return ",".join(f'"{name}"' for name in names[: pod.MAX_HAD] if is_digest(name))
 
 
 def _plain(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from lockgate.contract import podchannel as pod
 from lockgate.contract import strictjson
@@ -18,6 +19,9 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOUNTS = "/proc/self/mounts"
 _MEMORY = ("tmpfs", "ramfs")
+_HELD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK = 1 << 20
+_SHA256_DIGITS = 64
 
 
 class NotPlaced(Exception):
@@ -25,10 +29,10 @@ class NotPlaced(Exception):
 
 
 class Placing:
-    """Everything of one delivery. `below` goes before each path, and is nothing in a pod."""
+    """Everything of one delivery. `below` goes before each path, and is nothing in a pod; `image` is where the image holds files, each under its digest."""
 
-    def __init__(self, below: str = "") -> None:
-        self._below = below
+    def __init__(self, below: str = "", image: str = pod.IMAGE_FILES) -> None:
+        self._below, self._image = below, image
         self._tree = ""
         self._trees: set[str] = set()
         self._file = -1
@@ -47,6 +51,8 @@ class Placing:
                 self._finish(payload)
             elif tag == pod.FILE and self._content is None:
                 self._begin(_document(payload))
+            elif tag == pod.HELD and self._content is None:
+                self._link(_document(payload))
             elif tag == pod.TREE and self._content is None:
                 self._tree = _text(_document(payload), "target")
                 os.close(self._directory(self._tree))
@@ -73,13 +79,7 @@ class Placing:
         mode = said.get("mode")
         if type(mode) is not int or not 0 <= mode <= 0o777:
             raise NotPlaced("mode: not one")
-        path = f"{self._tree}/{_text(said, 'path')}" if "path" in said else _text(said, "target")
-        if "path" in said and not self._tree:
-            raise NotPlaced("a file of no directory")
-        self._files -= 1
-        if self._files < 0:
-            raise NotPlaced(f"more than {pod.MAX_FILES} files")
-        self._name, self._mode = path, mode
+        path, self._mode = self._next(said), mode
         parent, _, name = path.rpartition("/")
         directory = self._directory(parent)
         try:
@@ -89,6 +89,32 @@ class Placing:
         finally:
             os.close(directory)
         self._content = new_sha256(1 << 20)
+
+    def _next(self, said: dict[str, Any]) -> str:
+        """Where the next file goes."""
+        path = f"{self._tree}/{_text(said, 'path')}" if "path" in said else _text(said, "target")
+        if "path" in said and not self._tree:
+            raise NotPlaced("a file of no directory")
+        self._files -= 1
+        if self._files < 0:
+            raise NotPlaced(f"more than {pod.MAX_FILES} files")
+        self._name = path
+        return path
+
+    def _link(self, said: dict[str, Any]) -> None:
+        """A file that the image holds, which is read-only: a link to it, once its content is what the runner demands."""
+        path, digest = self._next(said), said.get("digest")
+        if not isinstance(digest, str) or not is_digest(digest):
+            raise NotPlaced(f"{path}: digest: not one")
+        held = f"{self._image}/{digest}"
+        if _sha256(held) != digest:
+            raise NotPlaced(f"{path}: the image's {held} is not what its name says")
+        parent, _, name = path.rpartition("/")
+        directory = self._directory(parent)
+        try:
+            os.symlink(held, name, dir_fd=directory)
+        finally:
+            os.close(directory)
 
     def _write(self, payload: bytes) -> None:
         self._bytes -= len(payload)
@@ -130,6 +156,26 @@ class Placing:
             os.close(here)
             raise
         return here
+
+
+def is_digest(text: str) -> bool:
+    """Whether it is a SHA-256 in lower-case hexadecimal."""
+    return len(text) == _SHA256_DIGITS and not text.strip("0123456789abcdef")
+
+
+def _sha256(path: str) -> str:
+    """Of a regular file that is no link. Raises OSError, NotPlaced."""
+    reading = os.open(path, _HELD)
+    try:
+        found = os.fstat(reading)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotPlaced(f"{path}: no regular file")
+        total = new_sha256(found.st_size)
+        while chunk := os.read(reading, _CHUNK):
+            total.update(chunk)
+        return total.hexdigest()
+    finally:
+        os.close(reading)
 
 
 def in_memory(path: str) -> bool:

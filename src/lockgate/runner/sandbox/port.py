@@ -51,7 +51,8 @@ class ChannelError(Exception):
 class Bind:
     """A host path shown at ``target``; the sandbox's own uid (or ``gid``, an extra group, when set) must be able to reach it.
 
-    ``owned``: a file of the runner's own that is given to the sandbox's uid first, where it has one.
+    ``owned``: a file of the runner's own that is given to the sandbox's uid first, where it has one. ``contents``: of files of a directory, by their
+    path in it, the SHA-256 (hex) that the runner holds them to; who has such a file need not be shown this one.
     """
 
     source: Path
@@ -59,6 +60,7 @@ class Bind:
     writable: bool = False
     gid: int | None = None
     owned: bool = False
+    contents: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -12,12 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.contract.podchannel import IMAGE_FILES
 from lockgate.runner.image.archive import Image
 from lockgate.runner.image.job import key_of, write_job_image
 from lockgate.runner.image.system import ImageError, libraries, system_entries
 from lockgate.runner.sandbox.runtime_root import INSIDE, JobRoot, build_job_root, job_root_digest
 
 pytestmark = pytest.mark.slow
+
+TOOL = "#!/bin/sh\necho a tool\n"
+PROVIDER = "a provider"
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +33,11 @@ def job_root(tmp_path_factory: pytest.TempPathFactory) -> JobRoot:
 @pytest.fixture(scope="module")
 def image(job_root: JobRoot, tmp_path_factory: pytest.TempPathFactory) -> Image:
     tool = tmp_path_factory.mktemp("tool") / "tofu-1.2"
-    tool.write_text("#!/bin/sh\necho a tool\n")
-    return write_job_image(tmp_path_factory.mktemp("image") / "job.tar", job_root, tools={"tofu": tool})
+    tool.write_text(TOOL)
+    provider = tool.with_name("terraform-provider-x")
+    provider.write_text(PROVIDER)
+    out = tmp_path_factory.mktemp("image") / "job.tar"
+    return write_job_image(out, job_root, tools={"tofu": tool}, held=[provider, tool])
 
 
 def layers(image: Image) -> Iterator[tarfile.TarFile]:
@@ -95,11 +103,32 @@ def test_nothing_in_it_is_set_apart_for_a_user_or_named_after_a_place_of_this_ma
     members = [member for layer in layers(image) for member in layer]
     assert [one.name for one in members if one.mode & 0o6000 or (one.mode & 0o002 and one.isreg())] == []
     tops = {one.name.split("/")[0] for one in members}
-    assert tops == {"bin", "dev", "etc", "lib", "lib64", "lockgate", "proc", "run", "sbin", "sys", "tmp", "usr", "work"}
+    assert tops == {
+        "bin",
+        "dev",
+        "etc",
+        "lib",
+        "lib64",
+        "lockgate",
+        "lockgate-image",
+        "proc",
+        "run",
+        "sbin",
+        "sys",
+        "tmp",
+        "usr",
+        "work",
+    }
     assert {one.name for one in members if one.name.startswith("etc/")} - {"etc/ssl", "etc/ssl/certs"} == {
         *(f"etc/{name}" for name in ("passwd", "group", "nsswitch.conf", "hosts", "hostname", "host.conf")),
         "etc/ssl/certs/ca-certificates.crt",
     }
+
+
+def test_what_stages_need_not_be_sent_lies_in_it_once_each_under_its_digest(unpacked: Path) -> None:
+    held = {path.name: path.read_text() for path in (unpacked / IMAGE_FILES.lstrip("/")).iterdir()}
+    assert held == {hashlib.sha256(text.encode()).hexdigest(): text for text in (TOOL, PROVIDER)}
+    assert (unpacked / "usr/local/bin/tofu").readlink() == Path(IMAGE_FILES) / hashlib.sha256(TOOL.encode()).hexdigest()
 
 
 def test_our_own_code_is_a_layer_of_its_own_so_that_a_change_of_it_is_small(image: Image) -> None:

@@ -178,6 +178,7 @@ class KubernetesSandbox:
             await stage.host.deliver()
         except (ChannelError, OSError) as error:
             raise SandboxUnavailable(f"the pod could not be given its files: {error}", "see the message") from None
+        LOG.info("the pod was given its files", sandbox=spec.id, stage=spec.stage, sent_bytes=stage.host.sent_bytes)
         stage.run = KubernetesRun(spec, stage.host, stage.enclosure.watch, stage.pod, objects.pod(stage.plan))
         return stage.run
 

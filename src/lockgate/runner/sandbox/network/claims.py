@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Any, Final
 
 from lockgate.contract import podchannel as pod
@@ -16,6 +17,7 @@ CAUSES: Final = frozenset({"exit", "signal", "cpu", "disk", "wall", "destroyed"}
 _UID: Final = 64
 _DIGEST_BYTES: Final = 32
 _MAX_NAME: Final = 64
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def _read(payload: bytes, what: str) -> dict[str, Any]:
@@ -41,11 +43,11 @@ def arrival(tag: bytes, payload: bytes) -> dict[str, Any]:
         raise ChannelError("malformed", "arrival.version: the image is of another release than the runner")
     uid, checks, had = said.get("pod"), said.get("checks"), said.get("had")
     plain = isinstance(uid, str) and 0 < len(uid) <= _UID and uid.isascii() and uid.isprintable()
-    if not plain or not isinstance(checks, dict) or len(checks) > pod.MAX_CHECKS or not isinstance(had, dict):
+    if not plain or not isinstance(checks, dict) or len(checks) > pod.MAX_CHECKS or not isinstance(had, list):
         raise ChannelError("malformed", "arrival")
     if not all(type(value) is bool for value in checks.values()):
         raise ChannelError("malformed", "arrival.checks")
-    if not all(isinstance(value, str) for value in had.values()):
+    if len(had) > pod.MAX_HAD or not all(isinstance(each, str) and _SHA256.fullmatch(each) for each in had):
         raise ChannelError("malformed", "arrival.had")
     return {"pod": uid, "checks": checks, "had": had}
 

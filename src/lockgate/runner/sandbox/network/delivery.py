@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(slots=True)
 class _Bounds:
+    had: Collection[str] = ()
     files: int = field(default_factory=lambda: pod.MAX_FILES)
     size: int = field(default_factory=lambda: pod.MAX_DELIVERED_BYTES)
 
@@ -84,9 +85,10 @@ def order(spec: SandboxSpec, egress: bool) -> bytes:
         raise SpecRefused(f"argv, env: more than {pod.MAX_FRAME_BYTES >> 10} KiB together") from None
 
 
-def frames(spec: SandboxSpec) -> Iterator[bytes]:
-    """Everything from the first file to the last, in pieces. Blocks on disk. Raises SpecRefused, OSError."""
-    bounds = _Bounds()
+def frames(spec: SandboxSpec, had: Collection[str] = ()) -> Iterator[bytes]:
+    """Everything from the first file to the last, in pieces; of those that the image says it has (``had``, by SHA-256) the digest alone, which the pod
+    holds what it has against. Blocks on disk. Raises SpecRefused, OSError."""
+    bounds = _Bounds(had)
     for bind in sent_binds(spec):
         if bind.source.is_dir():
             yield document(pod.TREE, {"target": bind.target})
@@ -144,6 +146,11 @@ def _entry(bind: Bind, directory: int, path: str, bounds: _Bounds) -> Iterator[b
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise SpecRefused(f"binds.target {bind.target}: {path!a} is neither a file nor a directory")
+        digest = bind.contents.get(path)
+        if digest is not None and digest in bounds.had and status.st_mode & 0o111:
+            bounds.one_more()
+            yield document(pod.HELD, {"path": path, "digest": digest})
+            return
         yield document(pod.FILE, {"path": path, "mode": 0o555 if status.st_mode & 0o111 else 0o444})
         yield from _content(stream.read, bounds)
 

@@ -31,11 +31,11 @@ _NAME_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A pod that was let in. ``checks``: what it could not reach, each true; ``files_had``: what its image holds, by place and digest."""
+    """A pod that was let in. ``checks``: what it could not reach, each true; ``files_had``: what its image says it holds, by SHA-256 (hex)."""
 
     pod_uid: str
     checks: Mapping[str, bool]
-    files_had: Mapping[str, str]
+    files_had: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,8 @@ class ChannelHost:
         self._reachable = reachable
         self._end = end
         self._returned = Returned(spec)
+        self.sent_bytes = 0
+        """How much it took to give the pod its files."""
         self._closed = False
         self._stopped: ExitCause | None = None
         loop = asyncio.get_running_loop()
@@ -173,11 +175,12 @@ class ChannelHost:
 
     async def deliver(self) -> None:
         """Send what the specification gives the stage, and have the job started. Raises ChannelError, SpecRefused, OSError."""
-        await self.arrived()
+        had = (await self.arrived()).files_had
         await self._say(delivery.order(self._spec, self.egress_port is not None))
-        batches = delivery.batches(delivery.frames(self._spec))
+        batches = delivery.batches(delivery.frames(self._spec, had))
         while batch := await asyncio.to_thread(next, batches, b""):
             await self._say(batch)
+            self.sent_bytes += len(batch)
         await asyncio.to_thread(self._returned.move_out)
         try:
             await self._say(framed(pod.START))
@@ -286,7 +289,7 @@ class ChannelHost:
             raise read_fault(payload)
         if tag == pod.ARRIVAL:
             said = decode(payload)
-            self._arrival.set_result(Arrival(said["pod"], said["checks"], said["had"]))
+            self._arrival.set_result(Arrival(said["pod"], said["checks"], frozenset(said["had"])))
         elif tag == pod.PLACED:
             self._placed.set_result(None)
         elif tag == pod.ENDED:

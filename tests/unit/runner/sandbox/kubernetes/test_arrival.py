@@ -19,12 +19,12 @@ def pod(image: str = f"registry.test/job@{IMAGE}") -> dict[str, Any]:
 
 
 def test_the_pod_that_was_made_and_reaches_nothing_is_let_in() -> None:
-    check_arrival(Arrival("u1", PASSED, {}), pod(), IMAGE)
+    check_arrival(Arrival("u1", PASSED, frozenset()), pod(), IMAGE)
 
 
 def test_another_pod_is_not_let_in() -> None:
     with pytest.raises(SandboxUnavailable, match="another pod"):
-        check_arrival(Arrival("u2", PASSED, {}), pod(), IMAGE)
+        check_arrival(Arrival("u2", PASSED, frozenset()), pod(), IMAGE)
 
 
 @pytest.mark.parametrize("name", podchannel.CHECKS)
@@ -32,14 +32,14 @@ def test_another_pod_is_not_let_in() -> None:
 def test_a_look_that_failed_or_was_not_made_lets_no_pod_in(name: str, answered: bool) -> None:
     checks = PASSED | {name: False} if answered else {key: True for key in PASSED if key != name}
     with pytest.raises(SandboxUnavailable, match=name) as refused:
-        check_arrival(Arrival("u1", checks, {}), pod(), IMAGE)
+        check_arrival(Arrival("u1", checks, frozenset()), pod(), IMAGE)
     assert "NetworkPolicy" in refused.value.fix
 
 
 @pytest.mark.parametrize("ran", ["registry.test/job@sha256:" + "b" * 64, "registry.test/job:latest", ""])
 def test_another_image_than_the_pinned_one_is_not_let_in(ran: str) -> None:
     with pytest.raises(SandboxUnavailable, match="image"):
-        check_arrival(Arrival("u1", PASSED, {}), pod(ran), IMAGE)
+        check_arrival(Arrival("u1", PASSED, frozenset()), pod(ran), IMAGE)
 
 
 def test_the_probe_alone_waits_for_the_whole_look() -> None:

@@ -1,5 +1,6 @@
 """What a pod is sent of a specification, what is refused, and where it can be put."""
 
+import hashlib
 import os
 
 import pytest
@@ -97,3 +98,36 @@ def test_no_stage_needs_more_than_what_its_attempt_was_given_room_for(tmp_path):
     state = Bind(tmp_path / "state", "/work/state/kept", writable=True)
     found = volumes(spec(*trees, Bind(tmp_path / "large", "/lockgate-plan/plan"), state, limits=limits))
     assert pod.MAX_DELIVERED_BYTES < sum(volume.size_bytes for volume in found) <= most_bytes(limits)
+
+
+TOOL = b"a tool" * 1000
+DIGEST = hashlib.sha256(TOOL).hexdigest()
+
+
+def tool_bind(folder, contents):
+    (folder / "tofu").write_bytes(TOOL)
+    (folder / "tofu").chmod(0o555)
+    return Bind(folder, "/lockgate-tool", contents=contents)
+
+
+def test_of_what_the_image_has_the_digest_that_the_runner_demands_is_sent_alone(tmp_path):
+    bind = tool_bind(tmp_path, {"tofu": DIGEST})
+    frames = b"".join(delivery.frames(spec(bind), {DIGEST}))
+    assert len(frames) < 300
+    assert DIGEST.encode() in frames
+    assert TOOL not in frames
+
+
+@pytest.mark.parametrize(
+    ("contents", "had"),
+    [({"tofu": DIGEST}, ()), ({"tofu": DIGEST}, {"0" * 64}), ({}, {DIGEST}), ({"other": DIGEST}, {DIGEST})],
+    ids=["an image without", "another one's", "nobody knows its digest", "of another file"],
+)
+def test_everything_else_is_sent_whole(tmp_path, contents, had):
+    assert TOOL in b"".join(delivery.frames(spec(tool_bind(tmp_path, contents)), had))
+
+
+def test_what_the_image_has_counts_as_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(pod, "MAX_FILES", 0)
+    with pytest.raises(SpecRefused, match="files"):
+        list(delivery.frames(spec(tool_bind(tmp_path, {"tofu": DIGEST})), {DIGEST}))

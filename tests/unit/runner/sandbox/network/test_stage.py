@@ -1,5 +1,7 @@
 """One stage over a network, from the pod's first connection to its last word: a real first process as PID 1, real TLS, a real job."""
 
+import hashlib
+
 import pytest
 from tests.pods import CLOSED, NOWHERE, UID
 
@@ -97,3 +99,50 @@ async def test_what_answers_a_pod_before_its_order_keeps_the_job_from_starting(l
                     await stage.host.deliver()
                 assert (refused.value.kind, refused.value.detail) == ("unconfined", "canary")
                 assert process.wait() == 70
+
+
+RUNS_A_TOOL = """
+hello(); ready()
+result(said=subprocess.run(["/lockgate-tool/tofu"], capture_output=True, text=True).stdout, linked=os.path.islink("/lockgate-tool/tofu"))
+"""
+TOOL = b"#!/bin/sh\necho a tool; exit\n" + b"#" * (1 << 20)
+DIGEST = hashlib.sha256(TOOL).hexdigest()
+
+
+def tool_bind(folder, content=TOOL):
+    (folder / "tool").mkdir()
+    (folder / "tool/tofu").write_bytes(content)
+    (folder / "tool/tofu").chmod(0o555)
+    return Bind(folder / "tool", "/lockgate-tool", contents={"tofu": DIGEST})
+
+
+def image_with(folder, content):
+    """The arguments by which a pod's image holds this under the digest of the tool."""
+    (folder / "image").mkdir()
+    (folder / "image" / DIGEST).write_bytes(content)
+    (folder / "image" / DIGEST).chmod(0o555)
+    return "--ro-bind", str(folder / "image"), pod.IMAGE_FILES
+
+
+@pytest.mark.parametrize("has", [True, False], ids=["the image has it", "the image has it not"])
+async def test_a_tool_that_the_image_has_is_not_sent_and_runs_all_the_same(loopback, reachable, has):
+    async with loopback.stage(RUNS_A_TOOL, binds=(tool_bind(reachable),)) as stage:
+        stage.start(*(image_with(reachable, TOOL) if has else ()))
+        await stage.host.expect(UID, "127.0.0.1")
+        assert (await stage.host.arrived()).files_had == ({DIGEST} if has else set())
+        await stage.host.deliver()
+        said = await stage.converse()
+        assert (said["said"], said["linked"]) == ("a tool\n", has)
+        assert (stage.host.sent_bytes < len(TOOL)) is has
+
+
+async def test_an_image_that_says_it_has_a_tool_and_has_another_ends_the_stage_by_name(loopback, reachable):
+    async with loopback.stage(RUNS_A_TOOL, binds=(tool_bind(reachable),)) as stage:
+        process = stage.start(*image_with(reachable, TOOL + b"#"))
+        await stage.host.expect(UID, "127.0.0.1")
+        with pytest.raises(ChannelError) as refused:
+            await stage.host.deliver()
+        assert refused.value.kind == "not_placed"
+        assert "/lockgate-tool/tofu" in refused.value.detail
+        assert "is not what its name says" in refused.value.detail
+        assert process.wait() == 70
