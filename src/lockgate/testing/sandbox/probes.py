@@ -198,7 +198,7 @@ def opens_more_files_than_given():
 @probe
 def is_scheduled_in_real_time(): os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 @probe
-def goes_before_others(): os.setpriority(os.PRIO_PROCESS, 0, -5)
+def goes_before_others(): os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) - 5)
 @probe
 def is_spared_when_memory_ends():
     with open("/proc/self/oom_score_adj", "w") as file: file.write("-900")
