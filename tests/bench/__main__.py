@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import structlog
 import uvloop
 from tests.bench.figures import Figure, Report, shown
 from tests.bench.goals import GOALS
@@ -109,4 +110,7 @@ def _parser(out: Path) -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+    )  # the product logs beside the table, not into it
     sys.exit(main(sys.argv[1:]))
