@@ -29,6 +29,7 @@ PORTS = range(10_240, 20_000)
 """Below those that the kernel gives to whoever asks for any."""
 
 RESTING = ("pending_approval", "indeterminate")
+LOOK = "lockgate_get_operation"
 
 
 @dataclass
@@ -47,9 +48,10 @@ class Stage:
         """The agent calls a tool over MCP and waits until it rests, as a model would."""
         answer = asyncio.run(call_tool(self.url, self.tokens["agent"], tool, arguments))
         end = time.monotonic() + PATIENCE
-        while answer.view.get("next") and answer.view["status"] not in RESTING and time.monotonic() < end:
+        # Also a denied call has a next one: to have it explained. Only what says to look again is not over.
+        while looks_again(answer.view) and answer.view["status"] not in RESTING and time.monotonic() < end:
             follow = {"operation_id": answer.view["operation_id"], "wait_seconds": 20}
-            answer = asyncio.run(call_tool(self.url, self.tokens["agent"], "lockgate_get_operation", follow))
+            answer = asyncio.run(call_tool(self.url, self.tokens["agent"], LOOK, follow))
         return answer
 
     def person(self, name: str) -> PeopleClient:
@@ -99,6 +101,12 @@ def stage(home: Path, tell: Telling) -> Iterator[Stage]:
         tokens = {name: path.read_text("ascii").strip() for name, path in files.items()}
         url = gateway_settings(made.home).public.url
         yield Stage(made.home, targets_place(made.home), made.home / "sources", url, tokens, both, tell)
+
+
+def looks_again(view: dict[str, Any]) -> bool:
+    """Whether an answer's next call is to look at the same operation."""
+    following = view.get("next")
+    return following is not None and following["tool"] == LOOK
 
 
 def free_ports() -> Ports:
