@@ -1,7 +1,6 @@
 """The SQLite store's write-ahead log: played into the file behind the answers, kept short, and given up on when the disk fails."""
 
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,6 @@ from lockgate.testing.records import NOW, entry
 PAGE = 4096 + 24
 """Bytes of a page in the log, its header included."""
 ROW_PAGES = 60
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "s" / "store.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    made = SqliteStore(path)
-    await made.migrate()
-    yield made
-    await made.close()
 
 
 def large() -> Append:

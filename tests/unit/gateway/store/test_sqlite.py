@@ -2,7 +2,6 @@
 
 import asyncio
 import stat
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import orjson
@@ -25,19 +24,6 @@ from lockgate.gateway.store.sqlite import SqliteStore
 from lockgate.gateway.store.sqlite.connection import check_version, open_writer
 from lockgate.gateway.store.sqlite.schema import migrate, migrations, version
 from lockgate.testing.records import NOW, admit, entry, operation
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "s" / "store.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    made = SqliteStore(path)
-    await made.migrate()
-    yield made
-    await made.close()
 
 
 def mode(path: Path) -> int:
